@@ -1,0 +1,1 @@
+//! Business logic and its durability: tasks, turns, conversations.

@@ -1,0 +1,3 @@
+//! Business logic and its durability: tasks, turns, conversations.
+
+fn main() {}

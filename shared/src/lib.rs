@@ -1,0 +1,1 @@
+//! Contracts between the processes: journal, spool, link, control sockets.

@@ -1,0 +1,1 @@
+//! Browser transport: listeners, sessions, fan-out, holding during a switch.

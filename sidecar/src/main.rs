@@ -1,0 +1,3 @@
+//! Browser transport: listeners, sessions, fan-out, holding during a switch.
+
+fn main() {}

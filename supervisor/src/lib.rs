@@ -1,0 +1,1 @@
+//! Supervisor, keeper, holder and the operator command line.

@@ -1,0 +1,3 @@
+//! Supervisor, keeper, holder and the operator command line.
+
+fn main() {}
