@@ -1,1 +1,20 @@
-//! Contracts between the processes: journal, spool, link, control sockets.
+//! Contracts between Holdfast's processes: who may say what to whom, in which words and bytes.
+//!
+//! Nothing here decides for a process; the modules hold the formats and the mechanisms that more than
+//! one process uses.
+
+pub mod control;
+pub mod decision;
+pub mod error;
+pub mod home;
+pub mod link;
+pub mod log;
+pub mod notify;
+pub mod process;
+pub mod release;
+pub mod runtime_control;
+pub mod slot;
+pub mod supervisor_control;
+pub mod token;
+pub mod version;
+pub mod wished;

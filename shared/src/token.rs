@@ -1,0 +1,60 @@
+//! Tokens: 256 random bits, stored hashed, with role, scope and expiry (DESIGN.md 5).
+
+use crate::slot::Slot;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What a token's bearer may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenRole {
+    /// Everything that a browser can ask for.
+    Operator,
+    /// Reads and subscriptions only.
+    Viewer,
+    /// The supervisor's probe of one slot through the browser's path; reads only.
+    Probe,
+}
+
+/// A token as the sidecar gets it: never the token itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenEntry {
+    /// Short public id, shown by `token list` and used by `token revoke`.
+    pub id: String,
+    /// SHA-256 of the token text, hex.
+    pub hash: String,
+    /// Role.
+    pub role: TokenRole,
+    /// The principal commands are made in the name of; ids of commands are kept per principal.
+    pub principal: String,
+    /// For [`TokenRole::Probe`]: the slot whose link the session is led to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_slot: Option<Slot>,
+    /// Unix milliseconds after which it is refused; `None` never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+}
+
+/// SHA-256 of a token's text, hex.
+pub fn hash(token: &str) -> String {
+    hex(&Sha256::digest(token.as_bytes()))
+}
+
+/// A new token from the system's randomness, 64 hex digits.
+///
+/// # Errors
+/// Where the system gives no random bytes.
+pub fn generate() -> Result<String, getrandom::Error> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(hex(&bytes))
+}
+
+/// Lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        use std::fmt::Write;
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
