@@ -1,1 +1,2 @@
 //! Business logic and its durability: tasks, turns, conversations.
+pub mod role;

@@ -1,1 +1,2 @@
 //! Browser transport: listeners, sessions, fan-out, holding during a switch.
+pub mod wish;

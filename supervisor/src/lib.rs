@@ -1,1 +1,4 @@
 //! Supervisor, keeper, holder and the operator command line.
+pub mod settle;
+pub mod switch;
+pub mod transition;
