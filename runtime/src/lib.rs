@@ -1,2 +1,5 @@
 //! Business logic and its durability: tasks, turns, conversations.
 pub mod role;
+
+pub mod event;
+pub mod span;

@@ -1,0 +1,127 @@
+//! What browsers read on `conversation:<id>`: objects with `type` and `turn` (DESIGN.md 10).
+//!
+//! Journal events are made once and kept; the events of output records are made from the record at each reading,
+//! so that the spool stays what the worker wrote. The latter are written as text directly: they are the bulk.
+
+use crate::span::{Seal, StopReason};
+use serde_json::{Value, json};
+
+/// Which of a worker's streams a record came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl OutputStream {
+    /// The name in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputStream::Stdout => "stdout",
+            OutputStream::Stderr => "stderr",
+        }
+    }
+}
+
+/// A turn begins.
+pub fn turn_started(turn: &str, text: &str, at: u64) -> Value {
+    json!({"type": "turn.started", "turn": turn, "text": text, "at": at})
+}
+
+/// A prompt waits behind the running turn.
+pub fn turn_queued(turn: &str, text: &str, at: u64) -> Value {
+    json!({"type": "turn.queued", "turn": turn, "text": text, "at": at})
+}
+
+/// A turn ended, or a queued one was taken back (`cancelled`, without an exit code).
+pub fn turn_sealed(turn: &str, seal: &Seal) -> Value {
+    sealed(turn, seal.stop_reason, seal.exit_code, seal.sealed_at)
+}
+
+/// A queued turn was taken back before it began.
+pub fn turn_dequeued(turn: &str, at: u64) -> Value {
+    sealed(turn, StopReason::Cancelled, None, at)
+}
+
+fn sealed(turn: &str, stop_reason: StopReason, exit_code: Option<i32>, at: u64) -> Value {
+    let mut event = json!({"type": "turn.sealed", "turn": turn, "stop_reason": stop_reason.name(), "at": at});
+    if let Some(code) = exit_code {
+        event["exit_code"] = json!(code);
+    }
+    event
+}
+
+/// Stands at `last` for everything of the conversation from `first` to `last`, which is there no longer.
+pub fn truncated(turn: &str, first: u64, last: u64, reason: &str) -> Value {
+    json!({"type": "truncated", "turn": turn, "first": first, "last": last, "reason": reason})
+}
+
+/// The text of the event of an output record of the `command` skill; a record with nothing to show is `turn.skip`.
+/// Invalid UTF-8 is replaced.
+pub fn output(turn: &str, stream: OutputStream, bytes: &[u8]) -> Vec<u8> {
+    if bytes.is_empty() {
+        return skip(turn);
+    }
+    let mut text = Vec::with_capacity(bytes.len() + bytes.len() / 8 + 80);
+    text.extend_from_slice(br#"{"type":"turn.output","turn":"#);
+    quote(&mut text, turn);
+    text.extend_from_slice(br#","stream":""#);
+    text.extend_from_slice(stream.name().as_bytes());
+    text.extend_from_slice(br#"","text":"#);
+    quote(&mut text, &String::from_utf8_lossy(bytes));
+    text.push(b'}');
+    text
+}
+
+/// The text of the event of a record with nothing to show.
+pub fn skip(turn: &str) -> Vec<u8> {
+    let mut text = br#"{"type":"turn.skip","turn":"#.to_vec();
+    quote(&mut text, turn);
+    text.push(b'}');
+    text
+}
+
+fn quote(to: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(to, text).expect("a string has JSON text and a vector takes it");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &[u8]) -> Value {
+        serde_json::from_slice(text).unwrap()
+    }
+
+    #[test]
+    fn output_names_its_stream_and_keeps_its_text() {
+        let event = parsed(&output("t1", OutputStream::Stderr, "a\"\\\n\u{1b}[0m\u{2028}é".as_bytes()));
+        assert_eq!(
+            event,
+            json!({"type": "turn.output", "turn": "t1", "stream": "stderr", "text": "a\"\\\n\u{1b}[0m\u{2028}é"})
+        );
+        assert_eq!(parsed(&output("t1", OutputStream::Stdout, b"x"))["stream"], "stdout");
+    }
+
+    #[test]
+    fn invalid_text_is_replaced_and_nothing_to_show_is_skipped() {
+        let event = parsed(&output("t1", OutputStream::Stdout, b"a\xffb\0"));
+        assert_eq!(event["text"], "a\u{fffd}b\0");
+        assert_eq!(
+            parsed(&output("t\"9", OutputStream::Stdout, b"")),
+            json!({"type": "turn.skip", "turn": "t\"9"})
+        );
+    }
+
+    #[test]
+    fn a_seal_has_an_exit_code_only_where_there_is_one() {
+        let mut seal = Seal { stop_reason: StopReason::Limit, exit_code: None, sealed_at: 5, outputs: 3 };
+        let event = json!({"type": "turn.sealed", "turn": "t2", "stop_reason": "limit", "at": 5});
+        assert_eq!(turn_sealed("t2", &seal), event);
+        seal.exit_code = Some(137);
+        assert_eq!(turn_sealed("t2", &seal)["exit_code"], 137);
+        assert_eq!(turn_dequeued("t3", 6)["stop_reason"], "cancelled");
+    }
+}
