@@ -1,0 +1,48 @@
+//! Waiting for a level, with a deadline: the only place that sleeps.
+
+use std::time::{Duration, Instant};
+
+/// How often a level is looked at; short beside everything that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Looks until `level` gives a value.
+///
+/// # Panics
+/// At the deadline, naming what was waited for.
+pub async fn until<T>(what: &str, deadline: Duration, mut level: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = level() {
+            return value;
+        }
+        assert!(started.elapsed() < deadline, "after {deadline:?} still not: {what}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The same, from code that is not async.
+///
+/// # Panics
+/// At the deadline, naming what was waited for.
+pub fn until_blocking<T>(what: &str, deadline: Duration, mut level: impl FnMut() -> Option<T>) -> T {
+    try_until_blocking(deadline, &mut level).unwrap_or_else(|| panic!("after {deadline:?} still not: {what}"))
+}
+
+/// The same; `None` at the deadline.
+pub fn try_until_blocking<T>(deadline: Duration, mut level: impl FnMut() -> Option<T>) -> Option<T> {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = level() {
+            return Some(value);
+        }
+        if started.elapsed() >= deadline {
+            return None;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Lets time pass: for the random moments of faults, never to wait for something.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
