@@ -7,6 +7,7 @@ pub mod control;
 pub mod decision;
 pub mod error;
 pub mod home;
+pub mod journal;
 pub mod link;
 pub mod log;
 pub mod notify;

@@ -1,0 +1,13 @@
+//! The journal's world: files, the lock, threads.
+
+pub mod checkpoint_files;
+pub mod disk;
+pub mod follower;
+pub mod inspect;
+pub mod lock;
+pub mod reader;
+pub mod survey;
+pub mod takeover;
+pub mod watch;
+pub mod writer;
+pub mod writer_thread;

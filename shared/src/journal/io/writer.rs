@@ -1,0 +1,465 @@
+//! The one writer: appends batches, syncs them, begins segments, gives the lock back.
+
+use super::disk::{Disk, DiskError, DiskFile, is_full};
+use super::lock::JournalLock;
+use super::survey::TEMPORARY;
+use crate::journal::batch;
+use crate::journal::limits::{Limits, MAX_BATCH_BYTES, MAX_RECORD_BYTES};
+use crate::journal::record::{LsnRange, NewRecord, Position, kind_is_valid};
+use crate::journal::reserve::{self, Space, WriteClass};
+use crate::journal::segment::{self, SegmentHeader};
+use crate::journal::tail::Tail;
+use crate::journal::takeover::next_header;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Name of the file that keeps disk space back.
+pub const RESERVE_FILE: &str = "reserve";
+
+/// Why something was not written. After `Disk` and `Unfit` the writer is poisoned: what it wrote last may or may not
+/// be on disk, and the process must end without answering it.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// An earlier write failed.
+    #[error("the journal's writer failed before and writes no more")]
+    Poisoned,
+    /// Nothing to write.
+    #[error("a batch needs at least one record")]
+    Empty,
+    /// Not a name for a kind.
+    #[error("{kind:?} is not a kind: 1 to 64 of a-z 0-9 . _ -")]
+    BadKind {
+        /// What was given.
+        kind: String,
+    },
+    /// One record is too large.
+    #[error("a {kind} of {bytes} bytes is larger than a record may be ({MAX_RECORD_BYTES})")]
+    RecordTooLarge {
+        /// Its kind.
+        kind: String,
+        /// Its size.
+        bytes: usize,
+    },
+    /// All together are too large to be written as one.
+    #[error("{bytes} bytes of records are larger than a batch may be ({MAX_BATCH_BYTES})")]
+    BatchTooLarge {
+        /// Their size.
+        bytes: usize,
+    },
+    /// The caller numbered its records otherwise than the journal; its state is not what the journal holds.
+    #[error("records were submitted as {submitted}, but the next LSN is {next}")]
+    OutOfOrder {
+        /// What the caller took for the next LSN.
+        submitted: u64,
+        /// What it is.
+        next: u64,
+    },
+    /// A write or sync failed. Never retried: a second sync would lie about the first.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// Where a new segment begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotated {
+    /// Its index.
+    pub segment: u64,
+    /// The last record before it, durable.
+    pub after: Position,
+}
+
+/// Open as long as the writer has its lock; who removes files or puts them into place holds it meanwhile.
+#[derive(Debug, Default)]
+pub struct Gate(Mutex<bool>);
+
+impl Gate {
+    /// Runs `change` if the lock is still held, and keeps it held until `change` is done.
+    pub fn pass<T>(&self, change: impl FnOnce() -> T) -> Option<T> {
+        let closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *closed { None } else { Some(change()) }
+    }
+
+    fn close(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+}
+
+struct CloseOnDrop(Arc<Gate>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The writer of one journal. Fields are dropped in this order: gate, descriptors, lock.
+pub struct Writer {
+    gate: CloseOnDrop,
+    file: Box<dyn DiskFile>,
+    reserve: Reserve,
+    disk: Arc<dyn Disk>,
+    limits: Limits,
+    tail: Tail,
+    /// Byte up to which blocks are allocated; `None` where the file system cannot.
+    headroom_end: Option<u64>,
+    storage_full: bool,
+    poisoned: bool,
+    buffer: Vec<u8>,
+    lock: JournalLock,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        lock: JournalLock,
+        disk: Arc<dyn Disk>,
+        limits: Limits,
+        placed: Placed,
+        reserve: Reserve,
+    ) -> Result<Self, WriteError> {
+        let mut writer = Self {
+            gate: CloseOnDrop(Arc::default()),
+            storage_full: reserve.was_used,
+            headroom_end: Some(placed.tail.byte),
+            file: placed.file,
+            tail: placed.tail,
+            poisoned: false,
+            buffer: Vec::new(),
+            reserve,
+            disk,
+            limits,
+            lock,
+        };
+        writer.reserve.establish(&limits, &mut writer.storage_full)?;
+        writer.keep_headroom()?;
+        writer.look_at_space()?;
+        Ok(writer)
+    }
+
+    /// The journal's directory.
+    pub fn dir(&self) -> &Path {
+        self.lock.dir()
+    }
+
+    /// LSN of the next record.
+    pub fn next_lsn(&self) -> u64 {
+        self.tail.last.lsn + 1
+    }
+
+    /// The last record written, durable or not.
+    pub fn last(&self) -> Position {
+        self.tail.last
+    }
+
+    /// The last record that is durable.
+    pub fn synced(&self) -> Position {
+        self.tail.synced.position
+    }
+
+    /// The journal's id.
+    pub fn journal_id(&self) -> uuid::Uuid {
+        self.tail.header.journal_id
+    }
+
+    /// Its limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Open while this writer holds the lock.
+    pub fn gate(&self) -> Arc<Gate> {
+        self.gate.0.clone()
+    }
+
+    /// Whether commands are refused with `STORAGE_FULL`.
+    pub fn storage_full(&self) -> bool {
+        self.storage_full
+    }
+
+    /// Whether a write of `class` may be begun now.
+    pub fn admits(&self, class: WriteClass) -> bool {
+        !self.poisoned && reserve::admits(class, self.storage_full)
+    }
+
+    /// Writes `records` as one batch: after a crash all of them are there or none. Not durable before [`Self::sync`].
+    pub fn append(&mut self, records: &[NewRecord]) -> Result<LsnRange, WriteError> {
+        self.check_alive()?;
+        check(records)?;
+        let first = self.next_lsn();
+        let last = Position { epoch: self.tail.header.epoch, lsn: first + records.len() as u64 - 1 };
+        let mut bytes = std::mem::take(&mut self.buffer);
+        bytes.clear();
+        batch::encode(last.epoch, first, self.tail.synced.position.lsn, records, &mut bytes);
+        let written = self.write(&bytes);
+        self.tail.wrote(bytes.len() as u64, last);
+        self.buffer = bytes;
+        written?;
+        for record in records.iter().filter(|record| record.must_understand) {
+            self.tail.must_understand.insert(record.kind.to_string());
+        }
+        self.keep_headroom()?;
+        Ok(LsnRange { first, last: last.lsn })
+    }
+
+    /// Makes everything written durable; returns the last record.
+    pub fn sync(&mut self) -> Result<Position, WriteError> {
+        self.check_alive()?;
+        if self.tail.synced.position != self.tail.last {
+            let synced = self.file.sync_data();
+            self.or_poison("sync", synced)?;
+            self.tail.synced_all();
+        }
+        Ok(self.tail.last)
+    }
+
+    /// Syncs, and begins a new segment.
+    pub fn rotate(&mut self) -> Result<Rotated, WriteError> {
+        let after = self.sync()?;
+        let header = next_header(&self.tail);
+        let segment = header.index;
+        let placed = place_segment(&*self.disk, self.lock.dir(), header, &[], &mut self.reserve);
+        self.storage_full |= self.reserve.was_used;
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(error) => {
+                self.poisoned = true;
+                return Err(error.into());
+            }
+        };
+        self.give_headroom_back();
+        self.file = placed.file;
+        self.tail = placed.tail;
+        self.headroom_end = self.headroom_end.map(|_| self.tail.byte);
+        self.keep_headroom()?;
+        Ok(Rotated { segment, after })
+    }
+
+    /// Looks at the disk's free space: reserve and headroom are made whole when there is room again. To be called
+    /// now and then; returns whether commands are refused.
+    pub fn look_at_space(&mut self) -> Result<bool, WriteError> {
+        self.check_alive()?;
+        let free = self.disk.free_bytes(self.lock.dir());
+        let free_bytes = self.or_poison("statvfs", free)?;
+        let headroom_bytes = self.headroom_end.map_or(self.limits.headroom_bytes, |end| end - self.tail.byte);
+        let space = Space { free_bytes, reserve_bytes: self.reserve.bytes, headroom_bytes };
+        let was_full = self.storage_full;
+        self.storage_full = reserve::is_full(was_full, space, &self.limits);
+        if was_full && !self.storage_full {
+            self.reserve.establish(&self.limits, &mut self.storage_full)?;
+            self.keep_headroom()?;
+        }
+        Ok(self.storage_full)
+    }
+
+    /// Gives up so much of the reserve, for an essential file beside the journal, as a checkpoint. Returns whether
+    /// there was any left.
+    pub fn use_reserve(&mut self, bytes: u64) -> Result<bool, WriteError> {
+        self.storage_full = true;
+        Ok(self.reserve.give_up(bytes)?)
+    }
+
+    /// Syncs, says in the journal that everything is durable, closes the write descriptors and gives the lock back.
+    /// Returns the last record.
+    pub fn fence(mut self) -> Result<Position, WriteError> {
+        let last = self.sync()?;
+        let mut mark = Vec::new();
+        batch::encode(last.epoch, last.lsn + 1, last.lsn, &[], &mut mark);
+        // Evidence, not truth: that it could not be written takes nothing away.
+        let _marked = self.file.write(&mark);
+        self.give_headroom_back();
+        Ok(last)
+    }
+
+    fn check_alive(&self) -> Result<(), WriteError> {
+        if self.poisoned { Err(WriteError::Poisoned) } else { Ok(()) }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.lock.dir().join(segment::file_name(self.tail.header.index))
+    }
+
+    fn or_poison<T>(&mut self, operation: &'static str, result: io::Result<T>) -> Result<T, WriteError> {
+        result.map_err(|source| {
+            self.poisoned = true;
+            DiskError { operation, path: self.path(), source }.into()
+        })
+    }
+
+    /// A batch cut short by a full disk is completed from the reserve; there is no way back from half a batch.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let written = write_with_reserve(&mut *self.file, bytes, &mut self.reserve);
+        self.storage_full |= self.reserve.was_used;
+        self.or_poison("write", written)
+    }
+
+    fn keep_headroom(&mut self) -> Result<(), WriteError> {
+        let Some(end) = self.headroom_end else { return Ok(()) };
+        let wanted = self.limits.headroom_bytes;
+        if end.saturating_sub(self.tail.byte) > wanted / 2 {
+            return Ok(());
+        }
+        match self.file.allocate(self.tail.byte, wanted) {
+            Ok(()) => self.headroom_end = Some(self.tail.byte + wanted),
+            Err(error) if is_full(&error) => {
+                self.headroom_end = Some(end.max(self.tail.byte));
+                self.storage_full = true;
+            }
+            Err(error) if cannot(&error) => self.headroom_end = None,
+            Err(error) => return self.or_poison("allocate", Err(error)),
+        }
+        Ok(())
+    }
+
+    /// Sets the segment's length to what it is: blocks allocated behind it are freed.
+    fn give_headroom_back(&mut self) {
+        // Failing costs at most the headroom until the segment is removed.
+        let _freed = self.file.len().and_then(|bytes| self.file.set_len(bytes));
+    }
+}
+
+fn cannot(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+}
+
+fn check(records: &[NewRecord]) -> Result<(), WriteError> {
+    if records.is_empty() {
+        return Err(WriteError::Empty);
+    }
+    check_records(records)?;
+    let bytes = records.iter().map(batch::record_bytes).sum();
+    if bytes > MAX_BATCH_BYTES { Err(WriteError::BatchTooLarge { bytes }) } else { Ok(()) }
+}
+
+/// Checks kind and size of each record.
+pub(crate) fn check_records(records: &[NewRecord]) -> Result<(), WriteError> {
+    for record in records {
+        if !kind_is_valid(&record.kind) {
+            return Err(WriteError::BadKind { kind: record.kind.to_string() });
+        }
+        if record.payload.len() > MAX_RECORD_BYTES {
+            let (kind, bytes) = (record.kind.to_string(), record.payload.len());
+            return Err(WriteError::RecordTooLarge { kind, bytes });
+        }
+    }
+    Ok(())
+}
+
+/// Disk space kept back, as a file without content.
+pub struct Reserve {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    /// What is in it.
+    bytes: u64,
+    limits: Limits,
+    /// Whether some of it was given up since it was whole.
+    was_used: bool,
+}
+
+impl Reserve {
+    /// Opens the reserve as it is.
+    pub(crate) fn open(disk: &dyn Disk, dir: &Path, limits: &Limits) -> Result<Self, DiskError> {
+        let path = dir.join(RESERVE_FILE);
+        let file = disk.open(&path).map_err(DiskError::at("open", &path))?;
+        let bytes = file.len().map_err(DiskError::at("stat", &path))?;
+        Ok(Self { file, path, bytes, limits: *limits, was_used: false })
+    }
+
+    /// Makes it whole; a full disk sets `storage_full` and leaves it as it is.
+    fn establish(&mut self, limits: &Limits, storage_full: &mut bool) -> Result<(), DiskError> {
+        if *storage_full {
+            return Ok(());
+        }
+        match self.file.allocate(0, limits.reserve_bytes) {
+            Ok(()) => {
+                self.resize(limits.reserve_bytes)?;
+                self.was_used = false;
+            }
+            Err(error) if is_full(&error) => {
+                // What a failed allocation got hold of is given back.
+                self.resize(self.bytes)?;
+                *storage_full = true;
+            }
+            Err(error) if cannot(&error) => self.bytes = 0,
+            Err(error) => return Err(DiskError::at("allocate", &self.path)(error)),
+        }
+        Ok(())
+    }
+
+    /// Frees a piece for `needed` bytes; false if there was nothing left.
+    fn give_up(&mut self, needed: u64) -> Result<bool, DiskError> {
+        let piece = reserve::piece(needed, self.bytes, &self.limits);
+        self.was_used = true;
+        if piece == 0 {
+            return Ok(false);
+        }
+        self.resize(self.bytes - piece)?;
+        Ok(true)
+    }
+
+    fn resize(&mut self, bytes: u64) -> Result<(), DiskError> {
+        self.file.set_len(bytes).map_err(DiskError::at("resize", &self.path))?;
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+/// Writes all of `bytes`; what a full disk cut short goes on in the space of the reserve.
+fn write_with_reserve(file: &mut dyn DiskFile, bytes: &[u8], reserve: &mut Reserve) -> io::Result<()> {
+    let mut rest = bytes;
+    loop {
+        match super::disk::write_all(file, rest) {
+            Ok(()) => return Ok(()),
+            Err((written, error)) if is_full(&error) => {
+                rest = &rest[written..];
+                if !reserve.give_up(rest.len() as u64).map_err(|failed| failed.source)? {
+                    return Err(error);
+                }
+            }
+            Err((_, error)) => return Err(error),
+        }
+    }
+}
+
+/// A segment that has come into place.
+pub(crate) struct Placed {
+    file: Box<dyn DiskFile>,
+    tail: Tail,
+}
+
+impl Placed {
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+}
+
+/// Writes a segment under a temporary name, syncs it, renames it and syncs the directory: it is there whole, and
+/// durable, or not at all. `batches` are what it brings along.
+pub(crate) fn place_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    header: SegmentHeader,
+    batches: &[u8],
+    reserve: &mut Reserve,
+) -> Result<Placed, DiskError> {
+    let path = dir.join(segment::file_name(header.index));
+    let temporary = dir.join(segment::file_name(header.index) + TEMPORARY);
+    let encoded = segment::encode(&header);
+    let tail = tail_of(header, encoded.len() as u64, batches);
+    let content = [&encoded[..], batches].concat();
+    let mut file = disk.create(&temporary).map_err(DiskError::at("create", &temporary))?;
+    write_with_reserve(&mut *file, &content, reserve).map_err(DiskError::at("write", &temporary))?;
+    file.sync_all().map_err(DiskError::at("sync", &temporary))?;
+    disk.rename(&temporary, &path).map_err(DiskError::at("rename", &path))?;
+    disk.sync_dir(dir).map_err(DiskError::at("sync", dir))?;
+    Ok(Placed { file, tail })
+}
+
+fn tail_of(header: SegmentHeader, first_batch: u64, batches: &[u8]) -> Tail {
+    let mut tail = Tail::begin(header, first_batch);
+    let mut rest = batches;
+    while let batch::Found::Batch(header, body) = batch::find(rest) {
+        tail.admit(&header, &body).expect("copied batches were admitted before, and Activated follows them");
+        rest = &rest[header.total_bytes()..];
+    }
+    tail
+}

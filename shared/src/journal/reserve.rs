@@ -1,0 +1,49 @@
+//! What may still be written when the disk fills up.
+//!
+//! Space is guarded in three rings: free space of the disk, headroom allocated behind the end of the current
+//! segment, and the reserve file. Commands are refused as soon as the first two shrink; what was accepted before
+//! fits the headroom; essential writes go on into the reserve.
+
+use super::limits::Limits;
+
+/// What a write is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteClass {
+    /// A new command: refused with `STORAGE_FULL` before the reserve is touched.
+    Command,
+    /// A seal, a transition, a checkpoint: may use the reserve.
+    Essential,
+}
+
+/// Whether a write of `class` is admitted while the storage is, or is not, full.
+pub fn admits(class: WriteClass, storage_full: bool) -> bool {
+    class == WriteClass::Essential || !storage_full
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Free on the disk.
+    pub free_bytes: u64,
+    /// In the reserve file.
+    pub reserve_bytes: u64,
+    /// Allocated behind the end of the segment.
+    pub headroom_bytes: u64,
+}
+
+/// Whether the storage counts as full. It becomes so with too little free, and stops being so only when reserve and
+/// headroom can be whole again with twice that to spare: no flapping.
+pub fn is_full(was_full: bool, space: Space, limits: &Limits) -> bool {
+    if !was_full {
+        return space.free_bytes < limits.low_space_bytes;
+    }
+    let missing = limits.reserve_bytes.saturating_sub(space.reserve_bytes)
+        + limits.headroom_bytes.saturating_sub(space.headroom_bytes);
+    space.free_bytes < missing + 2 * limits.low_space_bytes
+}
+
+/// How much of the reserve to give up at once when a write of `needed` bytes met a full disk: a quarter, so that one
+/// burst does not spend it all, or what is needed.
+pub fn piece(needed: u64, reserve_bytes: u64, limits: &Limits) -> u64 {
+    needed.max(limits.reserve_bytes / 4).min(reserve_bytes)
+}
