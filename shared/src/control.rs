@@ -1,1 +1,15 @@
-//! Placeholder.
+//! Control sockets: HTTP/1.1 + JSON over a Unix socket, both sides (DESIGN.md 2).
+//!
+//! The server knows who is connected ([`Peer`]), refuses others than the node's own user, bounds bodies and
+//! connections, and turns every refusal into an [`ApiError`](crate::error::ApiError) with its status. Requests
+//! that ask for an upgrade are passed on whole, so a handler may speak WebSocket on the same socket. The
+//! client keeps its connections, so a call costs one round trip.
+
+mod client;
+mod server;
+
+pub use client::{CallError, Client};
+pub use server::{Limits, Peer, Reply, Request, parse, serve, unknown_method};
+
+#[cfg(test)]
+mod tests;

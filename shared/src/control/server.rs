@@ -1,0 +1,233 @@
+//! The serving side.
+
+use crate::error::{ApiError, Code};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::convert::Infallible;
+use std::future::Future;
+use std::rc::Rc;
+use tokio::net::{UnixListener, UnixStream};
+
+/// Who is connected, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Process id at the time of connecting.
+    pub pid: i32,
+    /// User id.
+    pub uid: u32,
+}
+
+/// Bounds of one control socket, and who may use it.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a request's body at most; more is refused with `INVALID_REQUEST`.
+    pub body_bytes: usize,
+    /// Connections served at a time; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Whether a peer may use the socket at all.
+    pub admits: fn(&Peer) -> bool,
+}
+
+impl Default for Limits {
+    /// 1 MiB of body (a prompt, with room), 64 connections (children, and a few operators), own user and root.
+    fn default() -> Self {
+        Self { body_bytes: 1024 * 1024, connections: 64, admits: own_user_or_root }
+    }
+}
+
+fn own_user_or_root(peer: &Peer) -> bool {
+    peer.uid == 0 || peer.uid == nix::unistd::geteuid().as_raw()
+}
+
+/// One request, its body read whole (except where it asks for an upgrade).
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The path, without the query.
+    pub path: String,
+    /// The query, without `?`; empty when there is none.
+    pub query: String,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// Who asks.
+    pub peer: Peer,
+    /// The connection itself, when the client asks to upgrade it: resolves after a [`Reply::upgrade`].
+    pub upgrade: Option<OnUpgrade>,
+}
+
+impl Request {
+    /// The body as JSON of this type.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST` with what was wrong and where.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        parse(&self.body)
+    }
+}
+
+/// Reads JSON that came from outside.
+///
+/// # Errors
+/// `INVALID_REQUEST` with what was wrong and where.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(bytes).map_err(|error| ApiError::new(Code::InvalidRequest, error.to_string()))
+}
+
+/// The refusal of a path or method that is not served.
+pub fn unknown_method(request: &Request) -> ApiError {
+    ApiError::new(Code::UnknownMethod, format!("no such method: {} {}", request.method, request.path))
+}
+
+/// What a handler answers.
+#[derive(Debug)]
+pub struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Reply {
+    /// 200 with a JSON body.
+    ///
+    /// # Errors
+    /// `INTERNAL_ERROR` when the value cannot be written as JSON.
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, ApiError> {
+        let body = serde_json::to_vec(value)
+            .map_err(|error| ApiError::new(Code::InternalError, format!("write the answer: {error}")))?;
+        Ok(Self::with_body(StatusCode::OK, "application/json", body))
+    }
+
+    /// 200 with `{}`.
+    pub fn empty() -> Self {
+        Self::with_body(StatusCode::OK, "application/json", "{}")
+    }
+
+    /// Any status and body.
+    pub fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Self { status, headers, body: body.into() }
+    }
+
+    /// 101: the connection is handed over by [`Request::upgrade`]. Give the headers of the new protocol.
+    pub fn upgrade(headers: HeaderMap) -> Self {
+        Self { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: Bytes::new() }
+    }
+
+    /// An error as JSON with its status.
+    pub fn error(error: &ApiError) -> Self {
+        let status =
+            StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(error).unwrap_or_default();
+        Self::with_body(status, "application/json", body)
+    }
+
+    /// The same with one more header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.body));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}
+
+/// Serves until dropped. Everything runs inside this future, on the caller's task: handlers need not be
+/// `Send`, and dropping it drops every connection. A handler whose client went away is dropped too.
+pub async fn serve<H, F>(listener: UnixListener, limits: Limits, handler: H)
+where
+    H: Fn(Request) -> F + 'static,
+    F: Future<Output = Result<Reply, ApiError>> + 'static,
+{
+    let handler = Rc::new(handler);
+    let mut connections = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < limits.connections => match accepted {
+                Ok((stream, _)) => connections.push(connection(stream, limits, handler.clone())),
+                Err(error) => {
+                    tracing::warn!(%error, "accept on a control socket");
+                    // Out of descriptors: let those that are served end first.
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            },
+            Some(()) = connections.next() => {}
+        }
+    }
+}
+
+async fn connection<H, F>(stream: UnixStream, limits: Limits, handler: Rc<H>)
+where
+    H: Fn(Request) -> F + 'static,
+    F: Future<Output = Result<Reply, ApiError>> + 'static,
+{
+    let Ok(credentials) = stream.peer_cred() else { return };
+    let peer = Peer { pid: credentials.pid().unwrap_or(0), uid: credentials.uid() };
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        let handler = handler.clone();
+        async move {
+            let reply = match admit(request, peer, &limits).await {
+                Ok(request) => handler(request).await,
+                Err(error) => Err(error),
+            };
+            Ok::<_, Infallible>(reply.unwrap_or_else(|error| Reply::error(&error)).into_response())
+        }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, pid = peer.pid, "control connection");
+    }
+}
+
+async fn admit(
+    mut request: hyper::Request<Incoming>,
+    peer: Peer,
+    limits: &Limits,
+) -> Result<Request, ApiError> {
+    if !(limits.admits)(&peer) {
+        return Err(ApiError::new(Code::Forbidden, format!("pid {} may not use this socket", peer.pid)));
+    }
+    let upgrade =
+        request.headers().contains_key(hyper::header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+    let (head, body) = request.into_parts();
+    let body = if upgrade.is_some() { Bytes::new() } else { read_body(body, limits.body_bytes).await? };
+    Ok(Request {
+        method: head.method,
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: head.headers,
+        body,
+        peer,
+        upgrade,
+    })
+}
+
+async fn read_body(body: Incoming, at_most: usize) -> Result<Bytes, ApiError> {
+    match Limited::new(body, at_most).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(ApiError::new(Code::InvalidRequest, format!("the body is longer than {at_most} bytes")))
+        }
+        Err(error) => Err(ApiError::new(Code::InvalidRequest, format!("read the body: {error}"))),
+    }
+}

@@ -1,0 +1,148 @@
+use super::*;
+use crate::error::{ApiError, Code};
+use crate::process::bind_unix;
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::LocalSet;
+
+const SOON: Duration = Duration::from_secs(10);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Words {
+    words: Vec<String>,
+}
+
+async fn handle(request: Request) -> Result<Reply, ApiError> {
+    match (&request.method, request.path.as_str()) {
+        (&Method::POST, "/v1/echo") => Reply::json(&request.json::<Words>()?),
+        (&Method::GET, "/v1/me") => Reply::json(&request.peer.pid),
+        (&Method::GET, "/v1/never") => std::future::pending().await,
+        (&Method::GET, "/v1/upgrade") => {
+            let upgrade = request.upgrade.ok_or_else(|| ApiError::new(Code::InvalidRequest, "no upgrade"))?;
+            tokio::task::spawn_local(async move {
+                let mut io = hyper_util::rt::TokioIo::new(upgrade.await.unwrap());
+                io.write_all(b"hello").await.unwrap();
+            });
+            Ok(Reply::upgrade(request.headers.clone()))
+        }
+        _ => Err(unknown_method(&request)),
+    }
+}
+
+fn start(directory: &Path, limits: Limits) -> PathBuf {
+    let path = directory.join("control.sock");
+    let listener = tokio::net::UnixListener::from_std(bind_unix(&path).unwrap()).unwrap();
+    tokio::task::spawn_local(serve(listener, limits, handle));
+    path
+}
+
+fn refused(error: CallError) -> Code {
+    match error {
+        CallError::Refused(error) => error.code,
+        other => panic!("not a refusal: {other}"),
+    }
+}
+
+async fn with_server<F: Future<Output = ()>>(limits: Limits, check: impl FnOnce(PathBuf) -> F) {
+    let directory = tempfile::tempdir().unwrap();
+    LocalSet::new().run_until(async { check(start(directory.path(), limits)).await }).await;
+}
+
+#[tokio::test]
+async fn a_call_is_answered_and_its_refusals_are_coded() {
+    with_server(Limits::default(), async |path| {
+        let client = Client::new(path);
+        let words = Words { words: vec!["a".into()] };
+        for _ in 0..3 {
+            assert_eq!(client.post::<_, Words>("/v1/echo", &words, SOON).await.unwrap(), words);
+        }
+        let own = std::process::id();
+        assert_eq!(client.get::<u32>("/v1/me", SOON).await.unwrap(), own);
+        let unknown = client.get::<()>("/v1/nothing", SOON).await.unwrap_err();
+        assert_eq!(refused(unknown), Code::UnknownMethod);
+        let malformed = client.post::<_, ()>("/v1/echo", &serde_json::json!({"word": 1}), SOON).await;
+        assert_eq!(refused(malformed.unwrap_err()), Code::InvalidRequest);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_past_its_bound_is_refused() {
+    with_server(Limits { body_bytes: 64, ..Limits::default() }, async |path| {
+        let words = Words { words: vec!["a".repeat(100)] };
+        let long = Client::new(&path).post::<_, Words>("/v1/echo", &words, SOON).await.unwrap_err();
+        assert_eq!(refused(long), Code::InvalidRequest);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_that_is_not_admitted_is_refused() {
+    with_server(Limits { admits: |_| false, ..Limits::default() }, async |path| {
+        let error = Client::new(&path).get::<u32>("/v1/me", SOON).await.unwrap_err();
+        assert_eq!(refused(error), Code::Forbidden);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_late_answer_is_a_timeout_and_others_are_answered_meanwhile() {
+    with_server(Limits::default(), async |path| {
+        let client = Client::new(path);
+        let never = client.get::<()>("/v1/never", Duration::from_millis(200));
+        let (never, me) = tokio::join!(never, client.get::<u32>("/v1/me", SOON));
+        assert!(matches!(never, Err(CallError::Timeout { .. })));
+        me.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn past_the_bound_of_connections_a_client_waits_for_its_turn() {
+    with_server(Limits { connections: 1, ..Limits::default() }, async |path| {
+        let first = Client::new(&path);
+        first.get::<u32>("/v1/me", SOON).await.unwrap();
+        let second = Client::new(&path);
+        let waiting = second.get::<u32>("/v1/me", Duration::from_millis(100)).await;
+        assert!(matches!(waiting, Err(CallError::Timeout { .. })));
+        drop(first);
+        second.get::<u32>("/v1/me", SOON).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_came_back_is_called_on_a_new_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let client = Client::new(directory.path().join("control.sock"));
+    assert!(client.get::<u32>("/v1/me", SOON).await.unwrap_err().was_not_sent());
+    for _ in 0..2 {
+        let local = LocalSet::new();
+        local
+            .run_until(async {
+                start(directory.path(), Limits::default());
+                client.get::<u32>("/v1/me", SOON).await.unwrap();
+            })
+            .await;
+        drop(local);
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_handed_over_by_upgrade() {
+    with_server(Limits::default(), async |path| {
+        let mut stream = crate::process::connect_unix(&path).unwrap();
+        let request = "GET /v1/upgrade HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: test\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nhello"), "{answer}");
+    })
+    .await;
+}
