@@ -1,0 +1,315 @@
+// The console: joins client, folds and views. Every change goes event -> fold -> frame.
+
+import { Client, publicStatus } from "./client.js";
+import { Conversation } from "./conversation.js";
+import { byId, el, everyFrame, setText } from "./dom.js";
+import { STATES, TASK_STATES, signedOutText } from "./messages.js";
+import * as place from "./place.js";
+import { NodeState, Tasks, connectionLabel } from "./store.js";
+import { ComposerView } from "./view-composer.js";
+import { NodeView } from "./view-node.js";
+import { TasksView } from "./view-tasks.js";
+import { TokenView } from "./view-token.js";
+import { TurnsView } from "./view-turns.js";
+
+/** While the socket is down, or nobody is signed in, the public status is asked this often. */
+const STATUS_EVERY_MS = 2_000;
+/** States of a task in which a prompt is taken. */
+const OPEN_STATES = new Set(["ready", "idle", "active", "creating"]);
+/** After a reload the node's last events come again; those are not shown as happening now. */
+const REPLAY_MS = 500;
+
+class Console {
+  constructor() {
+    this.client = null;
+    this.node = new NodeState();
+    this.tasks = new Tasks();
+    this.conversation = null;
+    this.sending = []; // prompts without an answer: {task, text, held}
+    this.cancelling = null; // the turn being cancelled
+    this.downSince = null;
+    this.publicAnswers = null;
+    this.everConnected = false;
+    this.liveFrom = Infinity;
+    this.draw = everyFrame(() => this.render());
+    this.views();
+    setInterval(() => this.watch(), STATUS_EVERY_MS);
+    window.addEventListener("hashchange", () => this.fragmentChanged());
+  }
+
+  views() {
+    this.turnsView = new TurnsView();
+    this.nodeView = new NodeView({ forget: () => this.signOut(null) });
+    this.tokenView = new TokenView((token) => {
+      place.remember(token);
+      this.signIn(token);
+    });
+    this.tasksView = new TasksView({ choose: (task) => this.choose(task), open: (task, skill) => this.openTask(task, skill) });
+    this.composer = new ComposerView({
+      prompt: (text) => this.prompt(text), cancel: () => this.cancel(), dequeue: (turn) => this.dequeue(turn),
+      recall: () => [...(this.conversation?.turns.values() ?? [])].map((turn) => turn.text).filter((text) => text !== null),
+    });
+    byId("task-stop").addEventListener("click", () => this.report(this.client.write("task.stop", { task: this.conversation.task })));
+    byId("task-reopen").addEventListener("click", () => {
+      const { task, skill } = this.tasks.get(this.conversation.task) ?? { task: this.conversation.task, skill: "command" };
+      this.report(this.client.write("task.open", { task, skill }));
+    });
+  }
+
+  // Coming and going.
+
+  begin() {
+    place.takeToken();
+    const token = place.remembered();
+    if (token === null) this.signOut(null);
+    else this.signIn(token);
+  }
+
+  signIn(token) {
+    this.client?.stop();
+    this.page("work");
+    this.downSince = Date.now();
+    this.everConnected = false;
+    this.client = new Client(token, this.handlers());
+    for (const channel of ["node", "tasks"]) this.client.transport.subscribe(channel);
+    this.client.start();
+    const task = place.chosenTask();
+    this.conversation = null;
+    if (task) this.choose(task);
+    this.draw();
+  }
+
+  signOut(why) {
+    this.client?.stop();
+    this.client = null;
+    place.forget();
+    this.conversation = null;
+    this.sending = [];
+    this.tasks = new Tasks();
+    this.node = new NodeState();
+    this.page("sign-in");
+    this.tokenView.show(why);
+    this.watch();
+    this.draw();
+  }
+
+  page(name) {
+    document.body.dataset.page = name;
+    byId("sign-in").hidden = name !== "sign-in";
+    byId("work").hidden = name !== "work";
+    byId("tasks-toggle").hidden = name !== "work";
+  }
+
+  fragmentChanged() {
+    if (place.takeToken()) return this.signIn(place.remembered());
+    const task = place.chosenTask();
+    if (this.client && task && task !== this.conversation?.task) this.choose(task);
+  }
+
+  // What the client tells.
+
+  handlers() {
+    return {
+      connected: () => {
+        this.downSince = null;
+        this.everConnected = true;
+        this.draw();
+      },
+      lost: () => {
+        if (this.downSince === null) {
+          this.downSince = Date.now();
+          this.publicAnswers = null;
+          this.watch();
+        }
+        this.draw();
+      },
+      ended: ({ code, reason }) => this.signOut(signedOutText(code, reason)),
+      subscribed: ({ channel }) => this.subscribed(channel),
+      publication: ({ channel, data }) => this.publication(channel, data),
+      gap: ({ channel, from, to }) => {
+        if (this.isShown(channel)) this.conversation.hole(from, to);
+        this.draw();
+      },
+      restarted: ({ channel }) => this.restarted(channel),
+      refused: ({ channel, error }) => this.refused(channel, error),
+    };
+  }
+
+  subscribed(channel) {
+    if (channel === "tasks") this.listTasks();
+    if (channel === "node" && this.liveFrom === Infinity) this.liveFrom = Date.now() + REPLAY_MS;
+    this.draw();
+  }
+
+  async listTasks() {
+    this.tasks.asking();
+    const { error, data } = await this.client.read("task.list", {});
+    if (data) this.tasks.listed(data);
+    else this.composer.problem(error);
+    if (data && !this.conversation && this.tasks.byName.size === 1) this.choose(this.tasks.sorted()[0].task);
+    this.draw();
+  }
+
+  publication(channel, event) {
+    if (channel === "node") this.nodeEvent(event);
+    else if (channel === "tasks") this.tasks.apply(event);
+    else if (this.isShown(channel)) {
+      this.turnsView.changed(this.conversation.apply(event));
+      for (const turn of this.conversation.limit()) this.turnsView.changed({ turn, kind: "turn" });
+    }
+    this.draw();
+  }
+
+  nodeEvent(event) {
+    const now = Date.now();
+    if (this.node.apply(event, now) && now >= this.liveFrom) this.nodeView.transition(this.node.state, now);
+  }
+
+  /** The channel's history is not what it was: what is shown is void. */
+  restarted(channel) {
+    if (!this.isShown(channel)) return;
+    this.conversation = new Conversation(this.conversation.task);
+    this.conversation.truncated = true;
+    this.turnsView.show(this.conversation, this.skill());
+  }
+
+  refused(channel, error) {
+    if (!channel.startsWith("conversation:") || this.isShown(channel)) this.composer.problem(error);
+    if (this.isShown(channel)) this.conversation.refused = true;
+    this.draw();
+  }
+
+  isShown(channel) {
+    return this.conversation !== null && channel === `conversation:${this.conversation.task}`;
+  }
+
+  // What people do.
+
+  choose(task) {
+    if (this.conversation?.task === task && !this.conversation.refused) return;
+    if (this.conversation) this.client.transport.unsubscribe(`conversation:${this.conversation.task}`);
+    this.conversation = new Conversation(task);
+    this.cancelling = null;
+    place.chooseTask(task);
+    this.composer.clearProblems();
+    this.turnsView.show(this.conversation, this.skill());
+    this.client.transport.subscribe(`conversation:${task}`);
+    this.draw();
+    if (matchMedia("(min-width: 721px)").matches) byId("prompt").focus();
+  }
+
+  async openTask(task, skill) {
+    const { error, data } = await this.client.write("task.open", { task, skill });
+    if (error) return error;
+    this.tasks.apply({ task, skill, ...(data.state ? { state: data.state } : {}) });
+    this.choose(task);
+    return null;
+  }
+
+  async prompt(text) {
+    const { task } = this.conversation;
+    const sending = { task, text, held: false };
+    this.sending.push(sending);
+    this.turnsView.follow.following = true;
+    this.draw();
+    const { error } = await this.client.write("task.prompt", { task, text, queue: true }, () => {
+      sending.held = true;
+      this.draw();
+    });
+    this.sending.splice(this.sending.indexOf(sending), 1);
+    if (error) {
+      this.composer.problem(error);
+      if (this.conversation?.task === task) this.composer.giveBack(text);
+    }
+    this.draw();
+  }
+
+  async cancel() {
+    this.cancelling = this.conversation.running()?.id ?? null;
+    this.draw();
+    const failed = await this.report(this.client.write("task.cancel", { task: this.conversation.task }));
+    if (failed) this.cancelling = null;
+    this.draw();
+  }
+
+  async dequeue(turn) {
+    turn.leaving = true;
+    this.draw();
+    const failed = await this.report(this.client.write("task.dequeue", { task: this.conversation.task, turn: turn.id }));
+    if (failed) turn.leaving = false;
+    this.draw();
+  }
+
+  /** Shows the error of a command, if it has one; answers whether. */
+  async report(answer) {
+    const { error } = await answer;
+    if (error) this.composer.problem(error);
+    return error !== null;
+  }
+
+  // The public status, while there is no other word.
+
+  async watch() {
+    if (this.client && this.downSince === null) return;
+    const status = await publicStatus();
+    this.publicAnswers = status !== null;
+    this.node.applyPublic(status);
+    this.tokenView.status(status);
+    this.draw();
+  }
+
+  // Drawing what is not turns.
+
+  skill() {
+    return this.tasks.get(this.conversation?.task)?.skill ?? "command";
+  }
+
+  render() {
+    const now = Date.now();
+    const phase = this.client?.phase ?? "ended";
+    const { downSince, publicAnswers, everConnected } = this;
+    const label = connectionLabel({ phase, downSince, now, publicAnswers, everConnected, nodeState: this.node.state });
+    const again = this.nodeView.render(label, this.node, now, downSince);
+    clearTimeout(this.again);
+    if (again !== null) this.again = setTimeout(this.draw, again);
+    if (!this.client) return setText(document.querySelector("title"), "Holdfast");
+    this.tasksView.render(this.tasks, this.conversation?.task ?? null);
+    this.renderTask();
+    this.turnsView.skill = this.skill();
+    this.renderTitle(label);
+  }
+
+  renderTask() {
+    const { conversation } = this;
+    byId("task-head").hidden = byId("compose").hidden = conversation === null;
+    if (!conversation) return this.renderEmpty();
+    const task = this.tasks.get(conversation.task);
+    const state = task?.state ?? null;
+    const running = conversation.running();
+    setText(byId("task-name"), conversation.task);
+    setText(byId("task-state"), state === null ? "" : TASK_STATES[state] ?? state);
+    byId("task-state").dataset.tone = state === "active" ? "good" : state === "errored" ? "bad" : "quiet";
+    const shut = state !== null && !OPEN_STATES.has(state);
+    byId("task-reopen").hidden = !shut;
+    byId("task-stop").hidden = shut || state === null;
+    const closed = shut ? `This task is ${TASK_STATES[state] ?? state}. Open it again to go on.` : null;
+    this.composer.render({
+      running: running !== null, cancelling: running !== null && this.cancelling === running.id, queued: conversation.queued(),
+      sending: this.sending.filter(({ task }) => task === conversation.task), skill: this.skill(), closed,
+    });
+  }
+
+  renderEmpty() {
+    const transcript = byId("transcript");
+    if (transcript.querySelector(".empty")) return;
+    const hint = "Choose a task, or open a new one. What runs in it goes on when this page is closed.";
+    transcript.replaceChildren(el("div", { className: "empty" }, el("h2", {}, "No task chosen"), el("p", {}, hint)));
+  }
+
+  renderTitle(label) {
+    const words = [this.conversation?.running() ? "●" : null, this.conversation?.task, label === "running" ? null : STATES[label]?.label];
+    setText(document.querySelector("title"), [...words.filter(Boolean), "Holdfast"].join(" · ").replace("● · ", "● "));
+  }
+}
+
+new Console().begin();

@@ -1,0 +1,101 @@
+// What the page knows of the node, its tasks and its own connection, as folds of what came in. No clock, no page.
+
+/** Transitions of the node that the page remembers for its list. */
+export const TRANSITIONS_MAX = 30;
+
+/** Down for longer than this, with the public status silent too, is offline. */
+export const OFFLINE_AFTER_MS = 10_000;
+
+// Tasks: the list is asked for, events are merged into it by task.
+
+export class Tasks {
+  constructor() {
+    this.byName = new Map();
+    this.known = false; // a list has been received
+    this.since = null; // events that came while a list was being asked for
+  }
+
+  asking() {
+    this.since = [];
+  }
+
+  /** The answer of `task.list`, and behind it the events that came meanwhile. */
+  listed({ tasks }) {
+    const old = this.byName;
+    this.byName = new Map();
+    for (const task of Array.isArray(tasks) ? tasks : []) {
+      this.byName.set(task.task, { ...old.get(task.task), ...task });
+    }
+    this.known = true;
+    const events = this.since ?? [];
+    this.since = null;
+    for (const event of events) this.apply(event);
+  }
+
+  apply(event) {
+    if (event === null || typeof event !== "object" || typeof event.task !== "string") return;
+    this.since?.push(event);
+    if (event.type === "task.removed" || event.state === "missing") this.byName.delete(event.task);
+    else {
+      const { type, ...fields } = event;
+      this.byName.set(event.task, { ...this.byName.get(event.task), ...fields });
+    }
+  }
+
+  get(name) {
+    return this.byName.get(name) ?? null;
+  }
+
+  sorted() {
+    return [...this.byName.values()].sort((one, other) => one.task.localeCompare(other.task, undefined, { numeric: true }));
+  }
+}
+
+// The node.
+
+export class NodeState {
+  constructor() {
+    this.state = null;
+    this.active = null;
+    this.update = null;
+    this.transitions = []; // {state, slot, epoch, at}, newest last
+  }
+
+  /** An event of channel `node`; `at` is when it came, for the list of transitions. Answers whether the state changed. */
+  apply(event, at) {
+    if (event === null || typeof event !== "object") return false;
+    const before = this.state;
+    if (typeof event.state === "string") this.state = event.state;
+    if (event.active !== undefined) this.active = event.active;
+    if (event.update !== undefined) this.update = event.update;
+    const changed = this.state !== before;
+    if (changed) {
+      this.transitions.push({ state: this.state, slot: this.active?.slot, epoch: this.active?.epoch, at: event.at ?? at });
+      this.transitions.splice(0, this.transitions.length - TRANSITIONS_MAX);
+    }
+    return changed;
+  }
+
+  /** The public status says less, but is there when the socket is not. */
+  applyPublic(status) {
+    if (status === null || typeof status !== "object") return;
+    if (status.update) this.update = { ...this.update, ...status.update };
+    if (typeof status.runtime?.state === "string") this.publicState = status.runtime.state;
+  }
+}
+
+// The connection, as people need it told.
+
+/**
+ * One word for the top of the page, from facts: the session's phase, since when the socket is down (null = up), the
+ * time, whether the public status answered last, and the node's own state. The node's transitions are never "offline":
+ * offline is a socket that is down for a while and a public status that does not answer either.
+ */
+export function connectionLabel({ phase, downSince, now, publicAnswers, everConnected, nodeState }) {
+  if (phase === "ended") return "signed-out";
+  if (phase === "connected") return NODE_LABELS.has(nodeState) ? nodeState : "connected";
+  if (downSince !== null && now - downSince >= OFFLINE_AFTER_MS && publicAnswers === false) return "offline";
+  return everConnected ? "reconnecting" : "connecting";
+}
+
+const NODE_LABELS = new Set(["starting", "running", "switching", "settling", "degraded", "stopping"]);

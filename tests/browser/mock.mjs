@@ -1,0 +1,125 @@
+// A stand-in for the sidecar: the page's files, its protocol, and channels that a test writes.
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { extname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { WebSocketServer } from "ws";
+
+const CONSOLE = fileURLToPath(new URL("../../sidecar/console/", import.meta.url));
+const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
+const POLICY = "default-src 'self'; connect-src 'self' ws: wss:";
+const FIRST_PIECE_BYTES = 256 * 1024;
+
+export class Mock {
+  constructor() {
+    this.token = "secret";
+    this.channels = new Map();
+    this.sockets = new Map(); // socket -> Set of channels
+    this.methods = {};
+    this.calls = [];
+    this.held = false;
+    this.waiting = [];
+    this.status = { update: { state: "idle" }, runtime: { state: "running", active_slot: "a" } };
+    this.statusAnswers = true;
+  }
+
+  async listen() {
+    this.server = createServer((request, response) => this.serve(request, response));
+    this.upgrades = new WebSocketServer({ server: this.server, path: "/ws" });
+    this.upgrades.on("connection", (socket) => this.session(socket));
+    await new Promise((done) => this.server.listen(0, "127.0.0.1", done));
+    this.port = this.server.address().port;
+    this.url = `http://127.0.0.1:${this.port}/`;
+    return this;
+  }
+
+  async close() {
+    for (const socket of this.sockets.keys()) socket.terminate();
+    this.server.closeAllConnections();
+    await new Promise((done) => this.server.close(done));
+  }
+
+  async serve(request, response) {
+    const path = new URL(request.url, "http://mock").pathname;
+    if (path === "/supervisor/public/update-status") {
+      if (!this.statusAnswers) return request.socket.destroy();
+      return response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(this.status));
+    }
+    const file = path === "/" ? "index.html" : path.startsWith("/console/") ? path.slice("/console/".length) : null;
+    if (file === null || file.includes("/")) return response.writeHead(404).end();
+    const body = await readFile(join(CONSOLE, file)).catch(() => null);
+    if (body === null) return response.writeHead(404).end();
+    response.writeHead(200, { "content-type": TYPES[extname(file)], "content-security-policy": POLICY, "cache-control": "no-store" }).end(body);
+  }
+
+  session(socket) {
+    this.sockets.set(socket, new Set());
+    socket.on("close", () => this.sockets.delete(socket));
+    socket.on("message", (data) => {
+      for (const line of String(data).split("\n")) if (line !== "" && line !== "{}") this.command(socket, JSON.parse(line));
+    });
+  }
+
+  command(socket, { id, ...command }) {
+    const reply = (body) => socket.send(JSON.stringify({ id, ...body }));
+    if (command.connect) {
+      if (command.connect.token !== this.token) return socket.close(3500, "invalid token");
+      reply({ connect: { client: "c1", version: "mock", ping: 25, pong: true } });
+    } else if (command.subscribe) this.subscribe(socket, reply, command.subscribe);
+    else if (command.unsubscribe) {
+      this.sockets.get(socket).delete(command.unsubscribe.channel);
+      reply({ unsubscribe: {} });
+    } else if (command.rpc) {
+      if (this.held) this.waiting.push(() => this.rpc(reply, command.rpc));
+      else this.rpc(reply, command.rpc);
+    }
+  }
+
+  subscribe(socket, reply, { channel, offset, epoch }) {
+    const log = this.log(channel);
+    const lost = (epoch !== "" && epoch !== log.epoch) || offset > log.events.length;
+    const all = lost ? [] : log.events.slice(offset).map((data, at) => ({ offset: offset + at + 1, data }));
+    let size = 0;
+    const count = all.findIndex((publication) => (size += JSON.stringify(publication).length) > FIRST_PIECE_BYTES);
+    const first = count < 0 ? all : all.slice(0, count);
+    const common = { recoverable: true, positioned: true, epoch: log.epoch, offset: lost ? log.events.length : offset, was_recovering: true, recovered: !lost };
+    reply({ subscribe: { ...common, publications: first } });
+    this.sockets.get(socket).add(channel);
+    let message = [];
+    for (const pub of all.slice(first.length)) {
+      message.push(JSON.stringify({ push: { channel, pub } }));
+      if (message.length === 500) socket.send(message.splice(0).join("\n"));
+    }
+    if (message.length > 0) socket.send(message.join("\n"));
+  }
+
+  rpc(reply, { method, data }) {
+    this.calls.push({ method, data });
+    const answer = this.methods[method]?.(data) ?? { error: { code: 1002, message: `UNKNOWN_METHOD: ${method}` } };
+    reply(answer.error ? answer : { rpc: { data: answer } });
+  }
+
+  log(channel) {
+    if (!this.channels.has(channel)) this.channels.set(channel, { epoch: "e1", events: [] });
+    return this.channels.get(channel);
+  }
+
+  publish(channel, ...events) {
+    const log = this.log(channel);
+    const lines = [];
+    for (const data of events) {
+      log.events.push(data);
+      lines.push(JSON.stringify({ push: { channel, pub: { offset: log.events.length, data } } }));
+    }
+    for (const [socket, channels] of this.sockets) if (channels.has(channel)) socket.send(lines.join("\n"));
+  }
+
+  node(state, slot = "a", epoch = 4) {
+    this.publish("node", { type: "node.state", state, active: { slot, epoch, runtime_instance_id: `rt-${slot}-0a1b2c3d`, release: "0.1.0" }, update: { state: "idle" } });
+  }
+
+  release() {
+    this.held = false;
+    for (const run of this.waiting.splice(0)) run();
+  }
+}
