@@ -5,17 +5,22 @@
 
 pub mod control;
 pub mod decision;
+pub mod durable_file;
 pub mod error;
 pub mod home;
+pub mod inbox;
 pub mod journal;
 pub mod link;
 pub mod log;
 pub mod notify;
+pub mod peer;
 pub mod process;
 pub mod release;
 pub mod runtime_control;
 pub mod slot;
+pub mod spool;
 pub mod supervisor_control;
 pub mod token;
 pub mod version;
 pub mod wished;
+pub mod worker;

@@ -1,0 +1,76 @@
+//! Small files that are either wholly there or not: temporary, fsync, rename, fsync of the directory.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Replaces `path` by a file with these bytes (mode 0600). When this returns, the new file is durable; after
+/// any failure or crash either the old one or the new one is there.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    drop(write_open(path, bytes)?);
+    Ok(())
+}
+
+/// Like [`write`]; returns the file, open for reading and writing.
+pub fn write_open(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let temporary = temporary_name(path);
+    let made = make(&temporary, bytes).and_then(|file| {
+        std::fs::rename(&temporary, path)?;
+        Ok(file)
+    });
+    let file = match made {
+        Ok(file) => file,
+        Err(error) => {
+            // Best effort: what is left behind is overwritten by the next attempt.
+            let _ = std::fs::remove_file(&temporary);
+            return Err(error);
+        }
+    };
+    sync_directory(path.parent().unwrap_or(Path::new(".")))?;
+    Ok(file)
+}
+
+/// Makes names created, renamed or removed in `directory` durable.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+fn make(temporary: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_file_replaces_the_old_one_and_leaves_no_temporary() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("marker");
+        write(&path, b"old").unwrap();
+        write(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_leaves_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("marker");
+        std::fs::create_dir(&path).unwrap();
+        assert!(write(&path, b"new").is_err());
+        assert!(path.is_dir());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

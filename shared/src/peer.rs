@@ -1,0 +1,102 @@
+//! Who a peer is: control sockets refuse workers.
+
+use std::io;
+
+/// More ancestors than this are not followed; such a process is treated as a worker.
+const ANCESTORS_MAX: usize = 1024;
+
+/// Whether a process descends from a holder, i.e. is a worker or was started by one. Where that cannot be told
+/// (the process is gone, say) the answer is yes.
+pub fn is_worker(pid: i32) -> bool {
+    descends_from_holder(pid).unwrap_or(true)
+}
+
+fn descends_from_holder(pid: i32) -> io::Result<bool> {
+    let mut pid = pid;
+    for _ in 0..ANCESTORS_MAX {
+        pid = parent(pid)?;
+        if pid <= 1 {
+            return Ok(false);
+        }
+        if is_holder(&std::fs::read(format!("/proc/{pid}/cmdline"))?) {
+            return Ok(true);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a command line (NUL-separated, as in /proc) is a holder's: `.../holdfast hold DIR`.
+fn is_holder(command_line: &[u8]) -> bool {
+    let mut arguments = command_line.split(|byte| *byte == 0);
+    let program = arguments.next().unwrap_or_default();
+    let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    name == b"holdfast" && arguments.next() == Some(b"hold")
+}
+
+/// The parent of a process, from /proc.
+pub fn parent(pid: i32) -> io::Result<i32> {
+    Ok(ProcessStat::read(pid)?.parent)
+}
+
+/// What /proc/PID/stat says about a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// The state's letter: `Z` is a zombie.
+    pub state: u8,
+    /// Its parent.
+    pub parent: i32,
+    /// Its session.
+    pub session: i32,
+    /// Clock ticks since boot at its start; pid and start time name a process.
+    pub start_time: u64,
+}
+
+impl ProcessStat {
+    /// Reads it.
+    pub fn read(pid: i32) -> io::Result<Self> {
+        let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+        Self::parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc stat"))
+    }
+
+    /// Parses it; the process's name may hold anything, also `)`.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let behind_name = text.iter().rposition(|byte| *byte == b')')? + 1;
+        let rest = std::str::from_utf8(&text[behind_name..]).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        Some(Self {
+            state: *fields.first()?.as_bytes().first()?,
+            parent: fields.get(1)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
+            start_time: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_known_by_its_command_line() {
+        assert!(is_holder(b"/opt/holdfast/bin/holdfast\0hold\0/srv/workers/x\0"));
+        assert!(is_holder(b"holdfast\0hold\0x\0"));
+        assert!(!is_holder(b"holdfast\0supervise\0"));
+        assert!(!is_holder(b"/bin/sh\0holdfast\0hold\0"));
+        assert!(!is_holder(b""));
+    }
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let text = b"42 (a) R 9 (x) S 7 42 40 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 1 1 0 0 0\n";
+        let stat = ProcessStat { state: b'S', parent: 7, session: 40, start_time: 123_456 };
+        assert_eq!(ProcessStat::parse(text), Some(stat));
+    }
+
+    #[test]
+    fn this_process_is_no_worker_and_a_missing_one_is_taken_for_one() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(ProcessStat::read(own).unwrap().start_time > 0);
+        assert!(!is_worker(own));
+        assert!(is_worker(i32::MAX));
+    }
+}
