@@ -5,7 +5,7 @@
 
 use crate::durable_file;
 use crate::process;
-use crate::spool::{self, SpoolError, SpoolTail};
+use crate::spool::{self, SpoolError, SpoolLock, SpoolTail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -222,23 +222,16 @@ pub fn abandon(directory: &Path) -> Result<WorkerState, SpoolError> {
         }
         _ => {}
     }
-    let path = spool::segment_path(directory, 0);
-    let file = std::fs::OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(SpoolError::io("open", &path))?;
-    match spool::lock(&file, &path) {
-        Ok(()) => {}
+    let lock = match SpoolLock::take(directory) {
+        Ok(lock) => lock,
         Err(SpoolError::Locked { .. }) => return WorkerState::read(directory),
         Err(error) => return Err(error),
-    }
+    };
     if Started::read(directory).map_err(SpoolError::io("read", Started::path(directory)))?.is_none() {
         let mark = abandoned_path(directory);
         durable_file::write(&mark, b"").map_err(SpoolError::io("write", mark))?;
     }
-    drop(file);
+    drop(lock);
     WorkerState::read(directory)
 }
 

@@ -20,7 +20,8 @@ mod writer;
 
 pub use cut::{CutReport, cut_to_last_good};
 pub use index::{HISTORY_PIECE_BYTES_MAX, SegmentHistory, SparseIndex};
-pub use lock::{is_locked, lock};
+pub use lock::is_locked;
+use lock::lock;
 pub use reader::{SpoolTail, TAIL_PIECE_BYTES_MAX};
 pub use record::{
     Control, Decoded, Frame, Position, RECORD_BYTES_MAX, RECORD_HEAD_BYTES, SpoolRecord, Stream, decode,
@@ -29,7 +30,7 @@ pub use record::{
 pub use segment::{SEGMENT_HEAD_BYTES, SegmentHead, segment_path, segments};
 pub use sync::{SPOOL_SYNC_INTERVAL_MS, SyncInterval};
 pub use watch::{SpoolWatch, WatchToken};
-pub use writer::{Flushed, SpoolWriter};
+pub use writer::{Flushed, SpoolLock, SpoolWriter};
 
 use std::path::PathBuf;
 

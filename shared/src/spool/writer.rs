@@ -21,6 +21,34 @@ pub enum Flushed {
     NoSpace,
 }
 
+/// A locked spool: no other holder of this worker lives.
+#[derive(Debug)]
+pub struct SpoolLock {
+    directory: PathBuf,
+    file: File,
+}
+
+impl SpoolLock {
+    /// Takes the lock, for as long as this or the writer made of it lives; makes the file if it is missing and
+    /// changes nothing in it.
+    ///
+    /// # Errors
+    /// [`SpoolError::Locked`] if another holder lives.
+    pub fn take(directory: &Path) -> Result<Self, SpoolError> {
+        let path = segment_path(directory, 0);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(SpoolError::io("open", &path))?;
+        lock(&file, &path)?;
+        Ok(Self { directory: directory.to_owned(), file })
+    }
+}
+
 /// The one writer of a worker's spool.
 #[derive(Debug)]
 pub struct SpoolWriter {
@@ -39,39 +67,25 @@ pub struct SpoolWriter {
 const QUEUE_KEPT_BYTES: usize = 64 * 1024;
 
 impl SpoolWriter {
-    /// Locks the spool for as long as the writer lives and begins segment 0, durably. A spool that an earlier
-    /// holder began without starting a worker is begun again.
-    ///
-    /// # Errors
-    /// [`SpoolError::Locked`] if another holder lives.
+    /// Locks the spool and begins it: [`SpoolLock::take`] and [`SpoolWriter::begin`].
     pub fn create(directory: &Path, turn: &str) -> Result<Self, SpoolError> {
-        let path = segment_path(directory, 0);
-        let first = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(SpoolError::io("open", &path))?;
-        lock(&first, &path)?;
+        Self::begin(SpoolLock::take(directory)?, turn)
+    }
+
+    /// Begins segment 0, durably. What an earlier holder began without starting a worker is begun again: only to
+    /// be called where no worker was started. The writer keeps the lock.
+    pub fn begin(lock: SpoolLock, turn: &str) -> Result<Self, SpoolError> {
+        let SpoolLock { directory, file: first } = lock;
+        let path = segment_path(&directory, 0);
         first.set_len(0).map_err(SpoolError::io("truncate", &path))?;
         let boot_id = worker::boot_id().map_err(SpoolError::io("read", "/proc/sys/kernel/random/boot_id"))?;
         let head = SegmentHead { segment: 0, first_seq: 1, boot_id };
         let bytes = segment_start(&head, &[Control::Mark { turn: turn.to_owned(), number: 0 }]);
         first.write_all_at(&bytes, 0).map_err(SpoolError::io("write", &path))?;
         first.sync_all().map_err(SpoolError::io("sync", &path))?;
-        durable_file::sync_directory(directory).map_err(SpoolError::io("sync", directory))?;
+        durable_file::sync_directory(&directory).map_err(SpoolError::io("sync", &directory))?;
         let end = bytes.len() as u64;
-        Ok(Self {
-            directory: directory.to_owned(),
-            first,
-            later: None,
-            head,
-            outputs: 0,
-            end,
-            queued: Vec::new(),
-        })
+        Ok(Self { directory, first, later: None, head, outputs: 0, end, queued: Vec::new() })
     }
 
     /// Queues one output record and answers its number.

@@ -10,7 +10,7 @@ use super::output::{Output, Quota, Taken};
 use holdfast_shared::inbox::{Kind, MessageHead};
 use holdfast_shared::peer::ProcessStat;
 use holdfast_shared::process;
-use holdfast_shared::spool::{Control, Flushed, SpoolWriter, Stream};
+use holdfast_shared::spool::{Control, Flushed, SpoolLock, SpoolWriter, Stream};
 use holdfast_shared::worker::{
     self, CWD_FD_VARIABLE, EndedBy, Exit, ExitStatus, Order, OutputMode, Protocol, Started,
 };
@@ -40,8 +40,9 @@ pub fn hold(directory: &Path) -> Result<(), HoldError> {
     // Fails where the holder leads its session already, which is all that is wanted.
     let _ = nix::unistd::setsid();
     let order = Order::read(directory).map_err(HoldError::system("read the order"))?;
-    let spool = SpoolWriter::create(directory, &order.turn)?;
+    let lock = SpoolLock::take(directory)?;
     refuse_second_start(directory)?;
+    let spool = SpoolWriter::begin(lock, &order.turn)?;
     let signals = Signals::open().map_err(HoldError::system("take signals"))?;
     tree::become_subreaper().map_err(HoldError::system("become subreaper"))?;
     let held = Holder::start(directory, order, spool, signals).and_then(|mut holder| holder.run());

@@ -1,0 +1,5 @@
+mod ending;
+mod feeding;
+mod records;
+mod starting;
+mod support;

@@ -1,0 +1,180 @@
+//! One worker in a directory of its own, held by the built binary.
+
+use holdfast_shared::inbox::InboxWriter;
+use holdfast_shared::peer::ProcessStat;
+use holdfast_shared::spool::{Control, SpoolRecord, SpoolTail, Stream, TAIL_PIECE_BYTES_MAX};
+use holdfast_shared::worker::{Exit, Order, OutputMode, Protocol, Started, WorkerState};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a level is waited for; nothing asserts how quickly it comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `ready` gives something.
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = ready() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn is_alive(pid: i32) -> bool {
+    ProcessStat::read(pid).is_ok_and(|stat| stat.state != b'Z')
+}
+
+/// An order for a shell command line.
+pub fn shell(line: &str) -> Order {
+    Order {
+        spawn_id: "s1".to_owned(),
+        task: "task".to_owned(),
+        turn: "t1".to_owned(),
+        protocol: Protocol::Command,
+        mode: OutputMode::Bytes,
+        argv: ["/bin/bash", "-c", line].map(str::to_owned).to_vec(),
+        env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+        cwd: PathBuf::from("/"),
+        output_quota_bytes: 64 * 1024 * 1024,
+        term_grace_ms: 100,
+        kill_grace_ms: 300,
+        deny_state: false,
+        home: None,
+    }
+}
+
+/// The same with a stdin.
+pub fn with_stdin(line: &str) -> Order {
+    Order { protocol: Protocol::Acp, ..shell(line) }
+}
+
+pub fn spawn_holder(directory: &Path) -> Child {
+    holder_command(directory).spawn().unwrap()
+}
+
+pub fn holder_command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    command.arg("hold").arg(directory).stdin(Stdio::null());
+    // The worker must not see any of this.
+    command.env("HOLDFAST_TEST_LEAK", "leaked");
+    command
+}
+
+pub struct Held {
+    _home: Option<tempfile::TempDir>,
+    pub directory: PathBuf,
+    pub holder: Child,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The worker goes with its holder.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+impl Held {
+    pub fn start(order: &Order) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let mut held = Self::start_in(home.path(), order);
+        held._home = Some(home);
+        held
+    }
+
+    pub fn start_in(parent: &Path, order: &Order) -> Self {
+        let directory = parent.join("worker");
+        std::fs::create_dir(&directory).unwrap();
+        order.write(&directory).unwrap();
+        let holder = spawn_holder(&directory);
+        Held { _home: None, directory, holder }
+    }
+
+    pub fn state(&self) -> WorkerState {
+        WorkerState::read(&self.directory).unwrap()
+    }
+
+    pub fn started(&self) -> Started {
+        wait_for("started", || Started::read(&self.directory).unwrap())
+    }
+
+    pub fn inbox(&self, epoch: u64) -> InboxWriter {
+        InboxWriter::create(&self.directory, epoch).unwrap()
+    }
+
+    /// Waits for the holder's end and reads everything.
+    pub fn ended(&mut self) -> Whole {
+        let status = wait_for("the holder's end", || self.holder.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+        let whole = Whole::read(&self.directory);
+        assert_eq!(self.state(), WorkerState::Ended(whole.exit()));
+        whole
+    }
+
+    /// Waits until the worker has written this to stdout.
+    pub fn wait_for_output(&self, text: &str) {
+        wait_for(text, || Whole::read(&self.directory).text(Stream::Stdout).contains(text).then_some(()));
+    }
+}
+
+/// A spool read whole.
+pub struct Whole {
+    pub records: Vec<SpoolRecord>,
+}
+
+impl Whole {
+    pub fn read(directory: &Path) -> Self {
+        let mut tail = SpoolTail::open(directory);
+        let mut records = Vec::new();
+        loop {
+            let piece = tail.poll(TAIL_PIECE_BYTES_MAX).unwrap();
+            if piece.is_empty() {
+                return Self { records };
+            }
+            records.extend(piece);
+        }
+    }
+
+    /// The output records of one stream: text and `more`.
+    pub fn pieces(&self, wanted: Stream) -> Vec<(Vec<u8>, bool)> {
+        let of_stream = |record: &SpoolRecord| match record {
+            SpoolRecord::Output { stream, bytes, more, .. } if *stream == wanted => {
+                Some((bytes.to_vec(), *more))
+            }
+            _ => None,
+        };
+        self.records.iter().filter_map(of_stream).collect()
+    }
+
+    pub fn bytes(&self, stream: Stream) -> Vec<u8> {
+        self.pieces(stream).into_iter().flat_map(|(bytes, _)| bytes).collect()
+    }
+
+    pub fn text(&self, stream: Stream) -> String {
+        String::from_utf8_lossy(&self.bytes(stream)).into_owned()
+    }
+
+    pub fn controls(&self) -> Vec<Control> {
+        let control = |record: &SpoolRecord| match record {
+            SpoolRecord::Control { control, .. } => Some(control.clone()),
+            SpoolRecord::Output { .. } => None,
+        };
+        self.records.iter().filter_map(control).collect()
+    }
+
+    /// The exit, which must be the last record, and tell the truth about the number of records.
+    pub fn exit(&self) -> Exit {
+        let Some(Control::Exit(exit)) = self.controls().pop() else {
+            panic!("no exit: {:?}", self.controls())
+        };
+        assert!(matches!(self.records.last(), Some(SpoolRecord::Control { control: Control::Exit(_), .. })));
+        let outputs =
+            self.records.iter().filter(|record| matches!(record, SpoolRecord::Output { .. })).count();
+        assert_eq!(exit.final_seq, outputs as u64);
+        exit
+    }
+}

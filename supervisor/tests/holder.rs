@@ -1,0 +1,3 @@
+//! The holder with real processes.
+
+mod hold;
