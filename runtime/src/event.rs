@@ -4,26 +4,8 @@
 //! so that the spool stays what the worker wrote. The latter are written as text directly: they are the bulk.
 
 use crate::span::{Seal, StopReason};
+use holdfast_shared::spool::Stream;
 use serde_json::{Value, json};
-
-/// Which of a worker's streams a record came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputStream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-impl OutputStream {
-    /// The name in events.
-    pub fn name(self) -> &'static str {
-        match self {
-            OutputStream::Stdout => "stdout",
-            OutputStream::Stderr => "stderr",
-        }
-    }
-}
 
 /// A turn begins.
 pub fn turn_started(turn: &str, text: &str, at: u64) -> Value {
@@ -60,7 +42,7 @@ pub fn truncated(turn: &str, first: u64, last: u64, reason: &str) -> Value {
 
 /// The text of the event of an output record of the `command` skill; a record with nothing to show is `turn.skip`.
 /// Invalid UTF-8 is replaced.
-pub fn output(turn: &str, stream: OutputStream, bytes: &[u8]) -> Vec<u8> {
+pub fn output(turn: &str, stream: Stream, bytes: &[u8]) -> Vec<u8> {
     if bytes.is_empty() {
         return skip(turn);
     }
@@ -97,20 +79,20 @@ mod tests {
 
     #[test]
     fn output_names_its_stream_and_keeps_its_text() {
-        let event = parsed(&output("t1", OutputStream::Stderr, "a\"\\\n\u{1b}[0m\u{2028}é".as_bytes()));
+        let event = parsed(&output("t1", Stream::Stderr, "a\"\\\n\u{1b}[0m\u{2028}é".as_bytes()));
         assert_eq!(
             event,
             json!({"type": "turn.output", "turn": "t1", "stream": "stderr", "text": "a\"\\\n\u{1b}[0m\u{2028}é"})
         );
-        assert_eq!(parsed(&output("t1", OutputStream::Stdout, b"x"))["stream"], "stdout");
+        assert_eq!(parsed(&output("t1", Stream::Stdout, b"x"))["stream"], "stdout");
     }
 
     #[test]
     fn invalid_text_is_replaced_and_nothing_to_show_is_skipped() {
-        let event = parsed(&output("t1", OutputStream::Stdout, b"a\xffb\0"));
+        let event = parsed(&output("t1", Stream::Stdout, b"a\xffb\0"));
         assert_eq!(event["text"], "a\u{fffd}b\0");
         assert_eq!(
-            parsed(&output("t\"9", OutputStream::Stdout, b"")),
+            parsed(&output("t\"9", Stream::Stdout, b"")),
             json!({"type": "turn.skip", "turn": "t\"9"})
         );
     }

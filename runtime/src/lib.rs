@@ -2,4 +2,7 @@
 pub mod role;
 
 pub mod event;
+pub mod filed;
+pub mod io;
+pub mod recent;
 pub mod span;

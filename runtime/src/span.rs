@@ -12,6 +12,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The highest offset there can be: what a browser can count to exactly.
+pub const OFFSET_MAX: u64 = 1 << 53;
+
 /// A journal event in its place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpanEvent {
@@ -95,6 +98,20 @@ pub enum Place {
     Output(u64),
 }
 
+/// What follows an offset without a break of kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stretch {
+    /// The journal event with this index.
+    Event(usize),
+    /// Output records from `first` to `last`, both included, at consecutive offsets.
+    Outputs {
+        /// The one at the offset.
+        first: u64,
+        /// The last before the next event, or the last there is.
+        last: u64,
+    },
+}
+
 /// A span that breaks the rules of its order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misplaced {
@@ -123,6 +140,14 @@ pub enum Misplaced {
     /// It does not begin with an event before all output, at an offset from 1.
     #[error("span {first} of turn {turn}: does not begin with its own first event")]
     NoBeginning {
+        /// The span's turn.
+        turn: String,
+        /// The span's first offset.
+        first: u64,
+    },
+    /// An offset or place is above [`OFFSET_MAX`].
+    #[error("span {first} of turn {turn}: its offsets go beyond what can be counted")]
+    TooFar {
         /// The span's turn.
         turn: String,
         /// The span's first offset.
@@ -206,6 +231,18 @@ impl Span {
         }
     }
 
+    /// What lies from `offset` on, given that `outputs` output records may be shown; `None` where nothing does.
+    pub fn stretch(&self, offset: u64, outputs: u64) -> Option<Stretch> {
+        match self.locate(offset)? {
+            Place::Event(index) => Some(Stretch::Event(index)),
+            Place::Output(first) => {
+                let next = self.events.get(self.first_event_from(offset));
+                let last = next.map_or(outputs, |event| event.after);
+                (first <= last).then_some(Stretch::Outputs { first, last })
+            }
+        }
+    }
+
     /// Index of the first event at or behind `offset`.
     pub fn first_event_from(&self, offset: u64) -> usize {
         let within = offset.saturating_sub(self.first);
@@ -247,6 +284,10 @@ impl Span {
         let (turn, first) = (&self.turn, self.first);
         if first == 0 || self.events.first().is_none_or(|event| event.after != 0) {
             return Err(Misplaced::NoBeginning { turn: turn.clone(), first });
+        }
+        let places = self.events.iter().map(|event| event.after);
+        if places.chain([first]).any(|number| number > OFFSET_MAX) {
+            return Err(Misplaced::TooFar { turn: turn.clone(), first });
         }
         if let Some(pair) = self.events.windows(2).find(|pair| pair[1].after < pair[0].after) {
             let (after, last) = (pair[1].after, pair[0].after);
@@ -321,6 +362,14 @@ mod tests {
                 prop_assert_eq!(back, offset);
             }
             prop_assert_eq!(span.locate(first - 1), None);
+            let mut stretched = Vec::new();
+            while let Some(stretch) = span.stretch(first + stretched.len() as u64, outputs) {
+                match stretch {
+                    Stretch::Event(index) => stretched.push(Place::Event(index)),
+                    Stretch::Outputs { first, last } => stretched.extend((first..=last).map(Place::Output)),
+                }
+            }
+            prop_assert_eq!(stretched, places.clone());
             let behind = span.locate(first + places.len() as u64);
             prop_assert_eq!(behind, (!sealed).then_some(Place::Output(outputs + 1)));
         }
@@ -369,6 +418,9 @@ mod tests {
         let mut bad = good.clone();
         bad.events[1].after = 9;
         assert!(matches!(bad.check(), Err(Misplaced::Backwards { .. })));
+        let mut bad = good.clone();
+        bad.events[1].after = u64::MAX;
+        assert!(matches!(bad.check(), Err(Misplaced::TooFar { .. })));
         let mut bad = good;
         bad.sealed = Some(seal(4));
         assert!(matches!(bad.check(), Err(Misplaced::BadSeal { outputs: 4, last: 5, .. })));

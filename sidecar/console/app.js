@@ -97,8 +97,7 @@ class Console {
     document.body.dataset.page = name;
     byId("sign-in").hidden = name !== "sign-in";
     byId("work").hidden = name !== "work";
-    for (const id of ["tasks-toggle", "node-pill", "node-brief"]) byId(id).hidden = name !== "work";
-    this.nodeView.open(false);
+    byId("tasks-toggle").hidden = name !== "work";
   }
 
   fragmentChanged() {
@@ -138,10 +137,6 @@ class Console {
 
   subscribed(channel) {
     if (channel === "tasks") this.listTasks();
-    if (this.isShown(channel)) {
-      this.conversation.loaded = true;
-      this.turnsView.draw();
-    }
     if (channel === "node" && this.liveFrom === Infinity) this.liveFrom = Date.now() + REPLAY_MS;
     this.draw();
   }

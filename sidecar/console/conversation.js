@@ -13,7 +13,6 @@ export class Conversation {
     this.truncated = false; // something before the first event shown is gone
     this.missing = 0; // events that could not be had, in a hole
     this.events = 0;
-    this.loaded = false; // the channel has answered: an empty conversation is empty
   }
 
   /** Folds one event. Answers what it changed: {turn, kind} with kind `turn`, `output`, `history` or `none`. */
@@ -29,16 +28,19 @@ export class Conversation {
 
   turn(id) {
     if (!this.turns.has(id)) {
-      this.turns.set(id, { id, text: null, state: "unknown", stopReason: null, exitCode: null, message: null, screen: new Screen(), stderr: false, cut: false, startedAt: null, sealedAt: null });
+      this.turns.set(id, { id, text: null, state: "unknown", stopReason: null, exitCode: null, message: null, screen: new Screen(), stderr: false, forgotten: false });
     }
     return this.turns.get(id);
   }
 
-  /** The node no longer has a range of events: older turns, or a part of the turn it names. */
+  /** The server kept less than there was. With a turn it is that turn's beginning, else older turns. */
   cut(event) {
-    const turn = this.turns.get(String(event.turn)) ?? null;
-    if (turn === null) this.truncated = true;
-    else turn.cut = true;
+    if (event.turn === undefined || event.turn === null) {
+      this.truncated = true;
+      return { turn: null, kind: "history" };
+    }
+    const turn = this.turn(String(event.turn));
+    turn.forgotten = true;
     return { turn, kind: "turn" };
   }
 
@@ -73,6 +75,7 @@ export class Conversation {
       if (turn.state !== "sealed" || turn.screen.chars === 0) continue;
       chars -= turn.screen.chars;
       turn.screen = new Screen();
+      turn.forgotten = true;
       changed.push(turn);
     }
     return changed;
@@ -87,9 +90,8 @@ const FOLDS = {
     turn.text = text ?? turn.text;
     return "turn";
   },
-  "turn.started": (turn, { text, at }) => {
+  "turn.started": (turn, { text }) => {
     turn.state = "running";
-    turn.startedAt = at ?? null;
     turn.text = text ?? turn.text;
     return "turn";
   },
@@ -107,22 +109,21 @@ const FOLDS = {
     return began ? "turn" : "output";
   },
   "turn.skip": () => "none",
-  "turn.dequeued": (turn) => seal(turn, "dequeued", null, null, null),
-  "turn.sealed": (turn, event) => seal(turn, event.stop_reason ?? "end_turn", event.exit_code, event.message ?? event.reason, event.at),
+  "turn.dequeued": (turn) => seal(turn, "dequeued", null, null),
+  "turn.sealed": (turn, event) => seal(turn, event.stop_reason ?? "end_turn", event.exit_code, event.message ?? event.reason),
 };
 
 /** Output of a turn whose start is no longer kept shows that it runs. */
 function seenRunning(turn) {
   if (turn.state !== "unknown") return false;
   turn.state = "running";
-  turn.cut = true;
+  turn.forgotten = true;
   return true;
 }
 
-function seal(turn, stopReason, exitCode, message, at) {
+function seal(turn, stopReason, exitCode, message) {
   turn.neverRan = turn.state === "queued";
   turn.state = "sealed";
-  turn.sealedAt = at ?? null;
   turn.stopReason = String(stopReason);
   turn.exitCode = Number.isInteger(exitCode) ? exitCode : null;
   turn.message = typeof message === "string" ? message : null;

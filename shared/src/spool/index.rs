@@ -90,6 +90,17 @@ impl SegmentHistory {
         Ok(self.scanned_outputs)
     }
 
+    /// The last output record before the end or the first damage.
+    ///
+    /// # Errors
+    /// Only [`SpoolError::Io`].
+    pub fn last_good(&mut self) -> Result<u64, SpoolError> {
+        match self.last_seq() {
+            Err(error @ SpoolError::Io { .. }) => Err(error),
+            _ => Ok(self.scanned_outputs),
+        }
+    }
+
     /// The output records from `seq` on, in order: at least one, at most [`HISTORY_PIECE_BYTES_MAX`] or
     /// `max_bytes` of the file. Empty: that record is not written yet.
     ///
@@ -151,7 +162,13 @@ impl SegmentHistory {
     fn outputs_in(&self, buffer: &Bytes, begin: u64) -> Result<Vec<SpoolRecord>, SpoolError> {
         let mut records = Vec::new();
         let mut at = 0;
-        while let Some(frame) = self.frame(&buffer[at..], begin + at as u64)? {
+        loop {
+            let frame = match self.frame(&buffer[at..], begin + at as u64) {
+                Ok(Some(frame)) => frame,
+                // What is good is given first; the next read begins at the damage.
+                Err(error) if records.is_empty() => return Err(error),
+                Ok(None) | Err(_) => return Ok(records),
+            };
             if let Lane::Output(stream) = frame.lane {
                 let position = Position { segment: self.segment, byte: begin + at as u64 };
                 let bytes = buffer.slice_ref(frame.bytes);
@@ -165,7 +182,6 @@ impl SegmentHistory {
             }
             at += frame.length();
         }
-        Ok(records)
     }
 
     fn frame<'a>(&self, buffer: &'a [u8], byte: u64) -> Result<Option<record::Frame<'a>>, SpoolError> {

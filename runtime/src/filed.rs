@@ -1,0 +1,307 @@
+//! The files of a conversation's ended turns: what is in them, and which of them go when there are too many.
+//!
+//! A sealed span is filed as `conversations/<conversation>/<first>.json`, `first` being its first offset in 16 hex
+//! digits. Its output records stay in the worker's spool; the file says which. Files are replaced only by a marker
+//! ([`FiledBody::Truncated`]) that stands for a stretch of the conversation which is there no longer.
+
+use crate::event;
+use crate::span::{Misplaced, OFFSET_MAX, Span};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The format this release writes and the highest it reads.
+pub const FILED_FORMAT: u32 = 1;
+
+/// Why a stretch is there no longer; the `reason` of its `truncated` event.
+pub const REASON_LIMIT: &str = "limit";
+/// The file of a stretch is missing or cannot be read.
+pub const REASON_DAMAGED: &str = "damaged";
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Filed {
+    /// [`FILED_FORMAT`]
+    pub format: u32,
+    /// Bytes of everything filed of this conversation up to here, removed ones included. So how much is kept can be
+    /// told from the newest and the oldest file.
+    pub cumulative_bytes: u64,
+    /// What is filed.
+    #[serde(flatten)]
+    pub body: FiledBody,
+}
+
+/// What a file stands for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FiledBody {
+    /// A sealed turn.
+    Turn {
+        /// Its span.
+        span: Span,
+        /// Bytes of its spool and of its events.
+        bytes: u64,
+    },
+    /// The oldest turns, which had to go.
+    Truncated(Truncated),
+}
+
+/// The beginning of a conversation, removed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Truncated {
+    /// The conversation.
+    pub conversation: String,
+    /// The first offset it stands for.
+    pub first: u64,
+    /// The last offset it stands for.
+    pub last: u64,
+    /// The last turn in it.
+    pub turn: String,
+    /// Workers whose directories go with it.
+    pub workers: Vec<String>,
+}
+
+/// A file that breaks the rules of its format.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFile {
+    /// It is not the JSON of a file.
+    #[error("not a filed span: {0}")]
+    Malformed(#[source] serde_json::Error),
+    /// A later release wrote it.
+    #[error("filed span of format {found}, this release reads up to {FILED_FORMAT}")]
+    Newer {
+        /// Its format.
+        found: u32,
+    },
+    /// The span's order is broken.
+    #[error("filed span is out of order: {0}")]
+    Misplaced(#[from] Misplaced),
+    /// The span is not sealed, or a marker ends before it begins.
+    #[error("filed span at {first} has no end")]
+    Endless {
+        /// Its first offset.
+        first: u64,
+    },
+    /// It is of another conversation or offset than its name says.
+    #[error("filed span is of {conversation} at {first}")]
+    Elsewhere {
+        /// The conversation in it.
+        conversation: String,
+        /// The first offset in it.
+        first: u64,
+    },
+}
+
+impl Filed {
+    /// Reads a file's text and checks it against its place.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it.
+    pub fn parse(text: &[u8], conversation: &str, first: u64) -> Result<Self, BadFile> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let Format { format } = serde_json::from_slice(text).map_err(BadFile::Malformed)?;
+        if format > FILED_FORMAT {
+            return Err(BadFile::Newer { found: format });
+        }
+        let filed: Filed = serde_json::from_slice(text).map_err(BadFile::Malformed)?;
+        filed.check(conversation, first)?;
+        Ok(filed)
+    }
+
+    fn check(&self, conversation: &str, first: u64) -> Result<(), BadFile> {
+        let named = match &self.body {
+            FiledBody::Turn { span, .. } => {
+                span.check()?;
+                &span.conversation
+            }
+            FiledBody::Truncated(truncated) => &truncated.conversation,
+        };
+        if let FiledBody::Truncated(Truncated { last: OFFSET_MAX.., first, .. }) = self.body {
+            return Err(BadFile::Endless { first });
+        }
+        if named != conversation || self.first() != first {
+            return Err(BadFile::Elsewhere { conversation: named.clone(), first: self.first() });
+        }
+        match self.end() {
+            Some(last) if last >= first => Ok(()),
+            _ => Err(BadFile::Endless { first }),
+        }
+    }
+
+    /// The first offset.
+    pub fn first(&self) -> u64 {
+        match &self.body {
+            FiledBody::Turn { span, .. } => span.first,
+            FiledBody::Truncated(truncated) => truncated.first,
+        }
+    }
+
+    /// The last offset. Of a parsed file, never before the first.
+    pub fn last(&self) -> u64 {
+        self.end().unwrap_or(self.first())
+    }
+
+    fn end(&self) -> Option<u64> {
+        match &self.body {
+            FiledBody::Turn { span, .. } => span.total(),
+            FiledBody::Truncated(truncated) => Some(truncated.last),
+        }
+    }
+
+    /// Bytes that lie on disk for it.
+    pub fn bytes(&self) -> u64 {
+        match &self.body {
+            FiledBody::Turn { bytes, .. } => *bytes,
+            FiledBody::Truncated(_) => 0,
+        }
+    }
+}
+
+impl Truncated {
+    /// The event that stands in its place.
+    pub fn event(&self) -> Value {
+        event::truncated(&self.turn, self.first, self.last, REASON_LIMIT)
+    }
+}
+
+/// The name of the file of the span that begins at `first`.
+pub fn file_name(first: u64) -> String {
+    format!("{first:016x}.json")
+}
+
+/// The first offset a file name stands for; `None` for other files.
+pub fn parse_file_name(name: &str) -> Option<u64> {
+    let hex = name.strip_suffix(".json")?;
+    let first = u64::from_str_radix(hex, 16).ok()?;
+    (hex.len() == 16 && file_name(first) == name).then_some(first)
+}
+
+/// Extends the marker at a conversation's beginning over the turns behind it.
+///
+/// `oldest` are the oldest files in order, the marker first where there is one; as many turns of them go as must so
+/// that what is kept, up to `newest_cumulative_bytes`, fits `limit_bytes`. The caller names no file that must stay.
+/// `None`: all may stay.
+pub fn truncate(oldest: &[Filed], newest_cumulative_bytes: u64, limit_bytes: u64) -> Option<Filed> {
+    let fits = |filed: &Filed| newest_cumulative_bytes.saturating_sub(filed.cumulative_bytes) <= limit_bytes;
+    let begin = oldest.first()?;
+    let before = begin.cumulative_bytes.saturating_sub(begin.bytes());
+    if newest_cumulative_bytes.saturating_sub(before) <= limit_bytes {
+        return None;
+    }
+    let going = oldest.iter().position(fits).map_or(oldest.len(), |last| last + 1);
+    let last = oldest.get(going.checked_sub(1)?)?;
+    let mut marker = Truncated {
+        conversation: String::new(),
+        first: begin.first(),
+        last: last.last(),
+        turn: String::new(),
+        workers: Vec::new(),
+    };
+    let mut turns = 0;
+    for filed in &oldest[..going] {
+        match &filed.body {
+            FiledBody::Turn { span, .. } => {
+                turns += 1;
+                marker.conversation.clone_from(&span.conversation);
+                marker.turn.clone_from(&span.turn);
+                marker.workers.extend(span.worker.clone());
+            }
+            // What an earlier marker stands for is gone before it is extended.
+            FiledBody::Truncated(earlier) => marker.conversation.clone_from(&earlier.conversation),
+        }
+    }
+    (turns > 0).then(|| Filed {
+        format: FILED_FORMAT,
+        cumulative_bytes: last.cumulative_bytes,
+        body: FiledBody::Truncated(marker),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::{Seal, StopReason};
+    use serde_json::json;
+
+    fn turn(first: u64, outputs: u64, cumulative_bytes: u64, bytes: u64) -> Filed {
+        let mut span = Span::begin("c", "e", first, &format!("t{first}"), json!({}));
+        span.worker = Some(format!("w{first}"));
+        let seal = Seal { stop_reason: StopReason::EndTurn, exit_code: None, sealed_at: 1, outputs };
+        span.seal(json!({}), seal).unwrap();
+        Filed { format: FILED_FORMAT, cumulative_bytes, body: FiledBody::Turn { span, bytes } }
+    }
+
+    /// Turns of 3 events each, 100 bytes each.
+    fn turns(count: u64) -> Vec<Filed> {
+        (0..count).map(|n| turn(1 + 3 * n, 1, 100 * (n + 1), 100)).collect()
+    }
+
+    fn marker(filed: &Filed) -> (u64, u64, &str, usize) {
+        match &filed.body {
+            FiledBody::Truncated(t) => (t.first, t.last, &t.turn, t.workers.len()),
+            FiledBody::Turn { .. } => panic!("a turn"),
+        }
+    }
+
+    #[test]
+    fn as_many_of_the_oldest_go_as_must() {
+        let files = turns(5);
+        assert_eq!(truncate(&files[..4], 500, 500), None);
+        let once = truncate(&files[..4], 500, 499).unwrap();
+        assert_eq!(marker(&once), (1, 3, "t1", 1));
+        assert_eq!(once.cumulative_bytes, 100);
+        let most = truncate(&files[..4], 500, 150).unwrap();
+        assert_eq!(marker(&most), (1, 12, "t10", 4));
+        assert_eq!(truncate(&files[..4], 500, 0).unwrap(), most, "what must stay is not named");
+        assert_eq!(truncate(&[], 500, 0), None);
+    }
+
+    #[test]
+    fn a_marker_is_extended_and_alone_it_stays() {
+        let files = turns(5);
+        let once = truncate(&files[..4], 500, 499).unwrap();
+        let mut later = vec![once.clone()];
+        later.extend_from_slice(&files[1..4]);
+        assert_eq!(truncate(&later, 500, 400), None);
+        assert_eq!(marker(&truncate(&later, 500, 350).unwrap()), (1, 6, "t4", 1));
+        assert_eq!(truncate(&[once], 500, 0), None);
+    }
+
+    #[test]
+    fn a_file_is_read_back_only_in_its_own_place() {
+        for filed in [turn(4, 2, 10, 10), truncate(&turns(3), 300, 100).unwrap()] {
+            let text = serde_json::to_vec(&filed).unwrap();
+            assert_eq!(Filed::parse(&text, "c", filed.first()).unwrap(), filed);
+            assert!(matches!(Filed::parse(&text, "d", filed.first()), Err(BadFile::Elsewhere { .. })));
+            assert!(matches!(Filed::parse(&text, "c", 9), Err(BadFile::Elsewhere { .. })));
+            assert!(matches!(Filed::parse(&text[..40], "c", 4), Err(BadFile::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn later_formats_and_endless_spans_are_refused() {
+        let mut filed = turn(4, 2, 10, 10);
+        filed.format = FILED_FORMAT + 1;
+        let text = serde_json::to_vec(&filed).unwrap();
+        assert!(matches!(Filed::parse(&text, "c", 4), Err(BadFile::Newer { found: 2 })));
+        let mut filed = turn(4, 2, 10, 10);
+        if let FiledBody::Turn { span, .. } = &mut filed.body {
+            span.sealed = None;
+        }
+        let text = serde_json::to_vec(&filed).unwrap();
+        assert!(matches!(Filed::parse(&text, "c", 4), Err(BadFile::Endless { first: 4 })));
+    }
+
+    #[test]
+    fn names_are_first_offsets() {
+        assert_eq!(file_name(255), "00000000000000ff.json");
+        assert_eq!(parse_file_name("00000000000000ff.json"), Some(255));
+        for name in
+            ["ff.json", "00000000000000FF.json", "00000000000000ff.json.tmp", "+0000000000000ff.json", ""]
+        {
+            assert_eq!(parse_file_name(name), None, "{name}");
+        }
+    }
+}

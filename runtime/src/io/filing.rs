@@ -1,0 +1,285 @@
+//! Filing sealed spans: writing, reading and listing `conversations/<conversation>/`, and keeping it bounded.
+//!
+//! A file comes into place whole and durable. Whoever files is the active runtime; filing the same span again
+//! writes the same file, so a crash at any point is made good by doing it again.
+
+use crate::filed::{BadFile, FILED_FORMAT, Filed, FiledBody, file_name, parse_file_name, truncate};
+use crate::span::Span;
+use holdfast_shared::durable_file;
+use holdfast_shared::home::Home;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Bytes kept of one conversation's ended turns (DESIGN.md 6).
+pub const CONVERSATION_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// The largest file that is read: a prompt and its events are far smaller.
+pub const FILED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Turns removed by one filing at most; the next one goes on. So that no filing takes long.
+const REMOVED_PER_FILING: usize = 64;
+
+/// What can go wrong with a filed span.
+#[derive(Debug, thiserror::Error)]
+pub enum FilingError {
+    /// The operating system refused.
+    #[error("{operation} {path}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is there and wrong, or missing.
+    #[error("{path}: {source}")]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: BadFile,
+    },
+    /// There is no such file.
+    #[error("{path}: no such filed span")]
+    Absent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Only sealed spans are filed.
+    #[error("span {first} of conversation {conversation} is not sealed")]
+    Open {
+        /// The conversation.
+        conversation: String,
+        /// The span's first offset.
+        first: u64,
+    },
+    /// The name cannot be a directory's.
+    #[error("conversation name {0:?} cannot be filed")]
+    Name(String),
+}
+
+impl FilingError {
+    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FilingError {
+        let path = path.to_owned();
+        move |source| FilingError::Io { operation, path, source }
+    }
+
+    /// Whether the file itself is at fault, for good: asking again will not help.
+    pub fn is_lasting(&self) -> bool {
+        !matches!(self, FilingError::Io { .. })
+    }
+}
+
+/// Files a sealed span durably, then removes the oldest turns past `limit_bytes` (the one filed always stays).
+/// Answers what was written, the marker second where one was.
+///
+/// # Errors
+/// On failure the span is to be filed again; whatever was done already is found done.
+pub fn file(home: &Home, span: &Span, limit_bytes: u64) -> Result<(Filed, Option<Filed>), FilingError> {
+    if span.sealed.is_none() {
+        let (conversation, first) = (span.conversation.clone(), span.first);
+        return Err(FilingError::Open { conversation, first });
+    }
+    let directory = directory(home, &span.conversation)?;
+    make_directory(&directory)?;
+    if let Some(worker) = &span.worker {
+        sync_spool(&home.worker(worker))?;
+    }
+    let listed = list(home, &span.conversation)?;
+    let older: Vec<u64> = listed.into_iter().filter(|first| *first < span.first).collect();
+    let filed = with_bytes(home, span, &older)?;
+    write(&directory, &filed)?;
+    let marker = bound(home, &span.conversation, &older, filed.cumulative_bytes, limit_bytes)?;
+    Ok((filed, marker))
+}
+
+/// Reads one file.
+///
+/// # Errors
+/// [`FilingError::Bad`] and [`FilingError::Absent`] are lasting; [`FilingError::Io`] may pass.
+pub fn load(home: &Home, conversation: &str, first: u64) -> Result<Filed, FilingError> {
+    let path = directory(home, conversation)?.join(file_name(first));
+    let length = match fs::metadata(&path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(FilingError::Absent { path }),
+        Err(error) => return Err(FilingError::io("ask size of", &path)(error)),
+    };
+    let text = match length {
+        0..=FILED_BYTES_MAX => fs::read(&path).map_err(FilingError::io("read", &path))?,
+        // Not one of ours; an empty text is as malformed as it is.
+        _ => Vec::new(),
+    };
+    Filed::parse(&text, conversation, first).map_err(|source| FilingError::Bad { path, source })
+}
+
+/// First offsets of a conversation's files, ascending. A conversation without a directory has none.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn list(home: &Home, conversation: &str) -> Result<Vec<u64>, FilingError> {
+    let directory = directory(home, conversation)?;
+    let mut firsts: Vec<u64> = names(&directory)?.iter().filter_map(|name| parse_file_name(name)).collect();
+    firsts.sort_unstable();
+    Ok(firsts)
+}
+
+/// Names of all conversations that have files, sorted.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn conversations(home: &Home) -> Result<Vec<String>, FilingError> {
+    let mut found = names(&home.path().join("conversations"))?;
+    found.retain(|name| is_name(name));
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Whether this can be a conversation's directory: task ids can.
+pub fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.bytes().all(plain)
+}
+
+fn directory(home: &Home, conversation: &str) -> Result<PathBuf, FilingError> {
+    match is_name(conversation) {
+        true => Ok(home.conversation(conversation)),
+        false => Err(FilingError::Name(conversation.to_owned())),
+    }
+}
+
+fn names(directory: &Path) -> Result<Vec<String>, FilingError> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(FilingError::io("list", directory)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(FilingError::io("list", directory))?;
+        names.extend(entry.file_name().into_string().ok());
+    }
+    Ok(names)
+}
+
+fn make_directory(directory: &Path) -> Result<(), FilingError> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory).map_err(FilingError::io("make", directory))?;
+    // The names of `conversations` and of the directory in it must survive as long as the file does.
+    for parent in directory.ancestors().skip(1).take(2) {
+        durable_file::sync_directory(parent).map_err(FilingError::io("sync", parent))?;
+    }
+    Ok(())
+}
+
+/// What the file points to must be durable before the file is.
+fn sync_spool(worker: &Path) -> Result<(), FilingError> {
+    for name in names(worker)?.iter().filter(|name| name.starts_with("spool")) {
+        let path = worker.join(name);
+        let synced = File::open(&path).and_then(|file| file.sync_data());
+        synced.map_err(FilingError::io("sync", &path))?;
+    }
+    Ok(())
+}
+
+fn with_bytes(home: &Home, span: &Span, older: &[u64]) -> Result<Filed, FilingError> {
+    let spool = match &span.worker {
+        Some(worker) => bytes_of(&home.worker(worker))?,
+        None => 0,
+    };
+    let events: u64 = span.events.iter().map(|event| event.data.to_string().len() as u64).sum();
+    let bytes = spool + events;
+    let before = cumulative_before(home, &span.conversation, older)?;
+    let body = FiledBody::Turn { span: span.clone(), bytes };
+    Ok(Filed { format: FILED_FORMAT, cumulative_bytes: before.saturating_add(bytes), body })
+}
+
+fn bytes_of(worker: &Path) -> Result<u64, FilingError> {
+    let mut bytes = 0;
+    for name in names(worker)?.iter().filter(|name| name.starts_with("spool")) {
+        let path = worker.join(name);
+        bytes += fs::metadata(&path).map_err(FilingError::io("ask size of", &path))?.len();
+    }
+    Ok(bytes)
+}
+
+/// The running total of bytes at the last good file.
+fn cumulative_before(home: &Home, conversation: &str, older: &[u64]) -> Result<u64, FilingError> {
+    for first in older.iter().rev() {
+        match load(home, conversation, *first) {
+            Ok(filed) => return Ok(filed.cumulative_bytes),
+            Err(error) if error.is_lasting() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(0)
+}
+
+fn write(directory: &Path, filed: &Filed) -> Result<(), FilingError> {
+    let path = directory.join(file_name(filed.first()));
+    let text = serde_json::to_vec(filed).expect("a filed span has string keys and cannot fail to serialize");
+    durable_file::write(&path, &text).map_err(FilingError::io("write", &path))
+}
+
+/// Removes the oldest of `older` so that what is kept fits: the marker first, durably, then what it stands for.
+fn bound(
+    home: &Home,
+    conversation: &str,
+    older: &[u64],
+    newest_cumulative_bytes: u64,
+    limit_bytes: u64,
+) -> Result<Option<Filed>, FilingError> {
+    let mut oldest = Vec::new();
+    for first in older.iter().take(REMOVED_PER_FILING) {
+        if oldest.first().is_some_and(|marker: &Filed| *first <= marker.last()) {
+            // A crash left it behind its marker; it is swept below.
+            continue;
+        }
+        match load(home, conversation, *first) {
+            Ok(filed) => {
+                let seen = newest_cumulative_bytes.saturating_sub(filed.cumulative_bytes) <= limit_bytes;
+                oldest.push(filed);
+                if seen {
+                    break;
+                }
+            }
+            // A stretch that cannot be read does not hide behind a marker that names a limit.
+            Err(error) if error.is_lasting() && oldest.is_empty() => {}
+            Err(error) if error.is_lasting() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    sweep(home, conversation, older, oldest.first())?;
+    let Some(marker) = truncate(&oldest, newest_cumulative_bytes, limit_bytes) else { return Ok(None) };
+    write(&directory(home, conversation)?, &marker)?;
+    sweep(home, conversation, older, Some(&marker))?;
+    Ok(Some(marker))
+}
+
+/// Removes what a marker stands for. Done again at each filing, since a crash may have come in between.
+fn sweep(home: &Home, conversation: &str, older: &[u64], marker: Option<&Filed>) -> Result<(), FilingError> {
+    let Some(Filed { body: FiledBody::Truncated(marker), .. }) = marker else { return Ok(()) };
+    let directory = directory(home, conversation)?;
+    for first in older.iter().filter(|first| (marker.first + 1..=marker.last).contains(first)) {
+        let path = directory.join(file_name(*first));
+        absent_is_fine(fs::remove_file(&path)).map_err(FilingError::io("remove", &path))?;
+    }
+    for worker in &marker.workers {
+        let path = home.worker(worker);
+        absent_is_fine(fs::remove_dir_all(&path)).map_err(FilingError::io("remove", &path))?;
+    }
+    Ok(())
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! Reading a conversation from any offset: filed spans, sealed ones that are not filed yet, and the open one.
+//!
+//! Whatever is asked for is read in pieces from files in the page cache, by a sparse index of each spool; no span is
+//! ever held whole. Every offset has its event, so what is read is gap-free also where something is gone: what
+//! cannot be read any more is `turn.skip` up to its end, where `truncated` says from where to where.
+
+use crate::event;
+use crate::filed::{Filed, FiledBody, REASON_DAMAGED, REASON_LIMIT};
+use crate::io::filing::{self, FilingError};
+use crate::recent::Recent;
+use crate::span::{Span, Stretch};
+use bytes::Bytes;
+use holdfast_shared::home::Home;
+use holdfast_shared::link::Publication;
+use holdfast_shared::spool::{HISTORY_PIECE_BYTES_MAX, SegmentHistory, SpoolError, SpoolRecord};
+use std::sync::Arc;
+
+/// Spools kept open with their index: a file descriptor and at most 64 KiB each.
+const OPEN_SPOOLS: usize = 32;
+/// Filed spans kept parsed: late joiners read the same ones.
+const PARSED_SPANS: usize = 32;
+/// Conversations whose files are kept listed.
+const LISTINGS: usize = 32;
+/// What a publication costs in a piece beside its text.
+const PUBLICATION_HEAD_BYTES: usize = 16;
+
+/// What of a conversation is not in files of its own, and how far it may be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Live<'a> {
+    /// Sealed spans that are not filed yet, ascending.
+    pub unfiled: &'a [Span],
+    /// The span of the turn that runs.
+    pub open: Option<&'a Span>,
+    /// Output records that the open span's spool is known to have.
+    pub outputs: u64,
+    /// The last offset that may be shown: nothing at or behind an event that is not durable yet.
+    pub top: u64,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Publications after this offset.
+    pub after: u64,
+    /// At most so many bytes of them; one is given even if larger.
+    pub max_bytes: usize,
+    /// At most so many of them.
+    pub limit: usize,
+}
+
+/// Where the span of an offset may be found faster than by listing a directory. May be wrong or know nothing.
+pub trait SpanIndex {
+    /// First offset of the last filed span that begins at or before `offset`.
+    fn floor(&self, conversation: &str, offset: u64) -> Option<u64>;
+}
+
+/// No index: directories are listed.
+impl SpanIndex for () {
+    fn floor(&self, _conversation: &str, _offset: u64) -> Option<u64> {
+        None
+    }
+}
+
+/// A read that the operating system refused. What is damaged or missing is no error but read as truncated.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// On a filed span.
+    #[error(transparent)]
+    Filing(#[from] FilingError),
+    /// On a spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+/// Reads conversations, keeping little: open spools with their indexes, parsed spans, listings, all few.
+#[derive(Debug)]
+pub struct History {
+    home: Home,
+    spools: Recent<String, SegmentHistory>,
+    parsed: Recent<(String, u64), Arc<Filed>>,
+    listings: Recent<String, Arc<Vec<u64>>>,
+}
+
+/// Where an offset is.
+enum Found {
+    Filed(Arc<Filed>),
+    /// Nothing readable from here to there.
+    Gone(u64, u64),
+}
+
+impl Live<'_> {
+    fn span_at(&self, offset: u64) -> Option<&Span> {
+        if let Some(span) = self.open.filter(|span| span.first <= offset) {
+            return Some(span);
+        }
+        self.unfiled
+            .iter()
+            .find(|span| span.first <= offset && span.total().is_some_and(|last| offset <= last))
+    }
+
+    fn last_before(&self, offset: u64) -> Option<u64> {
+        self.unfiled.iter().filter_map(Span::total).filter(|last| *last < offset).max()
+    }
+
+    fn first_behind(&self, offset: u64) -> Option<u64> {
+        let firsts = self.unfiled.iter().chain(self.open).map(|span| span.first);
+        firsts.filter(|first| *first > offset).min()
+    }
+}
+
+impl History {
+    /// A reader of this home's conversations that knows nothing yet.
+    pub fn new(home: Home) -> Self {
+        let (spools, parsed) = (Recent::new(OPEN_SPOOLS), Recent::new(PARSED_SPANS));
+        Self { home, spools, parsed, listings: Recent::new(LISTINGS) }
+    }
+
+    /// The publications behind `asked.after`, ascending and gap-free; empty only at the top, or where not even one
+    /// was asked for.
+    ///
+    /// # Errors
+    /// [`HistoryError`] when the operating system refuses; what is damaged or gone is given as such.
+    pub fn read(
+        &mut self,
+        conversation: &str,
+        live: &Live<'_>,
+        asked: Asked,
+        index: &impl SpanIndex,
+    ) -> Result<Vec<Publication>, HistoryError> {
+        let mut piece = Piece::new(asked, live.top);
+        while piece.has_room() {
+            let before = piece.next;
+            match live.span_at(piece.next) {
+                Some(span) => self.read_span(span, live.outputs, &mut piece)?,
+                None => match self.find(conversation, piece.next, live, index)? {
+                    Found::Gone(first, last) => piece.gone("", first, last, REASON_DAMAGED),
+                    Found::Filed(filed) => self.read_filed(&filed, &mut piece)?,
+                },
+            }
+            if piece.next == before {
+                break;
+            }
+        }
+        Ok(piece.publications)
+    }
+
+    /// What is known of a conversation's files is asked for anew: some were written or removed.
+    pub fn forget(&mut self, conversation: &str) {
+        self.listings.retain(|name| name != conversation);
+        self.parsed.retain(|(name, _)| name != conversation);
+    }
+
+    /// A worker's spool is closed, since it was removed or cut.
+    pub fn forget_spool(&mut self, spawn_id: &str) {
+        self.spools.retain(|kept| kept != spawn_id);
+    }
+
+    fn read_filed(&mut self, filed: &Filed, piece: &mut Piece) -> Result<(), HistoryError> {
+        match &filed.body {
+            FiledBody::Turn { span, .. } => self.read_span(span, 0, piece),
+            FiledBody::Truncated(gone) => {
+                piece.gone(&gone.turn, gone.first, gone.last, REASON_LIMIT);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads what the piece has room for; `outputs` counts only while the span is open.
+    fn read_span(&mut self, span: &Span, outputs: u64, piece: &mut Piece) -> Result<(), HistoryError> {
+        while piece.has_room() {
+            match span.stretch(piece.next, outputs) {
+                None => break,
+                Some(Stretch::Event(index)) => piece.push(span.events[index].data.to_string().into()),
+                Some(Stretch::Outputs { first, last }) => {
+                    let before = piece.next;
+                    self.read_outputs(span, first, last, piece)?;
+                    if piece.next == before {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_outputs(
+        &mut self,
+        span: &Span,
+        first: u64,
+        last: u64,
+        piece: &mut Piece,
+    ) -> Result<(), HistoryError> {
+        let records = match self.records(span, first, piece.room()) {
+            Err(error @ SpoolError::Io { .. }) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(conversation = span.conversation, turn = span.turn, %error, "output is gone");
+                Vec::new()
+            }
+            Ok(records) => records,
+        };
+        if records.is_empty() && span.sealed.is_some() {
+            return self.outputs_gone(span, first, last, piece);
+        }
+        for record in records {
+            if let SpoolRecord::Output { seq, stream, bytes, .. } = record {
+                if seq > last || !piece.has_room() {
+                    break;
+                }
+                piece.push(event::output(&span.turn, stream, &bytes).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to the next event: what lies behind a damage in a spool cannot be told apart from it.
+    fn outputs_gone(
+        &mut self,
+        span: &Span,
+        first: u64,
+        last: u64,
+        piece: &mut Piece,
+    ) -> Result<(), HistoryError> {
+        let good = match span.worker.as_ref().and_then(|worker| self.spools.get(worker)) {
+            Some(spool) => spool.last_good()?,
+            None => 0,
+        };
+        let before = span.first_event_from(span.offset_of_output(first)).checked_sub(1);
+        let stretch_first = before.map_or(1, |event| span.events[event].after + 1);
+        let from = span.offset_of_output(stretch_first.max(good + 1));
+        piece.gone(&span.turn, from, span.offset_of_output(last), REASON_DAMAGED);
+        Ok(())
+    }
+
+    fn records(&mut self, span: &Span, first: u64, room: usize) -> Result<Vec<SpoolRecord>, SpoolError> {
+        let Some(worker) = &span.worker else { return Ok(Vec::new()) };
+        let spool = match self.spools.get(worker) {
+            Some(spool) => spool,
+            None => match SegmentHistory::open(&self.home.worker(worker), 0)? {
+                Some(spool) => self.spools.put(worker.clone(), spool),
+                None => return Ok(Vec::new()),
+            },
+        };
+        spool.read_from(first, room.min(HISTORY_PIECE_BYTES_MAX))
+    }
+
+    fn find(
+        &mut self,
+        conversation: &str,
+        offset: u64,
+        live: &Live<'_>,
+        index: &impl SpanIndex,
+    ) -> Result<Found, HistoryError> {
+        if let Some(first) = index.floor(conversation, offset)
+            && let Some(filed) = self.load(conversation, first)?
+            && (first..=filed.last()).contains(&offset)
+        {
+            return Ok(Found::Filed(filed));
+        }
+        let (mut from, mut behind) = (1, None);
+        for fresh in [false, true] {
+            let firsts = self.listing(conversation, fresh)?;
+            let at = firsts.partition_point(|first| *first <= offset);
+            behind = firsts.get(at).copied();
+            let Some(first) = at.checked_sub(1).map(|floor| firsts[floor]) else { continue };
+            match self.load(conversation, first)? {
+                Some(filed) if filed.last() >= offset => return Ok(Found::Filed(filed)),
+                Some(filed) => from = filed.last() + 1,
+                None => from = first,
+            }
+        }
+        let from = live.last_before(offset).map_or(from, |last| from.max(last + 1));
+        let next = behind.into_iter().chain(live.first_behind(offset)).min();
+        Ok(Found::Gone(from, next.map_or(live.top, |next| next - 1)))
+    }
+
+    /// The file of the span beginning at `first`, if it can be read.
+    fn load(&mut self, conversation: &str, first: u64) -> Result<Option<Arc<Filed>>, HistoryError> {
+        let key = (conversation.to_owned(), first);
+        if let Some(filed) = self.parsed.get(&key) {
+            return Ok(Some(Arc::clone(filed)));
+        }
+        match filing::load(&self.home, conversation, first) {
+            Ok(filed) => Ok(Some(Arc::clone(self.parsed.put(key, Arc::new(filed))))),
+            Err(error) if error.is_lasting() => {
+                tracing::warn!(%error, "filed span cannot be read");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn listing(&mut self, conversation: &str, fresh: bool) -> Result<Arc<Vec<u64>>, HistoryError> {
+        if !fresh && let Some(listing) = self.listings.get(conversation) {
+            return Ok(Arc::clone(listing));
+        }
+        let listing = Arc::new(filing::list(&self.home, conversation)?);
+        Ok(Arc::clone(self.listings.put(conversation.to_owned(), listing)))
+    }
+}
+
+/// What is being read: bounded, and without a gap by construction.
+struct Piece {
+    next: u64,
+    top: u64,
+    bytes: usize,
+    full: bool,
+    asked: Asked,
+    publications: Vec<Publication>,
+}
+
+impl Piece {
+    fn new(asked: Asked, top: u64) -> Self {
+        let next = asked.after.saturating_add(1);
+        Self { next, top, bytes: 0, full: false, asked, publications: Vec::new() }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.full && self.next <= self.top && self.publications.len() < self.asked.limit
+    }
+
+    fn room(&self) -> usize {
+        self.asked.max_bytes.saturating_sub(self.bytes)
+    }
+
+    /// Takes the event of the next offset. One that does not fit ends the piece, unless it is the first.
+    fn push(&mut self, data: Bytes) {
+        self.bytes += data.len() + PUBLICATION_HEAD_BYTES;
+        self.full = self.bytes >= self.asked.max_bytes;
+        if self.bytes <= self.asked.max_bytes || self.publications.is_empty() {
+            self.publications.push(Publication { offset: self.next, data });
+            self.next += 1;
+        }
+    }
+
+    /// Stands for what was from `first` to `last`, from the next offset on.
+    fn gone(&mut self, turn: &str, first: u64, last: u64, reason: &str) {
+        let skip = Bytes::from(event::skip(turn));
+        while self.next < last && self.has_room() {
+            self.push(skip.clone());
+        }
+        if self.next == last && self.has_room() {
+            self.push(event::truncated(turn, first, last, reason).to_string().into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

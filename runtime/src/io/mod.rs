@@ -1,0 +1,6 @@
+//! The runtime's world: files, sockets, threads.
+
+pub mod filing;
+pub mod history;
+#[cfg(test)]
+mod sample;
