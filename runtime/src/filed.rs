@@ -212,7 +212,7 @@ pub fn truncate(oldest: &[Filed], newest_cumulative_bytes: u64, limit_bytes: u64
             FiledBody::Truncated(earlier) => marker.conversation.clone_from(&earlier.conversation),
         }
     }
-    (turns > 0).then(|| Filed {
+    (turns > 0).then_some(Filed {
         format: FILED_FORMAT,
         cumulative_bytes: last.cumulative_bytes,
         body: FiledBody::Truncated(marker),
