@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod faults;
+pub mod model;
 pub mod node;
 pub mod processes;
 pub mod wait;
