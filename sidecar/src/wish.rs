@@ -9,7 +9,7 @@ use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::Wish;
 
 /// The wish in force and how far it is in effect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Wished {
     highest: HighestDecision,
     target: Option<Target>,
@@ -39,12 +39,6 @@ pub enum Deed {
     AnswerNotActive,
     /// Resume channels, re-send unanswered commands, forward again.
     Forward,
-}
-
-impl Default for Wished {
-    fn default() -> Self {
-        Self { highest: HighestDecision::default(), target: None, linked: false, unanswered: false }
-    }
 }
 
 impl Wished {

@@ -49,11 +49,23 @@ pub const SMALL: &[Scenario] = &[
     all_rules("a second supervisor", Bounds { switches: 1, second_supervisors: 1, repeats: 1, ..NONE }),
 ];
 
-/// Part of `tests/model`.
-pub const LARGE: &[Scenario] = &[all_rules(
+/// Part of `tests/run`, not of its quick mode.
+pub const MEDIUM: &[Scenario] = &[all_rules(
     "two kills with one early timeout",
     Bounds { switches: 1, kills: 2, early_timeouts: 1, ..NONE },
 )];
+
+/// Part of `tests/model`.
+pub const LARGE: &[Scenario] = &[
+    all_rules(
+        "two switches, one kill, one early timeout",
+        Bounds { switches: 2, kills: 1, early_timeouts: 1, ..NONE },
+    ),
+    all_rules(
+        "one kill, one pause, one early timeout",
+        Bounds { switches: 1, kills: 1, pauses: 1, early_timeouts: 1, ..NONE },
+    ),
+];
 
 /// Each with one rule taken away; each must fail.
 pub const WITHOUT: &[Scenario] = &[
