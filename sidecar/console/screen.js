@@ -58,7 +58,8 @@ export class Screen {
   settle(piece, ending) {
     const { runs } = piece.open;
     if (ending) {
-      if (runs.length > 0) runs[runs.length - 1].text += ending;
+      const last = runs[runs.length - 1];
+      if (last?.style === null) last.text += ending;
       else runs.push({ text: ending, style: null });
       piece.chunk.lines += 1;
       this.lines += 1;

@@ -73,6 +73,9 @@ export class NodeView {
       ["Update", UPDATE_STATES[update?.state] ?? (update?.state === "idle" ? "none" : update?.state)], ["Reason", update?.failure_reason ?? update?.planned_reason],
     ].filter(([, value]) => value !== undefined && value !== null && value !== "");
     const list = el("dl", {}, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, String(value))]));
+    const key = JSON.stringify([state.label, facts, node.transitions.length, node.transitions.at(-1)]);
+    if (key === this.panelKey) return;
+    this.panelKey = key;
     const steps = node.transitions.slice(-12).reverse().map(transitionRow);
     const forget = el("button", { type: "button", onclick: this.forget }, "Forget the token");
     this.panel.replaceChildren(

@@ -16,7 +16,8 @@ export class Mock {
     this.channels = new Map();
     this.sockets = new Map(); // socket -> Set of channels
     this.methods = {};
-    this.calls = [];
+    this.received = []; // every rpc that came in
+    this.calls = []; // those that were answered
     this.held = false;
     this.waiting = [];
     this.status = { update: { state: "idle" }, runtime: { state: "running", active_slot: "a" } };
@@ -70,6 +71,7 @@ export class Mock {
       this.sockets.get(socket).delete(command.unsubscribe.channel);
       reply({ unsubscribe: {} });
     } else if (command.rpc) {
+      this.received.push(command.rpc);
       if (this.held) this.waiting.push(() => this.rpc(reply, command.rpc));
       else this.rpc(reply, command.rpc);
     }

@@ -1,0 +1,244 @@
+// The console page against a stand-in for the sidecar: what is hard to bring about with a real node.
+import assert from "node:assert/strict";
+import { after, before, beforeEach, afterEach, test } from "node:test";
+import { launch, skip } from "./chromium.mjs";
+import { Mock } from "./mock.mjs";
+import { lines, open, output, prompt, says, seal, shows, states } from "./page.mjs";
+
+const TURN = "conversation:t";
+const started = (turn, text = "make") => ({ type: "turn.started", turn, text });
+const out = (turn, text, stream = "stdout") => ({ type: "turn.output", turn, stream, text });
+const sealed = (turn, rest = { stop_reason: "end_turn", exit_code: 0 }) => ({ type: "turn.sealed", turn, ...rest });
+
+let browser, mock, page;
+before(async () => {
+  if (!skip) browser = await launch();
+});
+after(() => browser?.close());
+beforeEach(async () => {
+  mock = await new Mock().listen();
+  mock.methods = {
+    "task.list": () => ({ tasks: [{ task: "t", skill: "command", state: "idle", queued: [] }] }),
+    "task.prompt": () => ({ turn: "t9" }), "task.cancel": () => ({}), "task.dequeue": () => ({}),
+    "task.open": ({ task }) => ({ task, mode: "created", state: "ready" }),
+  };
+  mock.node("running");
+});
+afterEach(async () => {
+  await page?.context().close();
+  page = null;
+  await mock.close();
+});
+
+const opened = async (hash = "#token=secret&task=t") => {
+  page = await open(browser, mock.url + hash);
+  return page;
+};
+const pass = (ms) => new Promise((done) => setTimeout(done, ms));
+const check = (name, body) => test(name, { skip, timeout: 120_000 }, body);
+
+check("the token is taken from the fragment, erased there, and survives a reload in this tab", async () => {
+  await opened("#token=secret&task=t");
+  await shows(page, "running");
+  assert.equal(new URL(page.url()).hash, "#task=t");
+  await page.reload();
+  await shows(page, "running");
+  assert.equal(await page.evaluate(() => Object.values(localStorage).join() + document.cookie), "");
+  assert.deepEqual(page.errors, []);
+});
+
+check("without a token the page asks for one, takes a whole link too, and says when it is wrong", async () => {
+  await opened("");
+  await page.locator("#sign-in").waitFor();
+  await page.getByText("its runtime is running").waitFor();
+  await page.fill("#token", "wrong");
+  await page.press("#token", "Enter");
+  await page.getByText("not known to this node").waitFor();
+  assert.equal(mock.sockets.size, 0);
+  await page.fill("#token", "http://127.0.0.1/#token=secret");
+  await page.press("#token", "Enter");
+  await shows(page, "running");
+});
+
+check("a turn is shown live: stderr apart, colours, lines written over, exit code", async () => {
+  await opened();
+  await shows(page, "running");
+  mock.publish(TURN, started("t1", "make all"), out("t1", "10%\r"), out("t1", "warning\n", "stderr"), out("t1", "55%\r\x1b[32m100"));
+  mock.publish(TURN, out("t1", "%\x1b[0m\n\x1b]0;title\x07<b>done</b>\n"), sealed("t1", { stop_reason: "failed", exit_code: 3 }));
+  assert.equal(await seal(page, "t1"), "Exit code 3");
+  assert.equal(await output(page, "t1"), "100%\n<b>done</b>\n");
+  assert.equal(await output(page, "t1", "stderr"), "warning\n");
+  assert.equal(await page.locator(".f2").first().textContent(), "100%");
+  assert.equal(await page.locator('[data-turn="t1"] .ask').textContent(), "make all");
+});
+
+check("prompts, cancel and taking back are commands with ids; a queue is shown", async () => {
+  await opened();
+  await shows(page, "running");
+  await prompt(page, "sleep 9");
+  mock.publish(TURN, started("t1", "sleep 9"), { type: "turn.queued", turn: "t2", text: "two" }, { type: "turn.queued", turn: "t3", text: "three" });
+  await page.getByRole("button", { name: "Take back: two" }).click();
+  mock.publish(TURN, sealed("t2", { stop_reason: "cancelled" }));
+  await page.getByText("Taken back before it ran").waitFor();
+  assert.deepEqual(await page.locator("#queue li span").allTextContents(), ["three"]);
+  await page.getByRole("button", { name: "Cancel turn" }).click();
+  mock.publish(TURN, sealed("t1", { stop_reason: "cancelled", exit_code: 143 }));
+  assert.equal(await seal(page, "t1"), "Cancelled · exit code 143");
+  const writes = mock.calls.filter(({ method }) => method !== "task.list");
+  assert.deepEqual(writes.map(({ method }) => method), ["task.prompt", "task.dequeue", "task.cancel"]);
+  for (const { data } of writes) assert.match(data.command_id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+  assert.equal(new Set(writes.map(({ data }) => data.command_id)).size, 3);
+});
+
+check("a command without an answer is sent again with its id after the connection is back", async () => {
+  await opened();
+  await shows(page, "running");
+  mock.held = true;
+  await prompt(page, "once");
+  await page.getByText("sending…").waitFor();
+  const sent = () => mock.received.filter(({ method }) => method === "task.prompt").map(({ data }) => data);
+  while (sent().length < 1) await pass(10);
+  for (const socket of mock.sockets.keys()) socket.terminate();
+  mock.waiting = [];
+  mock.release();
+  await page.locator("#queue").waitFor({ state: "hidden" });
+  assert.equal(sent().length, 2);
+  assert.deepEqual(sent()[0], sent()[1]);
+});
+
+check("a refused prompt says what to do and gives the text back", async () => {
+  await opened();
+  await shows(page, "running");
+  mock.methods["task.prompt"] = () => ({ error: { code: 1022, message: "STORAGE_FULL: 12 MiB free", temporary: true } });
+  await prompt(page, "echo hi");
+  await page.getByText("Free some space").waitFor();
+  assert.equal(await page.inputValue("#prompt"), "echo hi");
+});
+
+check("switching is shown though it takes milliseconds; it is neither reconnecting nor offline", async () => {
+  await opened();
+  await shows(page, "running");
+  await pass(800); // past what counts as replay
+  mock.node("switching");
+  mock.node("running", "b", 5);
+  await shows(page, "switching");
+  await shows(page, "running");
+  assert.deepEqual((await states(page)).filter((state) => state !== "connected"), ["connecting", "running", "switching", "running"]);
+});
+
+check("a lost socket is reconnecting while the node answers, offline when nothing does, and comes back by itself", async () => {
+  await opened();
+  await shows(page, "running");
+  const accept = mock.upgrades.listeners("connection");
+  mock.upgrades.removeAllListeners("connection").on("connection", (socket) => socket.terminate());
+  for (const socket of mock.sockets.keys()) socket.terminate();
+  await shows(page, "reconnecting");
+  await pass(11_000);
+  assert.equal(await page.evaluate(() => document.body.dataset.connection), "reconnecting");
+  mock.statusAnswers = false;
+  await shows(page, "offline");
+  await page.locator("#banner", { hasText: "The node does not answer" }).waitFor();
+  mock.statusAnswers = true;
+  mock.upgrades.removeAllListeners("connection").on("connection", accept[0]);
+  mock.publish(TURN, started("t1"), out("t1", "meanwhile\n"));
+  await shows(page, "running");
+  await says(page, "t1", "meanwhile");
+});
+
+check("scrolling: follows the end, stays when scrolled up, and jumps back", async () => {
+  await opened();
+  await shows(page, "running");
+  const atEnd = () => page.evaluate(() => {
+    const { scrollTop, scrollHeight, clientHeight } = document.getElementById("scroller");
+    return scrollHeight - scrollTop - clientHeight < 40;
+  });
+  mock.publish(TURN, started("t1"), out("t1", lines(1, 500)));
+  await says(page, "t1", "line 500\n");
+  assert.equal(await atEnd(), true);
+  assert.equal(await page.locator("#jump").isVisible(), false);
+  await page.locator("#scroller").hover();
+  await page.mouse.wheel(0, -2000);
+  await page.locator("#jump").waitFor();
+  const top = await page.evaluate(() => document.getElementById("scroller").scrollTop);
+  mock.publish(TURN, out("t1", lines(501, 900)));
+  await says(page, "t1", "line 900\n");
+  assert.equal(await page.evaluate(() => document.getElementById("scroller").scrollTop), top);
+  await page.locator("#jump").click();
+  await page.locator("#jump").waitFor({ state: "hidden" });
+  mock.publish(TURN, out("t1", lines(901, 950)));
+  await says(page, "t1", "line 950\n");
+  assert.equal(await atEnd(), true);
+});
+
+check("a reload in the middle of a turn shows the whole turn again and goes on", async () => {
+  await opened();
+  await shows(page, "running");
+  mock.publish(TURN, started("t1"), out("t1", lines(1, 3000)));
+  await says(page, "t1", "line 3000\n");
+  await page.reload();
+  await says(page, "t1", "line 3000\n");
+  mock.publish(TURN, out("t1", lines(3001, 3100)), sealed("t1"));
+  await seal(page, "t1");
+  assert.equal(await output(page, "t1"), lines(1, 3100));
+});
+
+check("a history that is gone starts over and says so", async () => {
+  await opened();
+  await shows(page, "running");
+  mock.publish(TURN, started("t1"), out("t1", "old\n"));
+  await says(page, "t1", "old\n");
+  mock.channels.set(TURN, { epoch: "e2", events: [started("t7"), out("t7", "new\n")] });
+  for (const socket of mock.sockets.keys()) socket.terminate();
+  await says(page, "t7", "new\n");
+  await page.getByText("The beginning of this conversation is no longer kept").waitFor();
+  assert.equal(await page.locator('[data-turn="t1"]').count(), 0);
+});
+
+check("a turn of 100,000 events is shown whole and in order, and the page stays usable", async () => {
+  const events = Array.from({ length: 100_000 }, (_, at) => out("t1", `line ${at + 1}\n`, at % 100 === 99 ? "stderr" : "stdout"));
+  mock.log(TURN).events.push(started("t1"), ...events);
+  const from = Date.now();
+  await opened();
+  await says(page, "t1", "line 100000\n", "stderr", 60_000);
+  const shown = Date.now() - from;
+  const elements = await page.evaluate(() => document.querySelectorAll("*").length);
+  assert.ok(elements < 20_000, `${elements} elements`);
+  const seen = () => page.evaluate(() => [...document.querySelectorAll('[data-turn="t1"] .piece')].map((piece) => piece.textContent).join(""));
+  const tail = (await seen()).trimEnd().split("\n");
+  assert.ok(tail.length >= 50_000, `${tail.length} lines in the page`);
+  assert.deepEqual(tail, lines(100_001 - tail.length, 100_000).trimEnd().split("\n"));
+  await page.evaluate(async () => {
+    const earlier = [...document.querySelectorAll('[data-turn="t1"] button')].find((button) => button.textContent === "Show earlier output");
+    while (!earlier.hidden) {
+      earlier.click();
+      await new Promise(requestAnimationFrame);
+    }
+  });
+  const head = (await seen()).trimEnd().split("\n");
+  assert.deepEqual(head, lines(1, head.length).trimEnd().split("\n"));
+  await page.locator("#jump").click();
+  mock.publish(TURN, sealed("t1"));
+  await seal(page, "t1");
+  console.log(`100,000 events: shown after ${shown} ms, ${elements} elements`);
+});
+
+check("opens tasks by keyboard alone, on a phone too", async () => {
+  page = await open(browser, `${mock.url}#token=secret`, { viewport: { width: 390, height: 800 } });
+  await shows(page, "running");
+  await page.locator("#tasks-toggle").press("Enter");
+  await page.locator("#open-name").fill("docs");
+  await page.locator("#open-name").press("Enter");
+  await page.getByRole("heading", { name: "docs", level: 1 }).waitFor();
+  assert.equal(await page.locator("#sidebar").isVisible(), false);
+  assert.deepEqual(mock.calls.find(({ method }) => method === "task.open").data.skill, "command");
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
+});
+
+check("nothing a task writes becomes part of the page", async () => {
+  const attack = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>';
+  mock.methods["task.list"] = () => ({ tasks: [{ task: attack, skill: attack, state: attack }, { task: "t", skill: "command", state: "idle" }] });
+  await opened();
+  mock.publish(TURN, started("t1", attack), out("t1", attack), { type: "turn.queued", turn: "t2", text: attack }, sealed("t1", { stop_reason: attack }));
+  await seal(page, "t1");
+  assert.equal(await page.evaluate(() => [window.hit, document.querySelectorAll("main img, nav img, main script").length].join()), ",0");
+});
