@@ -1,2 +1,16 @@
 //! Browser transport: listeners, sessions, fan-out, holding during a switch.
+//!
+//! Files here decide and are pure; `io/` touches the world; `daemon.rs` joins them.
+
+pub mod cursor;
+pub mod exchange;
+pub mod hot_tail;
+pub mod hub;
+pub mod origin;
+pub mod pending;
+pub mod protocol;
+pub mod reads;
+pub mod session;
+pub mod settings;
+pub mod tokens;
 pub mod wish;

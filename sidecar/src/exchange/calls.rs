@@ -1,0 +1,322 @@
+//! Calls and history reads, for sessions and HTTP requests alike, and their answers.
+
+use super::commands::split_command_id;
+use super::{Effect, Exchange, History, Limit, Now, temporarily};
+use crate::cursor::Pushes;
+use crate::hub::Log;
+use crate::pending::{Asker, Call};
+use crate::protocol::{self, CommandError, HistoryRequest, PushFormat};
+use crate::reads::{PIECE_PUBLICATIONS, ReadSpec, Reader};
+use bytes::Bytes;
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::link::{Caller, Piece};
+use serde_json::value::RawValue;
+
+/// A result on its way to whoever asked.
+#[derive(Debug)]
+pub enum Answer {
+    /// Of a method.
+    Rpc(Box<RawValue>),
+    /// Of a history command: its fields.
+    History(Vec<u8>),
+}
+
+/// What is said past a call's time.
+pub(super) fn outcome(code: Code) -> ApiError {
+    ApiError::new(
+        code,
+        match code {
+            Code::OutcomePending => "not answered yet; it stays queued, ask again with the same command_id",
+            _ => "not answered in time; it may or may not take effect",
+        },
+    )
+}
+
+/// What is said when there has been no runtime for long.
+pub(super) fn unavailable() -> ApiError {
+    temporarily("no runtime is serving; nothing was queued")
+}
+
+impl Exchange {
+    /// An HTTP request calls a method.
+    pub fn call_http(
+        &mut self,
+        ticket: u64,
+        caller: Caller,
+        method: &str,
+        data: Option<&RawValue>,
+        now: Now,
+    ) {
+        self.call(Asker::Http(ticket), caller, method, data, now);
+    }
+
+    /// An HTTP request reads history.
+    pub fn history_http(&mut self, ticket: u64, caller: Caller, request: HistoryRequest, now: Now) {
+        self.history(Asker::Http(ticket), request, caller, now);
+    }
+
+    /// An HTTP request's client is gone; what it commanded is still carried out.
+    pub fn abandon(&mut self, ticket: u64) {
+        self.pending.abandon(|asker| asker == Asker::Http(ticket));
+        self.histories.retain(|_, history| history.asker != Asker::Http(ticket));
+        self.forget_readers();
+    }
+
+    pub(super) fn call(
+        &mut self,
+        asker: Asker,
+        caller: Caller,
+        method: &str,
+        data: Option<&RawValue>,
+        now: Now,
+    ) {
+        if let Some(result) = self.own_method(method) {
+            return self.answer(asker, result.map(Answer::Rpc));
+        }
+        let (params, given) = match split_command_id(data) {
+            Ok(split) => split,
+            Err(error) => return self.answer(asker, Err(error)),
+        };
+        if self.unavailable(now) {
+            return self.answer(asker, Err(unavailable()));
+        }
+        let call = Call {
+            asker: Some(asker),
+            method: method.to_owned(),
+            params,
+            given: given.is_some(),
+            command_id: given.unwrap_or_else(&mut self.make_id),
+            caller,
+            read_at: now.since_start,
+        };
+        let number = self.number();
+        match self.pending.push(number, call) {
+            Ok(()) => self.effects.push(Effect::WakeLink),
+            Err(_) => self.answer(asker, Err(ApiError::new(Code::Busy, "too many commands wait for an answer"))),
+        }
+    }
+
+    /// The runtime answered a call.
+    pub(super) fn replied(&mut self, number: u64, result: Result<Box<RawValue>, ApiError>) {
+        if matches!(&result, Err(error) if error.code == Code::NotActive) {
+            // It was fenced before it took this call; the next active runtime gets it.
+            return;
+        }
+        if let Err(error) = &result
+            && let Some((spec, readers)) = self.reads.answered(number)
+        {
+            return readers.into_iter().for_each(|reader| self.read_failed(&spec, reader, error));
+        }
+        let Some(call) = self.pending.answered(number) else { return };
+        let Some(asker) = call.asker else { return };
+        if let (Asker::Session { session, .. }, "task.switch", Ok(_)) = (asker, call.method.as_str(), &result)
+            && let Some(session) = self.sessions.get_mut(&session)
+        {
+            session.focus = focus_of(&call.params);
+        }
+        self.answer(asker, result.map(Answer::Rpc));
+    }
+
+    /// Answers whoever asked; nothing happens when they are gone.
+    pub(super) fn answer(&mut self, asker: Asker, result: Result<Answer, ApiError>) {
+        match asker {
+            Asker::Http(ticket) => {
+                let result = result.map(|answer| match answer {
+                    Answer::Rpc(value) => Bytes::from(Box::<str>::from(value).into_string()),
+                    Answer::History(fields) => Bytes::from(fields),
+                });
+                self.effects.push(Effect::Answer { ticket, result });
+            }
+            Asker::Session { session: id, command } => {
+                let reply = match result {
+                    Ok(Answer::Rpc(value)) => protocol::rpc_reply(command, &value),
+                    Ok(Answer::History(fields)) => history_reply(command, &fields),
+                    Err(error) => protocol::error_reply(command, &CommandError::from(error)),
+                };
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.answered(command, reply);
+                    self.wake(id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn history(&mut self, asker: Asker, request: HistoryRequest, caller: Caller, now: Now) {
+        if request.channel == super::NODE_CHANNEL {
+            return self.node_history(asker, &request);
+        }
+        if self.unavailable(now) {
+            return self.answer(asker, Err(unavailable()));
+        }
+        let number = self.number();
+        let after = match (&request.since, request.reverse) {
+            (Some(since), false) => since.offset,
+            _ => 0,
+        };
+        // Newest first begins with the question where the end is.
+        let limit = if request.reverse { 0 } else { piece_limit(request.limit) };
+        let since_epoch = request.since.as_ref().map(|since| since.epoch.clone()).unwrap_or_default();
+        let spec = ReadSpec {
+            channel: request.channel.clone(),
+            key: None,
+            epoch: since_epoch,
+            after,
+            limit,
+            caller: caller.clone(),
+        };
+        self.histories.insert(number, History { asker, request, caller });
+        self.limit(self.settings.call_within_ms, Limit::History(number), now);
+        self.read(spec, Reader::History { asker, number });
+    }
+
+    pub(super) fn history_overdue(&mut self, number: u64) {
+        if let Some(history) = self.histories.remove(&number) {
+            self.forget_readers();
+            self.answer(history.asker, Err(temporarily("the history could not be read in time")));
+        }
+    }
+
+    fn node_history(&mut self, asker: Asker, request: &HistoryRequest) {
+        let Some(channel) = self.hub.by_name(super::NODE_CHANNEL) else {
+            return self.answer(asker, Err(temporarily("the node's state is not known yet")));
+        };
+        let fields = channel.log.as_ref().and_then(|log| log_history(log, &channel.format, request));
+        match fields {
+            Some(fields) => self.answer(asker, Ok(Answer::History(fields))),
+            None => self.unrecoverable(asker),
+        }
+    }
+
+    fn unrecoverable(&mut self, asker: Asker) {
+        match asker {
+            Asker::Session { session, command } => {
+                let reply = protocol::error_reply(command, &CommandError::unrecoverable_position());
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.answered(command, reply);
+                    self.wake(session);
+                }
+            }
+            Asker::Http(_) => {
+                let error = ApiError::new(Code::InvalidRequest, "the log does not reach back to that position");
+                self.answer(asker, Err(error));
+            }
+        }
+    }
+
+    /// A piece came for a history command.
+    pub(super) fn history_piece(&mut self, number: u64, spec: &ReadSpec, piece: &Piece, pushes: &Pushes) {
+        let Some(history) = self.histories.get(&number) else { return };
+        let (asker, reverse) = (history.asker, history.request.reverse);
+        if !piece.recovered {
+            self.histories.remove(&number);
+            return self.unrecoverable(asker);
+        }
+        if reverse && spec.limit == 0 {
+            return self.read_backwards(number, piece);
+        }
+        let Some(history) = self.histories.remove(&number) else { return };
+        let format = PushFormat::new(&spec.channel);
+        let texts = pushes.pushes.iter().map(|push| format.publication(push));
+        let wanted = piece_limit(history.request.limit) as usize;
+        let fields = if reverse {
+            let end = history.request.since.map_or(u64::MAX, |since| since.offset);
+            let older: Vec<&[u8]> =
+                (pushes.after + 1..).zip(texts).take_while(|(at, _)| *at < end).map(|(_, text)| text).collect();
+            protocol::history_result(&piece.epoch, piece.top, older.into_iter().rev().take(wanted))
+        } else {
+            protocol::history_result(&piece.epoch, piece.top, texts.take(wanted))
+        };
+        self.answer(asker, Ok(Answer::History(fields)));
+    }
+
+    /// The end is known: reads the last ones before it. Only so many are asked that a piece holds them all
+    /// even if they are as large as output records become, so that it is never cut at its newer end.
+    fn read_backwards(&mut self, number: u64, top: &Piece) {
+        let Some(history) = self.histories.get(&number) else { return };
+        let before = history.request.since.as_ref().map_or(top.top + 1, |since| since.offset.min(top.top + 1));
+        let count = u64::from(piece_limit(history.request.limit)).min(REVERSE_PUBLICATIONS).min(before - 1);
+        let (asker, caller, channel) =
+            (history.asker, history.caller.clone(), history.request.channel.clone());
+        if count == 0 {
+            self.histories.remove(&number);
+            let fields = protocol::history_result(&top.epoch, top.top, std::iter::empty());
+            return self.answer(asker, Ok(Answer::History(fields)));
+        }
+        let after = before - 1 - count;
+        let spec = ReadSpec { channel, key: None, epoch: top.epoch.clone(), after, limit: count as u32, caller };
+        self.read(spec, Reader::History { asker, number });
+    }
+
+    pub(super) fn read(&mut self, spec: ReadSpec, reader: Reader) {
+        let number = self.number();
+        self.reads.ask(number, spec, reader);
+        self.effects.push(Effect::WakeLink);
+    }
+
+    fn read_failed(&mut self, spec: &ReadSpec, reader: Reader, error: &ApiError) {
+        match reader {
+            Reader::History { asker, number } => {
+                self.histories.remove(&number);
+                self.answer(asker, Err(error.clone()));
+            }
+            Reader::Subscription { session, serial } => self.piece_failed(session, serial, spec, error),
+        }
+    }
+
+    pub(super) fn forget_readers(&mut self) {
+        let (sessions, histories) = (&mut self.sessions, &self.histories);
+        self.reads.forget(|reader| match reader {
+            Reader::History { number, .. } => !histories.contains_key(number),
+            Reader::Subscription { session, serial } => {
+                sessions.get_mut(session).is_none_or(|open| open.subscription(*serial).is_none())
+            }
+        });
+    }
+}
+
+/// Publications of one history reply with the newest first: as many records of 16 KiB as fit a piece.
+const REVERSE_PUBLICATIONS: u64 = 15;
+
+/// A history reply from a log that is here as a whole; `None`: it does not reach back to the position.
+fn log_history(log: &Log, format: &PushFormat, request: &HistoryRequest) -> Option<Vec<u8>> {
+    let top = log.tail.top();
+    let all: Vec<&[u8]> = log.tail.since(0).map(|push| format.publication(push)).collect();
+    let first = top + 1 - all.len() as u64;
+    let wanted = piece_limit(request.limit) as usize;
+    let since = request.since.as_ref();
+    if since.is_some_and(|since| !since.epoch.is_empty() && since.epoch != log.epoch) {
+        return None;
+    }
+    if request.reverse {
+        let older = since.map_or(all.len() as u64, |since| since.offset.saturating_sub(first));
+        let older = all.into_iter().take(older as usize).rev().take(wanted);
+        return Some(protocol::history_result(&log.epoch, top, older));
+    }
+    let skipped = match since {
+        Some(since) if since.offset + 1 < first || since.offset > top => return None,
+        Some(since) => since.offset + 1 - first,
+        None => 0,
+    };
+    let newer = all.into_iter().skip(skipped as usize).take(wanted);
+    Some(protocol::history_result(&log.epoch, top, newer))
+}
+
+fn piece_limit(limit: i64) -> u32 {
+    u32::try_from(limit).unwrap_or(PIECE_PUBLICATIONS).min(PIECE_PUBLICATIONS)
+}
+
+fn history_reply(command: u32, fields: &[u8]) -> Bytes {
+    let mut text = format!(r#"{{"id":{command},"history":"#).into_bytes();
+    text.extend_from_slice(fields);
+    text.push(b'}');
+    Bytes::from(text)
+}
+
+fn focus_of(params: &RawValue) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Focus {
+        task: String,
+    }
+    serde_json::from_str::<Focus>(params.get()).ok().map(|focus| focus.task)
+}
+

@@ -1,0 +1,425 @@
+//! Channels in use: who follows each, what the runtime has been told of it, its hot tail. Pure.
+
+use crate::hot_tail::HotTail;
+use crate::protocol::PushFormat;
+use crate::session::SessionId;
+use bytes::Bytes;
+use holdfast_shared::link::{Caller, Publication, Publications, ToRuntime};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+/// Channels in use at most, all sessions together.
+pub const CHANNELS: usize = 4096;
+/// Bytes of all hot tails together; with many channels each gets less than its own bound.
+pub const HOT_TAILS_BYTES: usize = 256 * 1024 * 1024;
+/// How long a channel without subscribers stays in use: a reload of a page finds its hot tail.
+pub const LINGER: Duration = Duration::from_secs(10);
+
+/// Names a channel in use.
+pub type ChannelKey = u32;
+
+/// A channel in use.
+#[derive(Debug)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// How its publications are written.
+    pub format: PushFormat,
+    /// Sessions with a subscription, waiting ones too.
+    pub subscribers: BTreeSet<SessionId>,
+    /// What is known of its log.
+    pub log: Option<Log>,
+    first_caller: Caller,
+    number: Option<u32>,
+    unused_since: Option<Duration>,
+    /// Not the runtime's: written by the supervisor, kept here.
+    local: bool,
+}
+
+/// What is known of a channel's log.
+#[derive(Debug)]
+pub struct Log {
+    /// Its epoch.
+    pub epoch: String,
+    /// Its end.
+    pub tail: HotTail,
+}
+
+/// Too many channels.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooManyChannels;
+
+/// What became of a channel.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Its log can be followed now for the first time.
+    Ready(ChannelKey),
+    /// It goes on where it was.
+    Resumed,
+    /// Its log is another one: what was subscribed to before cannot be continued.
+    Broken(ChannelKey),
+    /// It got publications.
+    Grown(ChannelKey),
+    /// Nothing.
+    None,
+}
+
+/// All channels in use.
+#[derive(Debug, Default)]
+pub struct Hub {
+    channels: BTreeMap<ChannelKey, Channel>,
+    by_name: HashMap<String, ChannelKey>,
+    by_number: HashMap<u32, ChannelKey>,
+    next_key: ChannelKey,
+    next_number: u32,
+    to_subscribe: VecDeque<ChannelKey>,
+    to_unsubscribe: VecDeque<u32>,
+    hot_tail_bytes: usize,
+}
+
+impl Hub {
+    /// A hub whose tails have at most so many bytes each.
+    pub fn new(hot_tail_bytes: usize) -> Self {
+        Self { hot_tail_bytes, ..Self::default() }
+    }
+
+    /// The channel of this key.
+    pub fn get(&self, key: ChannelKey) -> Option<&Channel> {
+        self.channels.get(&key)
+    }
+
+    /// The channel of this name, if it is in use.
+    pub fn by_name(&self, name: &str) -> Option<&Channel> {
+        self.channels.get(self.by_name.get(name)?)
+    }
+
+    /// Channels in use.
+    pub fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Whether none is in use.
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// A session wants to follow this channel.
+    ///
+    /// # Errors
+    /// [`TooManyChannels`] past [`CHANNELS`].
+    pub fn join(
+        &mut self,
+        name: &str,
+        session: SessionId,
+        caller: &Caller,
+    ) -> Result<ChannelKey, TooManyChannels> {
+        let key = match self.by_name.get(name) {
+            Some(key) => *key,
+            None if self.channels.len() >= CHANNELS => return Err(TooManyChannels),
+            None => self.create(name, caller.clone(), false),
+        };
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.subscribers.insert(session);
+            channel.unused_since = None;
+        }
+        Ok(key)
+    }
+
+    fn create(&mut self, name: &str, first_caller: Caller, local: bool) -> ChannelKey {
+        self.next_key += 1;
+        let channel = Channel {
+            name: name.to_owned(),
+            format: PushFormat::new(name),
+            subscribers: BTreeSet::new(),
+            log: None,
+            first_caller,
+            number: None,
+            unused_since: None,
+            local,
+        };
+        self.channels.insert(self.next_key, channel);
+        self.by_name.insert(name.to_owned(), self.next_key);
+        if !local {
+            self.to_subscribe.push_back(self.next_key);
+        }
+        self.next_key
+    }
+
+    /// A session follows this channel no longer.
+    pub fn leave(&mut self, key: ChannelKey, session: SessionId, now: Duration) {
+        if let Some(channel) = self.channels.get_mut(&key) {
+            channel.subscribers.remove(&session);
+            if channel.subscribers.is_empty() && !channel.local {
+                channel.unused_since = Some(now);
+            }
+        }
+    }
+
+    /// Forgets channels unused for [`LINGER`].
+    pub fn forget_unused(&mut self, now: Duration) {
+        let unused = |channel: &Channel| channel.unused_since.is_some_and(|since| since + LINGER <= now);
+        let gone: Vec<ChannelKey> =
+            self.channels.iter().filter(|(_, channel)| unused(channel)).map(|(key, _)| *key).collect();
+        gone.into_iter().for_each(|key| self.remove(key));
+    }
+
+    fn remove(&mut self, key: ChannelKey) {
+        if let Some(channel) = self.channels.remove(&key) {
+            self.by_name.remove(&channel.name);
+            if let Some(number) = channel.number {
+                self.by_number.remove(&number);
+                self.to_unsubscribe.push_back(number);
+            }
+            self.to_subscribe.retain(|other| *other != key);
+        }
+    }
+
+    /// The link is gone, or was replaced: numbers of channels mean nothing any more; all are to be
+    /// subscribed to again, each from its last offset.
+    pub fn link_changed(&mut self) {
+        self.by_number.clear();
+        self.to_unsubscribe.clear();
+        self.next_number = 0;
+        self.channels.values_mut().for_each(|channel| channel.number = None);
+        self.to_subscribe =
+            self.channels.iter().filter(|(_, channel)| !channel.local).map(|(key, _)| *key).collect();
+    }
+
+    /// The next message to the runtime about channels.
+    pub fn next_to_send(&mut self) -> Option<ToRuntime> {
+        if let Some(no) = self.to_unsubscribe.pop_front() {
+            return Some(ToRuntime::Unsubscribe { no });
+        }
+        let key = self.to_subscribe.pop_front()?;
+        let channel = self.channels.get_mut(&key)?;
+        self.next_number += 1;
+        let no = self.next_number;
+        channel.number = Some(no);
+        self.by_number.insert(no, key);
+        let log = channel.log.as_ref();
+        Some(ToRuntime::Subscribe {
+            no,
+            channel: channel.name.clone(),
+            epoch: log.map(|log| log.epoch.clone()).unwrap_or_default(),
+            offset: log.map(|log| log.tail.top()),
+            caller: channel.first_caller.clone(),
+        })
+    }
+
+    /// Whether there is something to send.
+    pub fn has_unsent(&self) -> bool {
+        !self.to_subscribe.is_empty() || !self.to_unsubscribe.is_empty()
+    }
+
+    /// The runtime publishes this channel from `from` + 1 on.
+    pub fn subscribed(&mut self, no: u32, epoch: &str, from: u64, recovered: bool) -> Change {
+        let Some((key, channel)) = self.numbered(no) else { return Change::None };
+        let had = channel.log.as_ref().map(|log| (log.epoch.as_str(), log.tail.top()));
+        let resumed = recovered && had == Some((epoch, from));
+        let first = had.is_none();
+        if !resumed {
+            channel.log = Some(Log { epoch: epoch.to_owned(), tail: HotTail::after(from) });
+        }
+        match (resumed, first) {
+            (true, _) => Change::Resumed,
+            (_, true) => Change::Ready(key),
+            _ => Change::Broken(key),
+        }
+    }
+
+    /// Takes publications: only what follows the last offset; lower ones are dropped, and above a gap the
+    /// channel is subscribed to again from where it is.
+    pub fn published(&mut self, publications: Publications) -> Change {
+        let limit = self.hot_tail_bytes.min(HOT_TAILS_BYTES / self.channels.len().max(1));
+        let no = publications.no;
+        let Some((key, channel)) = self.numbered(no) else { return Change::None };
+        let Some(log) = channel.log.as_mut() else { return Change::None };
+        let before = log.tail.top();
+        let complete = append(&channel.format, log, publications.publications, limit);
+        let grown = log.tail.top() > before;
+        if !complete {
+            channel.number = None;
+            self.by_number.remove(&no);
+            self.to_unsubscribe.push_back(no);
+            self.to_subscribe.push_back(key);
+        }
+        if grown { Change::Grown(key) } else { Change::None }
+    }
+
+    /// The channel's epoch changed: it is subscribed to anew.
+    pub fn reset(&mut self, no: u32) -> Change {
+        let Some((key, channel)) = self.numbered(no) else { return Change::None };
+        channel.log = None;
+        channel.number = None;
+        self.by_number.remove(&no);
+        self.to_subscribe.push_back(key);
+        Change::Broken(key)
+    }
+
+    /// The runtime refuses the channel: it is forgotten. Its subscribers are given.
+    pub fn refused(&mut self, no: u32) -> Option<(ChannelKey, Channel)> {
+        let key = self.by_number.remove(&no)?;
+        let channel = self.channels.remove(&key)?;
+        self.by_name.remove(&channel.name);
+        Some((key, channel))
+    }
+
+    /// A local channel's state from its owner: events after what is kept are taken; where they do not
+    /// follow, or the epoch differs, its log starts anew at the first given.
+    pub fn local(&mut self, name: &str, caller: Caller, epoch: &str, events: Vec<Publication>) -> Change {
+        let key = match self.by_name.get(name) {
+            Some(key) => *key,
+            None => self.create(name, caller, true),
+        };
+        let limit = self.hot_tail_bytes;
+        let Some(channel) = self.channels.get_mut(&key) else { return Change::None };
+        let had = channel.log.as_ref().map(|log| (log.epoch.as_str(), log.tail.top()));
+        let follows = |top: u64| events.first().is_none_or(|event| event.offset <= top + 1);
+        let continues = had.is_some_and(|(known, top)| known == epoch && follows(top));
+        let first = had.is_none();
+        if !continues {
+            let before = events.first().map_or(0, |event| event.offset.saturating_sub(1));
+            channel.log = Some(Log { epoch: epoch.to_owned(), tail: HotTail::after(before) });
+        }
+        let Some(log) = channel.log.as_mut() else { return Change::None };
+        append(&channel.format, log, events, limit);
+        match (continues, first) {
+            (true, _) => Change::Grown(key),
+            (_, true) => Change::Ready(key),
+            _ => Change::Broken(key),
+        }
+    }
+
+    fn numbered(&mut self, no: u32) -> Option<(ChannelKey, &mut Channel)> {
+        let key = *self.by_number.get(&no)?;
+        Some((key, self.channels.get_mut(&key)?))
+    }
+}
+
+/// Encodes and appends what follows the tail; `false` at a gap, with nothing behind it taken. Publications of
+/// one message lie in one allocation.
+fn append(format: &PushFormat, log: &mut Log, publications: Vec<Publication>, limit: usize) -> bool {
+    let mut text = Vec::new();
+    let mut ends = Vec::with_capacity(publications.len());
+    let mut top = log.tail.top();
+    let mut complete = true;
+    for publication in publications {
+        if publication.offset > top + 1 {
+            complete = false;
+            break;
+        }
+        if publication.offset == top + 1 {
+            format.encode(publication.offset, &publication.data, &mut text);
+            ends.push(text.len());
+            top += 1;
+        }
+    }
+    let text = Bytes::from(text);
+    let mut start = 0;
+    for end in ends {
+        log.tail.append(text.slice(start..end), limit);
+        start = end;
+    }
+    complete
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_shared::token::TokenRole;
+
+    fn caller() -> Caller {
+        Caller { principal: "operator".into(), role: TokenRole::Operator, focus: None }
+    }
+
+    fn publications(no: u32, offsets: std::ops::RangeInclusive<u64>) -> Publications {
+        let publication = |offset| Publication { offset, data: Bytes::from_static(b"{}") };
+        Publications { no, publications: offsets.map(publication).collect() }
+    }
+
+    fn subscribe(hub: &mut Hub) -> (u32, Option<u64>) {
+        match hub.next_to_send() {
+            Some(ToRuntime::Subscribe { no, offset, .. }) => (no, offset),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn live() -> (Hub, ChannelKey) {
+        let mut hub = Hub::new(1000);
+        let key = hub.join("c", 1, &caller()).unwrap();
+        assert_eq!(subscribe(&mut hub), (1, None));
+        assert_eq!(hub.subscribed(1, "e", 5, true), Change::Ready(key));
+        (hub, key)
+    }
+
+    fn top(hub: &Hub, key: ChannelKey) -> u64 {
+        hub.get(key).unwrap().log.as_ref().unwrap().tail.top()
+    }
+
+    #[test]
+    fn only_what_follows_is_taken_and_a_gap_is_fetched() {
+        let (mut hub, key) = live();
+        assert_eq!(hub.published(publications(1, 3..=7)), Change::Grown(key));
+        assert_eq!(top(&hub, key), 7);
+        assert_eq!(hub.published(publications(1, 6..=7)), Change::None);
+        assert_eq!(hub.published(publications(1, 9..=9)), Change::None);
+        assert!(matches!(hub.next_to_send(), Some(ToRuntime::Unsubscribe { no: 1 })));
+        assert_eq!(subscribe(&mut hub), (2, Some(7)));
+        assert_eq!(hub.published(publications(1, 8..=8)), Change::None, "the old number means nothing");
+        assert_eq!(hub.subscribed(2, "e", 7, true), Change::Resumed);
+        assert_eq!(hub.published(publications(2, 8..=9)), Change::Grown(key));
+    }
+
+    #[test]
+    fn a_new_link_resumes_and_another_epoch_breaks() {
+        let (mut hub, key) = live();
+        hub.link_changed();
+        assert_eq!(hub.published(publications(1, 6..=6)), Change::None);
+        assert_eq!(subscribe(&mut hub), (1, Some(5)));
+        assert_eq!(hub.subscribed(1, "e", 5, true), Change::Resumed);
+        hub.link_changed();
+        let _ = subscribe(&mut hub);
+        assert_eq!(hub.subscribed(1, "f", 3, false), Change::Broken(key));
+        assert_eq!(top(&hub, key), 3);
+        assert_eq!(hub.reset(1), Change::Broken(key));
+        assert_eq!(subscribe(&mut hub), (2, None));
+    }
+
+    #[test]
+    fn an_unused_channel_lingers_and_then_is_given_up() {
+        let (mut hub, key) = live();
+        hub.leave(key, 1, Duration::ZERO);
+        hub.forget_unused(LINGER / 2);
+        assert_eq!(hub.join("c", 2, &caller()), Ok(key));
+        hub.forget_unused(LINGER * 2);
+        hub.leave(key, 2, LINGER * 2);
+        hub.forget_unused(LINGER * 3);
+        assert!(matches!(hub.next_to_send(), Some(ToRuntime::Unsubscribe { no: 1 })));
+        assert!(hub.is_empty());
+    }
+
+    #[test]
+    fn past_its_bound_no_further_channel_comes_into_use() {
+        let mut hub = Hub::new(1000);
+        for index in 0..CHANNELS {
+            hub.join(&format!("c{index}"), 1, &caller()).unwrap();
+        }
+        assert_eq!(hub.join("more", 1, &caller()), Err(TooManyChannels));
+        assert!(hub.join("c1", 2, &caller()).is_ok());
+    }
+
+    #[test]
+    fn the_local_channel_continues_or_starts_anew() {
+        let mut hub = Hub::new(1000);
+        let events = |range| publications(0, range).publications;
+        let Change::Ready(key) = hub.local("node", caller(), "j", events(4..=6)) else { panic!() };
+        assert_eq!(hub.local("node", caller(), "j", events(5..=8)), Change::Grown(key));
+        assert_eq!(hub.local("node", caller(), "j", vec![]), Change::Grown(key));
+        assert_eq!(top(&hub, key), 8);
+        assert_eq!(hub.local("node", caller(), "j", events(10..=11)), Change::Broken(key));
+        assert_eq!(hub.local("node", caller(), "k", events(1..=1)), Change::Broken(key));
+        assert_eq!(top(&hub, key), 1);
+        hub.link_changed();
+        assert!(hub.next_to_send().is_none(), "not the runtime's");
+    }
+}
