@@ -73,7 +73,8 @@ impl Cursor {
     }
 
     fn next_push<'a>(&'a self, tail: &'a HotTail) -> Option<&'a Bytes> {
-        let from_piece = self.piece.as_ref().and_then(|piece| piece.pushes.get((self.at - piece.after) as usize));
+        let from_piece =
+            self.piece.as_ref().and_then(|piece| piece.pushes.get((self.at - piece.after) as usize));
         from_piece.or_else(|| tail.get(self.at + 1))
     }
 }

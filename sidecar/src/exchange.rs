@@ -89,6 +89,14 @@ enum Limit {
     History(u64),
 }
 
+/// The link that is forwarded to.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    number: u64,
+    epoch: u64,
+    window: SendWindow,
+}
+
 /// The sidecar's whole state.
 pub struct Exchange {
     settings: Settings,
@@ -102,8 +110,8 @@ pub struct Exchange {
     reads: Reads,
     histories: BTreeMap<u64, History>,
     limits: BTreeSet<(Duration, Limit)>,
-    /// The epoch and what may still be sent, while forwarding.
-    link: Option<(u64, SendWindow)>,
+    /// The present link, while forwarding.
+    link: Option<Link>,
     /// Grants not sent yet.
     to_grant: u32,
     consumed: holdfast_shared::link::window::ReceiveWindow,
@@ -256,11 +264,16 @@ impl Exchange {
     }
 
     /// When a session's time rules may next say something.
-    pub fn session_deadline(&self, id: SessionId, now: Now) -> Duration {
+    pub fn session_deadline(&self, id: SessionId, writing: bool, now: Now) -> Duration {
         let session = self.sessions.get(&id);
         session.map_or(Duration::MAX, |session| {
-            session.next_deadline(&self.settings, now.since_start, now.unix_ms)
+            session.next_deadline(&self.settings, writing, now.since_start, now.unix_ms)
         })
+    }
+
+    /// What a session's time says: a reason to close it.
+    pub fn overdue(&mut self, id: SessionId, now: Now) -> Option<Disconnect> {
+        self.sessions.get_mut(&id)?.overdue(&self.settings, now.since_start, now.unix_ms)
     }
 
     /// When [`tick`](Self::tick) is to be called next.

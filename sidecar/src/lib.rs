@@ -2,13 +2,18 @@
 //!
 //! Files here decide and are pure; `io/` touches the world; `daemon.rs` joins them.
 
+pub mod console;
 pub mod cursor;
+pub mod daemon;
 pub mod exchange;
 pub mod hot_tail;
 pub mod hub;
+pub mod io;
 pub mod origin;
+pub mod pacing;
 pub mod pending;
 pub mod protocol;
+pub mod public_http;
 pub mod reads;
 pub mod session;
 pub mod settings;

@@ -1,3 +1,51 @@
-//! Browser transport: listeners, sessions, fan-out, holding during a switch.
+//! Starts the sidecar: `holdfast-sidecar --home DIR [--settings JSON]`, with the public listener passed by
+//! LISTEN_FDS.
 
-fn main() {}
+use holdfast_shared::home::Home;
+use holdfast_shared::process::listen_fds;
+use holdfast_shared::{log, token};
+use holdfast_sidecar::daemon::{self, Start};
+use holdfast_sidecar::settings::Settings;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the sidecar ends");
+            eprintln!("holdfast-sidecar: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<(), Box<dyn std::error::Error>> {
+    // Before anything opens a descriptor of its own.
+    let passed = listen_fds();
+    let instance = format!("sc-{}", token::generate()?.get(..8).unwrap_or_default());
+    log::init("sidecar", &instance);
+    let (home, settings) = arguments(std::env::args().skip(1))?;
+    let listener = passed.into_iter().next().ok_or("no listener was passed by LISTEN_FDS")?;
+    let listener = std::net::TcpListener::from(listener.fd);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    let result = local.block_on(&runtime, daemon::run(Start { home, settings, listener, instance }));
+    runtime.shutdown_background();
+    Ok(result?)
+}
+
+fn arguments(
+    mut given: impl Iterator<Item = String>,
+) -> Result<(Home, Settings), Box<dyn std::error::Error>> {
+    let mut home = None;
+    let mut settings = Settings::default();
+    while let Some(name) = given.next() {
+        let value = given.next().ok_or_else(|| format!("{name} needs a value"))?;
+        match name.as_str() {
+            "--home" => home = Some(Home::new(std::path::absolute(value)?)),
+            "--settings" => settings = Settings::parse(&value)?,
+            _ => return Err(format!("unknown argument {name}").into()),
+        }
+    }
+    Ok((home.ok_or("--home DIR is needed")?, settings))
+}

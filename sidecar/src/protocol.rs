@@ -259,7 +259,9 @@ impl Envelope {
             Request::Ping
         } else if self.send.is_some() {
             Request::Send
-        } else if [self.publish, self.presence, self.presence_stats, self.sub_refresh].iter().any(Option::is_some)
+        } else if [self.publish, self.presence, self.presence_stats, self.sub_refresh]
+            .iter()
+            .any(Option::is_some)
         {
             Request::Unavailable
         } else if self.id == 0 {
@@ -457,7 +459,10 @@ mod tests {
     fn replies_as_sdks_read_them() {
         let error = CommandError::from(ApiError::new(Code::Busy, "later"));
         for (text, expected) in [
-            (error_reply(1, &error), r#"{"id":1,"error":{"code":1020,"message":"BUSY: later","temporary":true}}"#),
+            (
+                error_reply(1, &error),
+                r#"{"id":1,"error":{"code":1020,"message":"BUSY: later","temporary":true}}"#,
+            ),
             (
                 error_reply(2, &CommandError::token_expired()),
                 r#"{"id":2,"error":{"code":109,"message":"token expired"}}"#,

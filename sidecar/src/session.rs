@@ -198,7 +198,8 @@ impl Session {
     /// Whether its unanswered commands are within bounds. Past them TCP waits, and so does the deadline for
     /// its signs of life, which lie in what is not read.
     pub fn within_bounds(&self, settings: &Settings) -> bool {
-        self.unanswered.len() < settings.unanswered_commands && self.unanswered_bytes < settings.unanswered_bytes
+        self.unanswered.len() < settings.unanswered_commands
+            && self.unanswered_bytes < settings.unanswered_bytes
     }
 
     /// Whether a further command may be carried out.
@@ -245,12 +246,13 @@ impl Session {
         (self.heard_at.max(self.took_at) + settings.silence() <= now).then_some(Disconnect::NO_PONG)
     }
 
-    /// When [`overdue`](Self::overdue) or [`ping_due`](Self::ping_due) may next say something.
-    pub fn next_deadline(&self, settings: &Settings, now: Duration, unix_ms: i64) -> Duration {
+    /// When [`overdue`](Self::overdue) or [`ping_due`](Self::ping_due) may next say something; while a message
+    /// is being written there are no pings.
+    pub fn next_deadline(&self, settings: &Settings, writing: bool, now: Duration, unix_ms: i64) -> Duration {
         let Some(identity) = self.identity() else {
             return self.opened_at + Duration::from_millis(settings.connect_within_ms);
         };
-        let ping = self.pinged_at + settings.ping();
+        let ping = if writing { Duration::MAX } else { self.pinged_at + settings.ping() };
         let silence = match self.within_bounds(settings) {
             true => self.heard_at.max(self.took_at) + settings.silence(),
             false => now + settings.silence(),
@@ -328,7 +330,7 @@ mod tests {
         assert_eq!(session.overdue(&settings, seconds(42), 0), None);
         session.alive(false, true, seconds(42));
         assert_eq!(session.overdue(&settings, seconds(74), 0), None);
-        assert_eq!(session.next_deadline(&settings, seconds(70), 0), seconds(50), "the next ping");
+        assert_eq!(session.next_deadline(&settings, false, seconds(70), 0), seconds(50), "the next ping");
         assert_eq!(session.overdue(&settings, seconds(75), 0), Some(Disconnect::NO_PONG));
     }
 
@@ -336,13 +338,13 @@ mod tests {
     fn the_first_command_and_the_tokens_end_have_their_time() {
         let settings = Settings::default();
         let mut session = Session::new(Entrance::Public { bearer: None }, seconds(5));
-        assert_eq!(session.next_deadline(&settings, seconds(5), 0), seconds(15));
+        assert_eq!(session.next_deadline(&settings, false, seconds(5), 0), seconds(15));
         assert_eq!(session.overdue(&settings, seconds(14), 0), None);
         assert_eq!(session.overdue(&settings, seconds(15), 0), Some(Disconnect::STALE));
         let mut identity = tokens::local(0);
         identity.expires_at = Some(1000);
         session.connected(identity, seconds(5));
-        assert_eq!(session.next_deadline(&settings, seconds(6), 900), Duration::from_millis(6100));
+        assert_eq!(session.next_deadline(&settings, false, seconds(6), 900), Duration::from_millis(6100));
         assert_eq!(session.overdue(&settings, seconds(6), 999), None);
         assert_eq!(session.overdue(&settings, seconds(6), 1000), Some(Disconnect::EXPIRED));
     }

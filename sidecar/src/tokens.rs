@@ -96,7 +96,11 @@ mod tests {
         assert_eq!(tokens.identify("short", 99).map(|bearer| bearer.expires_at), Ok(Some(100)));
         assert_eq!(tokens.identify("short", 100), Err(TokenError::Expired));
         assert_eq!(tokens.identify("", 1), Err(TokenError::Invalid));
-        assert_eq!(tokens.identify(&token::hash("good"), 1), Err(TokenError::Invalid), "the hash opens nothing");
+        assert_eq!(
+            tokens.identify(&token::hash("good"), 1),
+            Err(TokenError::Invalid),
+            "the hash opens nothing"
+        );
         assert!(tokens.has("good") && !tokens.has("gone"));
     }
 }

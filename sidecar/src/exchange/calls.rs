@@ -92,7 +92,9 @@ impl Exchange {
         let number = self.number();
         match self.pending.push(number, call) {
             Ok(()) => self.effects.push(Effect::WakeLink),
-            Err(_) => self.answer(asker, Err(ApiError::new(Code::Busy, "too many commands wait for an answer"))),
+            Err(_) => {
+                self.answer(asker, Err(ApiError::new(Code::Busy, "too many commands wait for an answer")))
+            }
         }
     }
 
@@ -197,7 +199,8 @@ impl Exchange {
                 }
             }
             Asker::Http(_) => {
-                let error = ApiError::new(Code::InvalidRequest, "the log does not reach back to that position");
+                let error =
+                    ApiError::new(Code::InvalidRequest, "the log does not reach back to that position");
                 self.answer(asker, Err(error));
             }
         }
@@ -220,8 +223,11 @@ impl Exchange {
         let wanted = piece_limit(history.request.limit) as usize;
         let fields = if reverse {
             let end = history.request.since.map_or(u64::MAX, |since| since.offset);
-            let older: Vec<&[u8]> =
-                (pushes.after + 1..).zip(texts).take_while(|(at, _)| *at < end).map(|(_, text)| text).collect();
+            let older: Vec<&[u8]> = (pushes.after + 1..)
+                .zip(texts)
+                .take_while(|(at, _)| *at < end)
+                .map(|(_, text)| text)
+                .collect();
             protocol::history_result(&piece.epoch, piece.top, older.into_iter().rev().take(wanted))
         } else {
             protocol::history_result(&piece.epoch, piece.top, texts.take(wanted))
@@ -233,7 +239,8 @@ impl Exchange {
     /// even if they are as large as output records become, so that it is never cut at its newer end.
     fn read_backwards(&mut self, number: u64, top: &Piece) {
         let Some(history) = self.histories.get(&number) else { return };
-        let before = history.request.since.as_ref().map_or(top.top + 1, |since| since.offset.min(top.top + 1));
+        let before =
+            history.request.since.as_ref().map_or(top.top + 1, |since| since.offset.min(top.top + 1));
         let count = u64::from(piece_limit(history.request.limit)).min(REVERSE_PUBLICATIONS).min(before - 1);
         let (asker, caller, channel) =
             (history.asker, history.caller.clone(), history.request.channel.clone());
@@ -243,7 +250,8 @@ impl Exchange {
             return self.answer(asker, Ok(Answer::History(fields)));
         }
         let after = before - 1 - count;
-        let spec = ReadSpec { channel, key: None, epoch: top.epoch.clone(), after, limit: count as u32, caller };
+        let spec =
+            ReadSpec { channel, key: None, epoch: top.epoch.clone(), after, limit: count as u32, caller };
         self.read(spec, Reader::History { asker, number });
     }
 
@@ -319,4 +327,3 @@ fn focus_of(params: &RawValue) -> Option<String> {
     }
     serde_json::from_str::<Focus>(params.get()).ok().map(|focus| focus.task)
 }
-

@@ -129,8 +129,10 @@ impl Exchange {
         match self.identify(id, token, now) {
             Ok(fresh) if fresh.principal == identity.principal => {
                 let expiry = protocol::expiry(ttl(&fresh, now));
-                let result =
-                    format!(r#"{{"client":"{id}","version":"holdfast {}"{expiry}}}"#, env!("CARGO_PKG_VERSION"));
+                let result = format!(
+                    r#"{{"client":"{id}","version":"holdfast {}"{expiry}}}"#,
+                    env!("CARGO_PKG_VERSION")
+                );
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.phase = crate::session::Phase::Connected(fresh);
                 }
@@ -219,9 +221,7 @@ pub(super) fn empty_object() -> Box<RawValue> {
 ///
 /// # Errors
 /// Parameters that are not an object, or an id that is not a string of 1 to 64 bytes.
-pub(super) fn split_command_id(
-    data: Option<&RawValue>,
-) -> Result<(Box<RawValue>, Option<String>), ApiError> {
+pub(super) fn split_command_id(data: Option<&RawValue>) -> Result<(Box<RawValue>, Option<String>), ApiError> {
     let invalid = |message: &str| ApiError::new(Code::InvalidRequest, message);
     let Some(data) = data else { return Ok((empty_object(), None)) };
     if !data.get().starts_with('{') {

@@ -1,6 +1,6 @@
 //! The link to the routed runtime: what goes over it, and what comes.
 
-use super::{Effect, Exchange, Now};
+use super::{Effect, Exchange, Link, Now};
 use crate::cursor::Pushes;
 use crate::protocol::PushFormat;
 use crate::reads::Reader;
@@ -40,10 +40,10 @@ impl Exchange {
         self.holding_since.get_or_insert(now.since_start);
     }
 
-    /// A link to the active runtime of this epoch is agreed: channels are resumed, what is unanswered is sent
+    /// A link, of this number, to the active runtime of this epoch is agreed: channels are resumed, what is unanswered is sent
     /// again in order, and forwarding goes on.
-    pub fn forward(&mut self, epoch: u64) {
-        self.link = Some((epoch, SendWindow::default()));
+    pub fn forward(&mut self, link: u64, epoch: u64) {
+        self.link = Some(Link { number: link, epoch, window: SendWindow::default() });
         self.consumed = ReceiveWindow::default();
         self.to_grant = 0;
         self.holding_since = None;
@@ -54,9 +54,12 @@ impl Exchange {
         self.effects.push(Effect::WakeLink);
     }
 
-    /// Appends what is to be sent now: grants always, the rest within the runtime's window.
-    pub fn link_output(&mut self, out: &mut BytesMut) {
-        let Some((epoch, window)) = self.link.as_mut() else { return };
+    /// Appends what is to be sent now over the link of this number: grants always, the rest within the runtime's
+    /// window. Nothing while holding, or for a link that is not the present one.
+    pub fn link_output(&mut self, number: u64, out: &mut BytesMut) {
+        let Some(Link { epoch, window, .. }) = self.link.as_mut().filter(|link| link.number == number) else {
+            return;
+        };
         if self.to_grant > 0 {
             let bytes = std::mem::take(&mut self.to_grant);
             frame::encode_json(*epoch, &ToRuntime::Window { bytes }, out);
@@ -74,7 +77,7 @@ impl Exchange {
     /// # Errors
     /// [`LinkFault`]: the link is to be closed.
     pub fn link_input(&mut self, received: Received, now: Now) -> Result<(), LinkFault> {
-        let Some((expected, _)) = self.link else { return Ok(()) };
+        let Some(Link { epoch: expected, .. }) = self.link else { return Ok(()) };
         if received.epoch != expected {
             return Err(LinkFault::Epoch { got: received.epoch, expected });
         }
@@ -100,8 +103,8 @@ impl Exchange {
         match message {
             ToSidecar::Hello { .. } => return Err(LinkFault::Hello),
             ToSidecar::Window { bytes } => {
-                if let Some((_, window)) = self.link.as_mut() {
-                    window.granted(bytes);
+                if let Some(link) = self.link.as_mut() {
+                    link.window.granted(bytes);
                 }
                 self.effects.push(Effect::WakeLink);
             }

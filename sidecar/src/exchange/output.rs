@@ -109,7 +109,8 @@ impl Exchange {
                 waiting = waiting.or(Some(serial));
                 continue;
             };
-            let Some(log) = self.hub.get(subscription.channel).and_then(|channel| channel.log.as_ref()) else {
+            let Some(log) = self.hub.get(subscription.channel).and_then(|channel| channel.log.as_ref())
+            else {
                 continue;
             };
             let progress = cursor.advance(&log.tail, |push| batch.put(push));
@@ -136,12 +137,7 @@ impl Exchange {
     }
 
     /// The session's reader is free: the next subscription that needs a piece of history asks for it.
-    fn read_next(
-        &mut self,
-        id: SessionId,
-        behind: Option<(u64, ChannelKey, u64)>,
-        waiting: Option<u64>,
-    ) {
+    fn read_next(&mut self, id: SessionId, behind: Option<(u64, ChannelKey, u64)>, waiting: Option<u64>) {
         if let Some(serial) = waiting {
             self.serve(id, serial);
         }

@@ -5,9 +5,7 @@ use crate::cursor::{Cursor, Pushes};
 use crate::hub::{Channel, ChannelKey, Log};
 use crate::protocol::{self, CommandError, INSUFFICIENT_STATE, Position, SubscribeReply};
 use crate::reads::{PIECE_PUBLICATIONS, ReadSpec, Reader};
-use crate::session::{
-    CHANNEL_NAME_BYTES, Reading, SUBSCRIPTIONS, Session, SessionId, Stage, Subscription,
-};
+use crate::session::{CHANNEL_NAME_BYTES, Reading, SUBSCRIPTIONS, Session, SessionId, Stage, Subscription};
 use bytes::Bytes;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Piece;
@@ -156,7 +154,9 @@ impl Exchange {
         now: Now,
     ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let Some(reading) = session.reading.as_mut().filter(|reading| reading.serial == serial) else { return };
+        let Some(reading) = session.reading.as_mut().filter(|reading| reading.serial == serial) else {
+            return;
+        };
         reading.waiting = false;
         let Some(subscription) = session.subscription(serial) else { return };
         let key = subscription.channel;
@@ -178,14 +178,7 @@ impl Exchange {
         }
     }
 
-    fn first_piece(
-        &mut self,
-        id: SessionId,
-        serial: u64,
-        after: u64,
-        recovered: bool,
-        pushes: &Rc<Pushes>,
-    ) {
+    fn first_piece(&mut self, id: SessionId, serial: u64, after: u64, recovered: bool, pushes: &Rc<Pushes>) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some(subscription) = session.subscription(serial) else { return };
         let Stage::Waiting { command, .. } = subscription.stage else { return };
@@ -320,10 +313,7 @@ fn is_live(session: &Session, key: ChannelKey) -> bool {
 }
 
 /// The first publications that fit a subscribe reply, at least one.
-fn first_of<'a>(
-    pushes: impl Iterator<Item = &'a Bytes>,
-    channel: &'a Channel,
-) -> Vec<&'a [u8]> {
+fn first_of<'a>(pushes: impl Iterator<Item = &'a Bytes>, channel: &'a Channel) -> Vec<&'a [u8]> {
     let mut publications = Vec::new();
     let mut bytes = 0;
     for push in pushes {
