@@ -3,6 +3,7 @@
 //! Nothing here decides for a process; the modules hold the formats and the mechanisms that more than
 //! one process uses.
 
+pub mod blessed;
 pub mod control;
 pub mod decision;
 pub mod durable_file;

@@ -6,6 +6,8 @@
 
 mod message;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use message::{INPUT_BYTES_MAX, Kind, Message};

@@ -15,6 +15,8 @@ mod reader;
 mod record;
 mod segment;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod writer;
 

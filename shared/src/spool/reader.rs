@@ -19,6 +19,8 @@ pub const TAIL_PIECE_BYTES_MAX: usize = 256 * 1024;
 pub struct SpoolTail {
     directory: PathBuf,
     segment: u32,
+    /// A segment was opened: the next one must continue it.
+    begun: bool,
     file: Option<File>,
     byte: u64,
     outputs: u64,
@@ -36,7 +38,17 @@ impl SpoolTail {
     /// A tail at the beginning of one segment.
     pub fn open_at(directory: &Path, segment: u32) -> Self {
         let directory = directory.to_owned();
-        Self { directory, segment, file: None, byte: 0, outputs: 0, consumed: 0, turn: None, exit: None }
+        Self {
+            directory,
+            segment,
+            begun: false,
+            file: None,
+            byte: 0,
+            outputs: 0,
+            consumed: 0,
+            turn: None,
+            exit: None,
+        }
     }
 
     /// The records that came since the last poll, reading at most `max_bytes` of the file (at least one record's
@@ -62,6 +74,9 @@ impl SpoolTail {
             let records = self.read_records(piece)?;
             if !records.is_empty() {
                 return Ok(records);
+            }
+            if self.unread_bytes()? > 0 {
+                return Err(self.damaged());
             }
             self.segment += 1;
             self.file = None;
@@ -118,13 +133,13 @@ impl SpoolTail {
         let mut bytes = [0; SEGMENT_HEAD_BYTES];
         let length = read_up_to(&file, &mut bytes, 0).map_err(SpoolError::io("read", &path))?;
         let Some(head) = SegmentHead::decode(&bytes[..length], &path)? else { return Ok(false) };
-        let begins_midway = self.turn.is_none();
-        let fits = begins_midway || head.first_seq == self.outputs + 1;
+        let fits = !self.begun || head.first_seq == self.outputs + 1;
         if head.segment != self.segment || head.first_seq == 0 || !fits {
             return Err(SpoolError::Damaged { path, byte: 0 });
         }
         self.outputs = head.first_seq - 1;
         self.byte = SEGMENT_HEAD_BYTES as u64;
+        self.begun = true;
         self.file = Some(file);
         Ok(true)
     }
@@ -136,12 +151,17 @@ impl SpoolTail {
 
     fn read_records(&mut self, piece: usize) -> Result<Vec<SpoolRecord>, SpoolError> {
         let Some(file) = &self.file else { return Ok(Vec::new()) };
-        let size = file.metadata().map_err(|error| self.error("ask size of", error))?.len();
-        let rest = usize::try_from(size.saturating_sub(self.byte)).unwrap_or(usize::MAX);
+        let rest = usize::try_from(self.unread_bytes()?).unwrap_or(usize::MAX);
         let mut buffer = BytesMut::zeroed(piece.min(rest));
         let length = read_up_to(file, &mut buffer, self.byte).map_err(|error| self.error("read", error))?;
         buffer.truncate(length);
         self.take_records(buffer.freeze())
+    }
+
+    fn unread_bytes(&self) -> Result<u64, SpoolError> {
+        let Some(file) = &self.file else { return Ok(0) };
+        let size = file.metadata().map_err(|error| self.error("ask size of", error))?.len();
+        Ok(size.saturating_sub(self.byte))
     }
 
     fn take_records(&mut self, buffer: Bytes) -> Result<Vec<SpoolRecord>, SpoolError> {
