@@ -97,7 +97,8 @@ class Console {
     document.body.dataset.page = name;
     byId("sign-in").hidden = name !== "sign-in";
     byId("work").hidden = name !== "work";
-    byId("tasks-toggle").hidden = name !== "work";
+    for (const id of ["tasks-toggle", "node-pill", "node-brief"]) byId(id).hidden = name !== "work";
+    this.nodeView.open(false);
   }
 
   fragmentChanged() {
@@ -137,6 +138,10 @@ class Console {
 
   subscribed(channel) {
     if (channel === "tasks") this.listTasks();
+    if (this.isShown(channel)) {
+      this.conversation.loaded = true;
+      this.turnsView.draw();
+    }
     if (channel === "node" && this.liveFrom === Infinity) this.liveFrom = Date.now() + REPLAY_MS;
     this.draw();
   }

@@ -13,6 +13,7 @@ export class Conversation {
     this.truncated = false; // something before the first event shown is gone
     this.missing = 0; // events that could not be had, in a hole
     this.events = 0;
+    this.loaded = false; // the channel has answered: an empty conversation is empty
   }
 
   /** Folds one event. Answers what it changed: {turn, kind} with kind `turn`, `output`, `history` or `none`. */
@@ -28,19 +29,16 @@ export class Conversation {
 
   turn(id) {
     if (!this.turns.has(id)) {
-      this.turns.set(id, { id, text: null, state: "unknown", stopReason: null, exitCode: null, message: null, screen: new Screen(), stderr: false, forgotten: false });
+      this.turns.set(id, { id, text: null, state: "unknown", stopReason: null, exitCode: null, message: null, screen: new Screen(), stderr: false, cut: false, startedAt: null, sealedAt: null });
     }
     return this.turns.get(id);
   }
 
-  /** The server kept less than there was. With a turn it is that turn's beginning, else older turns. */
+  /** The node no longer has a range of events: older turns, or a part of the turn it names. */
   cut(event) {
-    if (event.turn === undefined || event.turn === null) {
-      this.truncated = true;
-      return { turn: null, kind: "history" };
-    }
-    const turn = this.turn(String(event.turn));
-    turn.forgotten = true;
+    const turn = this.turns.get(String(event.turn)) ?? null;
+    if (turn === null) this.truncated = true;
+    else turn.cut = true;
     return { turn, kind: "turn" };
   }
 
@@ -75,7 +73,6 @@ export class Conversation {
       if (turn.state !== "sealed" || turn.screen.chars === 0) continue;
       chars -= turn.screen.chars;
       turn.screen = new Screen();
-      turn.forgotten = true;
       changed.push(turn);
     }
     return changed;
@@ -90,8 +87,9 @@ const FOLDS = {
     turn.text = text ?? turn.text;
     return "turn";
   },
-  "turn.started": (turn, { text }) => {
+  "turn.started": (turn, { text, at }) => {
     turn.state = "running";
+    turn.startedAt = at ?? null;
     turn.text = text ?? turn.text;
     return "turn";
   },
@@ -109,21 +107,22 @@ const FOLDS = {
     return began ? "turn" : "output";
   },
   "turn.skip": () => "none",
-  "turn.dequeued": (turn) => seal(turn, "dequeued", null, null),
-  "turn.sealed": (turn, event) => seal(turn, event.stop_reason ?? "end_turn", event.exit_code, event.message ?? event.reason),
+  "turn.dequeued": (turn) => seal(turn, "dequeued", null, null, null),
+  "turn.sealed": (turn, event) => seal(turn, event.stop_reason ?? "end_turn", event.exit_code, event.message ?? event.reason, event.at),
 };
 
 /** Output of a turn whose start is no longer kept shows that it runs. */
 function seenRunning(turn) {
   if (turn.state !== "unknown") return false;
   turn.state = "running";
-  turn.forgotten = true;
+  turn.cut = true;
   return true;
 }
 
-function seal(turn, stopReason, exitCode, message) {
+function seal(turn, stopReason, exitCode, message, at) {
   turn.neverRan = turn.state === "queued";
   turn.state = "sealed";
+  turn.sealedAt = at ?? null;
   turn.stopReason = String(stopReason);
   turn.exitCode = Number.isInteger(exitCode) ? exitCode : null;
   turn.message = typeof message === "string" ? message : null;

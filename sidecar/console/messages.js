@@ -51,6 +51,16 @@ export function sealText({ stopReason, exitCode, neverRan }) {
   }
 }
 
+/** How long a turn took, or null where the events do not say. */
+export function durationText({ startedAt, sealedAt }) {
+  if (!Number.isFinite(startedAt) || !Number.isFinite(sealedAt) || sealedAt < startedAt) return null;
+  const seconds = (sealedAt - startedAt) / 1000;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.floor(seconds % 60)];
+  if (hours > 0) return `${hours} h ${minutes} min`;
+  return minutes > 0 ? `${minutes} min ${rest} s` : `${rest} s`;
+}
+
 const ADVICE = {
   TASK_NOT_FOUND: "There is no such task any more. Open it again from the list.",
   TASK_NOT_READY: "The task is not open. Open it again, then repeat this.",

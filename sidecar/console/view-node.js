@@ -40,30 +40,32 @@ export class NodeView {
 
   /** Draws; answers in how many milliseconds it is to be drawn again, or null. */
   render(label, node, now, since) {
-    const wait = this.flash && label === "running" ? this.flash.until - now : 0;
-    const shown = wait > 0 ? this.flash.state : label;
-    if (wait <= 0) this.flash = null;
+    if (this.flash && now >= this.flash.until) this.flash = null;
+    const flashing = this.flash !== null && label === "running";
+    const shown = flashing ? this.flash.state : label;
     const state = STATES[shown] ?? STATES.connected;
     if (shown !== this.label) {
       if (this.label !== null && shown !== "connected") announce(`${state.label}. ${state.text}`);
       this.label = shown;
       document.body.dataset.connection = shown;
-      this.since = now;
     }
     this.pill.dataset.tone = state.tone;
     setText(byId("node-label"), state.label);
     setText(byId("node-brief"), brief(node));
-    this.banner(shown, state, now - Math.max(since ?? now, 0));
+    const until = this.banner(shown, state, now - (since ?? now));
     if (!this.panel.hidden) this.drawPanel(state, node);
-    return wait > 0 ? wait : null;
+    return flashing ? this.flash.until - now : until;
   }
 
+  /** Answers in how many milliseconds a banner is due that is not shown yet, or null. */
   banner(shown, state, downFor) {
     const banner = byId("banner");
-    const wanted = WITH_BANNER.has(shown) && (shown !== "reconnecting" || downFor >= BANNER_AFTER_MS);
+    const early = shown === "reconnecting" && downFor < BANNER_AFTER_MS;
+    const wanted = WITH_BANNER.has(shown) && !early;
     banner.hidden = !wanted;
     banner.dataset.tone = state.tone;
     if (wanted) setText(banner, state.text);
+    return early ? BANNER_AFTER_MS - downFor : null;
   }
 
   drawPanel(state, node) {

@@ -1,7 +1,7 @@
 // The turns of the conversation on show.
 
 import { announce, byId, el, everyFrame, setText } from "./dom.js";
-import { sealText } from "./messages.js";
+import { durationText, sealText } from "./messages.js";
 import { OutputView } from "./view-output.js";
 import { Follow } from "./view-scroll.js";
 
@@ -67,11 +67,12 @@ export class TurnsView {
   }
 
   notices(turns) {
-    const { truncated, missing } = this.conversation;
+    const { truncated, missing, loaded } = this.conversation;
     const parts = [];
     if (truncated) parts.push("The beginning of this conversation is no longer kept by the node.");
     if (missing > 0) parts.push(`${missing.toLocaleString()} events could not be had; reload the page to try again.`);
-    if (turns === 0 && parts.length === 0) parts.push("No turns yet. What you send below runs in this task's workspace, and goes on when this page is closed.");
+    if (!loaded) parts.push("Loading…");
+    else if (turns === 0 && parts.length === 0) parts.push("No turns yet. What you send below runs in this task's workspace, and goes on when this page is closed.");
     setText(this.notice, parts.join(" "));
     this.notice.hidden = parts.length === 0;
   }
@@ -114,10 +115,11 @@ class TurnView {
     this.pinned = false; // opened by a person, not folded up again
     this.ask = el("div", { className: "ask", tabIndex: 0 });
     this.badge = el("span", { className: "badge" });
+    this.cut = el("p", { className: "note cut", hidden: true }, "A part of this turn is no longer kept by the node.");
     this.body = el("div", { className: "body" });
     this.foot = el("footer", { hidden: true });
     this.element = el("section", { className: "turn", "aria-label": `Turn ${turn.id}`, data: { turn: turn.id } },
-      el("header", {}, this.ask, this.badge), this.body, this.foot);
+      el("header", {}, this.ask, this.badge), this.cut, this.body, this.foot);
     this.isStale = true;
     this.wasRunning = false;
   }
@@ -167,6 +169,7 @@ class TurnView {
     const { turn } = this;
     this.element.dataset.skill = skill ?? "command";
     this.element.dataset.state = turn.state;
+    this.cut.hidden = !turn.cut;
     setText(this.ask, turn.text ?? "(the prompt is no longer kept)");
     const running = turn.state === "running";
     this.badge.className = running ? "badge running" : "badge";
@@ -182,8 +185,9 @@ class TurnView {
     const detail = this.turn.message ? ` · ${this.turn.message}` : "";
     const save = el("button", { type: "button", className: "link", onclick: () => this.save() }, "Save output");
     const lines = this.turn.screen.lines;
-    const rest = lines > 0 ? [el("span", { className: "grow" }), el("span", {}, `${lines.toLocaleString()} ${lines === 1 ? "line" : "lines"}`), save] : [];
-    this.foot.replaceChildren(el("span", { className: "seal" }, text + detail), ...rest);
+    const facts = [durationText(this.turn), lines > 0 ? `${lines.toLocaleString()} ${lines === 1 ? "line" : "lines"}` : null];
+    const rest = [el("span", { className: "grow" }), el("span", {}, facts.filter(Boolean).join(" · "))];
+    this.foot.replaceChildren(el("span", { className: "seal" }, text + detail), ...rest, ...(lines > 0 ? [save] : []));
     this.foot.hidden = false;
     if (this.wasRunning) announce(`Turn ended. ${text}${detail}`);
   }
