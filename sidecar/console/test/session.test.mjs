@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BACKOFF_LAST_MS, CALLS_MAX, CALL_GIVE_UP_MS, CONNECT_WITHIN_MS, GAP_REPAIRS_MAX, PING_GRACE_MS, Session } from "../session.js";
+import { DIAL_LAST_MS } from "../backoff.js";
+import { GAP_REPAIRS_MAX } from "../channels.js";
+import { CALLS_MAX, CALL_GIVE_UP_MS, CONNECT_WITHIN_MS, PING_GRACE_MS, Session } from "../session.js";
 
 const CONNECTED = { connect: { client: "c", version: "1", ping: 25, pong: true } };
 
@@ -247,7 +249,7 @@ test("backoff doubles up to its bound and starts again after a connect", () => {
     bench.next();
   }
   assert.deepEqual(waits.slice(0, 3), [187.5, 375, 750]);
-  assert.equal(waits[9], BACKOFF_LAST_MS * 0.75);
+  assert.equal(waits[9], DIAL_LAST_MS * 0.75);
   bench.run(bench.session.opened(bench.now));
   bench.say({ id: bench.commands()[0].id, ...CONNECTED });
   bench.close();
