@@ -77,7 +77,7 @@ export class Mock {
     }
   }
 
-  subscribe(socket, reply, { channel, offset, epoch }) {
+  subscribe(socket, reply, { channel, offset = 0, epoch = "" }) {
     const log = this.log(channel);
     const lost = (epoch !== "" && epoch !== log.epoch) || offset > log.events.length;
     const all = lost ? [] : log.events.slice(offset).map((data, at) => ({ offset: offset + at + 1, data }));

@@ -1,0 +1,153 @@
+// The console page on a real node: watches a running command while the programs behind it are replaced and killed.
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { launch, skip as noBrowser } from "./chromium.mjs";
+import { Node, skip as noNode, until } from "./node.mjs";
+import { lines, open, output, prompt, says, seal, shows, states } from "./page.mjs";
+
+const skip = noNode || noBrowser;
+let browser, node, page;
+before(async () => {
+  if (skip) return;
+  [browser, node] = await Promise.all([launch(), Node.up()]);
+});
+after(async () => {
+  await browser?.close();
+  await node?.end();
+});
+afterEach(async () => {
+  await page?.context().close();
+  page = null;
+});
+
+const check = (name, body) =>
+  test(name, { skip, timeout: 180_000 }, async () => {
+    try {
+      await body();
+    } catch (error) {
+      console.error(node.logs());
+      throw error;
+    }
+  });
+
+/** The page on a task of its own, opened as people open it. */
+async function openTask(task) {
+  page = await open(browser, node.ready.open);
+  await shows(page, "running");
+  await page.fill("#open-name", task);
+  await page.press("#open-name", "Enter");
+  await page.getByRole("heading", { name: task, level: 1 }).waitFor();
+  await page.getByText("No turns yet").waitFor();
+}
+
+/** Prints `to` numbered lines, one each 20 ms. */
+const counting = (to) => `for i in $(seq 1 ${to}); do echo line $i; sleep 0.02; done`;
+
+const neverDown = async () => assert.deepEqual((await states(page)).filter((state) => ["reconnecting", "offline", "signed-out"].includes(state)), []);
+
+check("held and gapless: switches and kills in the middle of a turn are seen as switches, and no line is lost or doubled", async () => {
+  await openTask("held");
+  await prompt(page, `${counting(600)}; exit 3`);
+  await says(page, "t1", "line 20\n");
+  await node.switch();
+  await says(page, "t1", "line 100\n");
+  await node.killActive();
+  await says(page, "t1", "line 200\n");
+  await node.switch();
+  await node.killActive();
+  assert.match(await seal(page, "t1", 90_000), /Exit code 3/);
+  assert.equal(await output(page, "t1"), lines(1, 600));
+  await neverDown();
+  assert.ok((await states(page)).some((state) => state === "switching" || state === "settling"), "the page showed the transitions");
+  assert.deepEqual(page.errors, []);
+});
+
+check("a reload in the middle of a turn shows the whole turn again and goes on", async () => {
+  await openTask("reload");
+  await prompt(page, counting(300));
+  await says(page, "t1", "line 100\n");
+  await page.reload();
+  await says(page, "t1", "line 150\n");
+  await seal(page, "t1");
+  assert.equal(await output(page, "t1"), lines(1, 300));
+  assert.equal(await page.locator('[data-turn="t1"]').count(), 1);
+});
+
+check("stderr is apart, escape codes are colours, and the exit code is shown", async () => {
+  await openTask("streams");
+  await prompt(page, "printf 'one\\ntwo\\n'; printf '\\033[31mwarning\\033[0m\\n' >&2; printf '10%%\\r55%%\\n'; exit 7");
+  assert.match(await seal(page, "t1"), /Exit code 7/);
+  assert.equal(await output(page, "t1"), "one\ntwo\n55%\n");
+  assert.equal(await output(page, "t1", "stderr"), "warning\n");
+  assert.equal(await page.locator('[data-stream="stderr"] .f1').textContent(), "warning");
+});
+
+check("cancel ends the turn, and a queued prompt runs behind it or is taken back", async () => {
+  await openTask("queue");
+  await prompt(page, "echo running; sleep 600");
+  await says(page, "t1", "running\n");
+  await prompt(page, "echo second");
+  await page.locator("#queue li", { hasText: "echo second" }).waitFor();
+  await prompt(page, "echo third");
+  await page.getByRole("button", { name: "Take back: echo third" }).click();
+  await page.getByText("Taken back before it ran").waitFor();
+  await page.getByRole("button", { name: "Cancel turn" }).click();
+  assert.match(await seal(page, "t1"), /Cancelled/);
+  assert.match(await seal(page, "t2"), /Exit code 0/);
+  assert.equal(await output(page, "t2"), "second\n");
+});
+
+check("a prompt sent while the active runtime is dead runs exactly once", async () => {
+  await openTask("once");
+  const { pid } = await node.active();
+  process.kill(pid, "SIGKILL");
+  await prompt(page, "echo once");
+  assert.match(await seal(page, "t1"), /Exit code 0/);
+  assert.equal(await output(page, "t1"), "once\n");
+  assert.equal(await page.locator(".turn").count(), 1);
+  await neverDown();
+});
+
+check("a page opened after the turn shows the same turn", async () => {
+  await openTask("late");
+  await prompt(page, "seq 1 5000; echo end >&2");
+  await seal(page, "t1");
+  const first = await output(page, "t1");
+  const late = await open(browser, `${node.ready.open}&task=late`);
+  await seal(late, "t1");
+  assert.equal(await output(late, "t1"), first);
+  await late.context().close();
+});
+
+check("the token is taken from the fragment, erased there and kept in this tab only", async () => {
+  page = await open(browser, node.ready.open);
+  await shows(page, "running");
+  assert.equal(await page.evaluate((token) => location.href.includes(token), node.ready.token), false);
+  assert.equal(await page.evaluate(() => Object.values(localStorage).join() + document.cookie), "");
+  await page.reload();
+  await shows(page, "running");
+});
+
+check("without a token nothing answers but the page and the public status", async () => {
+  page = await open(browser, node.ready.url);
+  await page.locator("#sign-in").waitFor();
+  await page.getByText("The node is there").waitFor();
+  const status = async (path, options) => (await fetch(new URL(path, node.ready.url), options)).status;
+  assert.equal(await status("supervisor/public/update-status"), 200);
+  assert.equal(await status("api/v1/rpc/task.list", { method: "POST", body: "{}" }), 401);
+  assert.equal(await status("api/v1/history/conversation:held"), 401);
+  await page.fill("#token", "not-a-token");
+  await page.press("#token", "Enter");
+  await page.getByText("not known to this node").waitFor();
+});
+
+check("the node's transitions are told in its panel", async () => {
+  page = await open(browser, node.ready.open);
+  await shows(page, "running");
+  await page.click("#node-pill");
+  const before = await node.active();
+  const now = await node.switch();
+  assert.notEqual(now.slot, before.slot);
+  await page.locator("#node-panel dd", { hasText: now.runtime_instance_id }).waitFor();
+  await until("the switch is in the list", async () => /Switching/.test(await page.locator("#node-panel ol").textContent()));
+});
