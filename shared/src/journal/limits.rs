@@ -12,17 +12,13 @@ pub const MAX_KIND_BYTES: usize = 64;
 /// Groups that may wait for the writer thread; the loop that submits sees `Full` past it.
 pub const MAX_QUEUED_GROUPS: usize = 4096;
 
-/// Records of kinds that this release does not know are carried in checkpoints. Past this, no more checkpoints are
-/// written: the segments stay, so nothing is lost, and the disk guard speaks up.
-pub const MAX_UNKNOWN_BYTES: u64 = 256 << 20;
-
 /// What a journal may take, and when it is checkpointed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Disk space kept back for essential writes once the disk is full.
     pub reserve_bytes: u64,
     /// Space kept allocated behind the end of the current segment, so that what was accepted before the disk filled
-    /// up never meets a full disk. Must hold what may be queued.
+    /// up never meets a full disk. Three quarters of it must hold what may be queued.
     pub headroom_bytes: u64,
     /// Encoded bytes that may wait for the writer thread.
     pub queue_bytes: u64,
@@ -32,6 +28,9 @@ pub struct Limits {
     pub checkpoint_records: u64,
     /// or after this many bytes, whichever is first.
     pub checkpoint_bytes: u64,
+    /// Records of kinds that this release does not know are carried in checkpoints, and in memory. Past this, no more
+    /// checkpoints are written: the segments stay, so nothing is lost, and the disk guard speaks up.
+    pub unknown_bytes: u64,
 }
 
 impl Limits {
@@ -43,6 +42,7 @@ impl Limits {
         low_space_bytes: 32 << 20,
         checkpoint_records: 10_000,
         checkpoint_bytes: 8 << 20,
+        unknown_bytes: 256 << 20,
     };
 
     /// For the supervisor's journal of attempts and epochs, and for tests.
@@ -53,6 +53,7 @@ impl Limits {
         low_space_bytes: 4 << 20,
         checkpoint_records: 1_000,
         checkpoint_bytes: 1 << 20,
+        unknown_bytes: 16 << 20,
     };
 }
 

@@ -31,6 +31,9 @@ pub mod verdict;
 pub use checkpoint::CheckpointData;
 pub use damage::{Damage, Why};
 pub use fold::{Fold, Folded, LoadError};
+pub use io::checkpointer::{
+    CheckpointError, Checkpointed, Checkpointer, CheckpointerEvent, checkpoint_inline,
+};
 pub use io::disk::{Disk, DiskError, DiskFile, RealDisk};
 pub use io::follower::{FollowError, Followed, Follower, open_at_newest_checkpoint};
 pub use io::inspect::{InspectError, Inspection, inspect};

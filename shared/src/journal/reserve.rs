@@ -42,8 +42,40 @@ pub fn is_full(was_full: bool, space: Space, limits: &Limits) -> bool {
     space.free_bytes < missing + 2 * limits.low_space_bytes
 }
 
-/// How much of the reserve to give up at once when a write of `needed` bytes met a full disk: a quarter, so that one
-/// burst does not spend it all, or what is needed.
+/// How much of the reserve to give up at once when a write of `needed` bytes met a full disk: what is needed, and at
+/// least a little, because whatever is freed can be taken by others first.
 pub fn piece(needed: u64, reserve_bytes: u64, limits: &Limits) -> u64 {
-    needed.max(limits.reserve_bytes / 4).min(reserve_bytes)
+    needed.max(limits.reserve_bytes / 64).min(reserve_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits =
+        Limits { reserve_bytes: 640, headroom_bytes: 100, low_space_bytes: 50, ..Limits::SMALL };
+
+    #[test]
+    fn only_commands_are_refused_when_full() {
+        let table = [WriteClass::Command, WriteClass::Essential]
+            .map(|class| [false, true].map(|full| admits(class, full)));
+        assert_eq!(table, [[true, false], [true, true]]);
+    }
+
+    #[test]
+    fn full_begins_at_the_low_mark_and_ends_when_everything_can_be_whole_again() {
+        let space = |free_bytes| Space { free_bytes, reserve_bytes: 600, headroom_bytes: 30 };
+        assert!(is_full(false, space(49), &LIMITS));
+        assert!(!is_full(false, space(50), &LIMITS));
+        assert!(is_full(true, space(40 + 70 + 99), &LIMITS));
+        assert!(!is_full(true, space(40 + 70 + 100), &LIMITS));
+    }
+
+    #[test]
+    fn the_reserve_goes_in_small_pieces_and_ends() {
+        assert_eq!(piece(3, 640, &LIMITS), 10);
+        assert_eq!(piece(200, 640, &LIMITS), 200);
+        assert_eq!(piece(200, 7, &LIMITS), 7);
+        assert_eq!(piece(200, 0, &LIMITS), 0);
+    }
 }

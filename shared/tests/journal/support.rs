@@ -1,8 +1,8 @@
 //! What the tests of the journal share.
 
 use holdfast_shared::journal::{
-    Disk, Followed, Follower, Limits, NewRecord, Position, RealDisk, Record, Request, TakeOver,
-    TakeOverError, TakenOver, Writer, open_at_newest_checkpoint,
+    Disk, Fold, Folded, Followed, Follower, Limits, LoadError, NewRecord, Position, RealDisk, Record,
+    Request, TakeOver, TakeOverError, TakenOver, Writer, open_at_newest_checkpoint,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -100,4 +100,66 @@ pub fn copy(from: &Path, to: &Path) {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
+}
+
+/// A fold that notices every record, its place and its order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Sum {
+    pub total: i128,
+    pub records: u64,
+    pub order: u32,
+}
+
+impl Fold for Sum {
+    const VERSION: u32 = 1;
+
+    fn empty() -> Self {
+        Self::default()
+    }
+
+    fn apply(&mut self, record: &Record) {
+        self.records += 1;
+        let seen = format!("{} {} {} {} ", self.order, record.epoch, record.lsn, record.kind);
+        self.order = crc32c::crc32c_append(crc32c::crc32c(seen.as_bytes()), &record.payload);
+        let value: i128 = std::str::from_utf8(&record.payload).unwrap().parse().unwrap_or(0);
+        self.total += if record.kind == "sub" { -value } else { value };
+    }
+
+    fn save(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap()
+    }
+
+    fn load(version: u32, bytes: &[u8]) -> Result<Self, LoadError> {
+        if version > Self::VERSION {
+            return Err(LoadError::Version { found: version, newest: Self::VERSION });
+        }
+        serde_json::from_slice(bytes)
+            .map_err(|error| LoadError::Malformed { version, reason: error.to_string() })
+    }
+
+    fn kinds() -> &'static [&'static str] {
+        &["add", "sub"]
+    }
+}
+
+/// The fold of a whole journal, from its newest checkpoint on.
+pub fn fold<F: Fold>(dir: &Path) -> Folded<F> {
+    let (data, mut follower) = open_at_newest_checkpoint(dir).unwrap();
+    let mut folded = Folded::load_or_empty(data).unwrap();
+    for record in drain(&mut follower) {
+        folded.apply(record);
+    }
+    folded
+}
+
+/// Name and content of every file but the lock and the reserve.
+pub fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| !path.ends_with("lock") && !path.ends_with("reserve"))
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
 }

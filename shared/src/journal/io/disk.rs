@@ -50,7 +50,7 @@ pub trait DiskFile: Send {
     /// ftruncate. On a segment only ever called with its own length, to give allocated blocks back.
     fn set_len(&mut self, bytes: u64) -> io::Result<()>;
     /// The file's length.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 }
 
 /// A disk.
@@ -130,7 +130,7 @@ impl DiskFile for File {
         File::set_len(self, bytes)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 }

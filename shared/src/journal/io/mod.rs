@@ -1,6 +1,7 @@
 //! The journal's world: files, the lock, threads.
 
 pub mod checkpoint_files;
+pub mod checkpointer;
 pub mod disk;
 pub mod follower;
 pub mod inspect;

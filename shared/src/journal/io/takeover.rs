@@ -274,5 +274,5 @@ fn tidy(disk: &dyn Disk, dir: &Path, read: Option<&Read>) {
     let Some(read) = read else { return };
     let predecessor = dir.join(segment::file_name(read.tail.header.index));
     let _freed =
-        disk.open(&predecessor).and_then(|mut file| file.len().and_then(|bytes| file.set_len(bytes)));
+        disk.open(&predecessor).and_then(|mut file| file.length().and_then(|bytes| file.set_len(bytes)));
 }

@@ -171,6 +171,10 @@ impl Writer {
         self.gate.0.clone()
     }
 
+    pub(crate) fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
+    }
+
     /// Whether commands are refused with `STORAGE_FULL`.
     pub fn storage_full(&self) -> bool {
         self.storage_full
@@ -295,7 +299,8 @@ impl Writer {
     fn keep_headroom(&mut self) -> Result<(), WriteError> {
         let Some(end) = self.headroom_end else { return Ok(()) };
         let wanted = self.limits.headroom_bytes;
-        if end.saturating_sub(self.tail.byte) > wanted / 2 {
+        // What is queued, and the batches around it, must fit what is left at any time.
+        if end.saturating_sub(self.tail.byte) > wanted / 4 * 3 {
             return Ok(());
         }
         match self.file.allocate(self.tail.byte, wanted) {
@@ -313,7 +318,7 @@ impl Writer {
     /// Sets the segment's length to what it is: blocks allocated behind it are freed.
     fn give_headroom_back(&mut self) {
         // Failing costs at most the headroom until the segment is removed.
-        let _freed = self.file.len().and_then(|bytes| self.file.set_len(bytes));
+        let _freed = self.file.length().and_then(|bytes| self.file.set_len(bytes));
     }
 }
 
@@ -360,7 +365,7 @@ impl Reserve {
     pub(crate) fn open(disk: &dyn Disk, dir: &Path, limits: &Limits) -> Result<Self, DiskError> {
         let path = dir.join(RESERVE_FILE);
         let file = disk.open(&path).map_err(DiskError::at("open", &path))?;
-        let bytes = file.len().map_err(DiskError::at("stat", &path))?;
+        let bytes = file.length().map_err(DiskError::at("stat", &path))?;
         Ok(Self { file, path, bytes, limits: *limits, was_used: false })
     }
 
@@ -371,8 +376,12 @@ impl Reserve {
         }
         match self.file.allocate(0, limits.reserve_bytes) {
             Ok(()) => {
-                self.resize(limits.reserve_bytes)?;
                 self.was_used = false;
+                if self.bytes != limits.reserve_bytes {
+                    self.resize(limits.reserve_bytes)?;
+                    // Or a power cut could leave a length without blocks behind it.
+                    self.file.sync_all().map_err(DiskError::at("sync", &self.path))?;
+                }
             }
             Err(error) if is_full(&error) => {
                 // What a failed allocation got hold of is given back.

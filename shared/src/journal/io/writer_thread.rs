@@ -1,5 +1,6 @@
 //! The thread that owns lock and descriptors. Whoever submits never waits for the disk.
 
+use super::disk::Disk;
 use super::writer::{Gate, Rotated, WriteError, Writer, check_records};
 use crate::journal::batch::record_bytes;
 use crate::journal::limits::{Limits, MAX_BATCH_BYTES, MAX_QUEUED_GROUPS};
@@ -84,20 +85,37 @@ struct Shared {
 #[derive(Debug)]
 pub struct WriterThread {
     client: WriterClient,
-    limits: Limits,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What the checkpointer asks of the writer.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct WriterClient {
     queue: SyncSender<Message>,
     shared: Arc<Shared>,
     gate: Arc<Gate>,
     dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    limits: Limits,
+}
+
+impl std::fmt::Debug for WriterClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriterClient").field("dir", &self.dir).finish_non_exhaustive()
+    }
 }
 
 impl WriterClient {
+    /// The journal's limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The disk that the writer writes to.
+    pub fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
     /// The journal's directory.
     pub fn dir(&self) -> &std::path::Path {
         &self.dir
@@ -139,10 +157,11 @@ impl WriterThread {
         shared.storage_full.store(writer.storage_full(), Ordering::Release);
         let limits = *writer.limits();
         let (gate, dir) = (writer.gate(), writer.dir().to_path_buf());
-        let client = WriterClient { queue, shared: shared.clone(), gate, dir };
+        let disk = writer.disk();
+        let client = WriterClient { queue, shared: shared.clone(), gate, dir, disk, limits };
         let work = Work { writer, messages, shared, on_event, looked: Instant::now(), first: None };
         let thread = std::thread::Builder::new().name("journal-writer".into()).spawn(move || work.run())?;
-        Ok(WriterThread { client, limits, thread: Some(thread) })
+        Ok(WriterThread { client, thread: Some(thread) })
     }
 
     /// Queues `records`, the first of which the caller has numbered `first_lsn`: one group, in one batch, never
@@ -174,7 +193,7 @@ impl WriterThread {
     /// Whether a group of so many bytes would be taken now. One group is always taken by an empty queue.
     pub fn has_room(&self, bytes: u64) -> bool {
         let queued = self.client.shared.queued_bytes.load(Ordering::Acquire);
-        queued == 0 || queued + bytes <= self.limits.queue_bytes
+        queued == 0 || queued + bytes <= self.client.limits.queue_bytes
     }
 
     /// Whether a write of `class` may be begun now.

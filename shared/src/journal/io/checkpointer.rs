@@ -1,0 +1,346 @@
+//! The thread that folds the journal like any follower and writes its state now and then, so that reading and disk
+//! stay bounded.
+
+use super::checkpoint_files::{install, remove_replaced, write_temporary};
+use super::disk::{Disk, DiskError};
+use super::follower::{FollowError, Followed, Follower, open_at_newest_checkpoint};
+use super::writer::{Rotated, WriteError, Writer};
+use super::writer_thread::WriterClient;
+use crate::journal::batch::RECORD_OVERHEAD_BYTES;
+use crate::journal::checkpoint::{self, CheckpointHeader, Removal, is_due};
+use crate::journal::fold::{Fold, Folded, LoadError};
+use crate::journal::record::{Position, Record};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How often the journal is folded on; far below the time that a due checkpoint takes to fill.
+const FOLD_INTERVAL: Duration = Duration::from_millis(100);
+/// Records folded between two looks at whether a checkpoint is due.
+const FOLD_RECORDS: usize = 1024;
+
+/// A checkpoint that came into place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpointed {
+    /// The last record in it.
+    pub position: Position,
+    /// What it replaced, and is gone.
+    pub removed: Removal,
+}
+
+/// What the checkpointer reports, from its thread.
+#[derive(Debug)]
+pub enum CheckpointerEvent {
+    /// A checkpoint is in place.
+    Written(Checkpointed),
+    /// The disk is full, reserve included: the checkpoint is tried again.
+    NoSpace,
+    /// Too much of unknown kind to carry; no checkpoints until a release that knows it is active.
+    TooMuchUnknown {
+        /// How much there is.
+        bytes: u64,
+    },
+    /// It cannot go on. The last event; the process ends, as after any failed write.
+    Failed {
+        /// Why.
+        error: CheckpointError,
+    },
+}
+
+/// Why no checkpoint was written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The journal could not be followed.
+    #[error("checkpoint: {0}")]
+    Follow(#[from] FollowError),
+    /// The newest checkpoint could not be read by this release.
+    #[error("checkpoint: {0}")]
+    Load(#[from] LoadError),
+    /// The checkpoint could not be written.
+    #[error("checkpoint: {0}")]
+    Disk(#[from] DiskError),
+    /// No segment could be begun.
+    #[error("checkpoint: {0}")]
+    Write(#[from] WriteError),
+    /// The state is not the journal's: there are records it has not taken.
+    #[error("checkpoint: the state ends at {folded}, the journal at {journal}")]
+    Behind {
+        /// Where the state ends.
+        folded: u64,
+        /// Where the journal ends.
+        journal: u64,
+    },
+    /// Too much of unknown kind to carry.
+    #[error("checkpoint: {bytes} bytes of records of unknown kind are more than a checkpoint carries")]
+    TooMuchUnknown {
+        /// How much there is.
+        bytes: u64,
+    },
+    /// The fold panicked.
+    #[error("checkpoint: the fold panicked")]
+    Panicked,
+}
+
+/// Handle of the checkpointer. Dropping it ends the thread; a fence need not wait for that, because without the
+/// lock it puts nothing into place.
+#[derive(Debug)]
+pub struct Checkpointer {
+    held: Arc<Mutex<Option<u64>>>,
+    control: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Checkpointer {
+    /// Starts folding the writer's journal as `F`. `on_event` is called from the thread. With `held` nothing after
+    /// that LSN is removed until [`Self::hold_truncation`] says otherwise.
+    pub fn spawn<F: Fold>(
+        writer: WriterClient,
+        held: Option<u64>,
+        mut on_event: impl FnMut(CheckpointerEvent) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (control, asked) = sync_channel(1);
+        let held = Arc::new(Mutex::new(held));
+        let shared = held.clone();
+        let body = move || {
+            let outcome =
+                catch_unwind(AssertUnwindSafe(|| run::<F>(&writer, &shared, &asked, &mut on_event)));
+            if let Err(error) = outcome.unwrap_or(Err(CheckpointError::Panicked)) {
+                on_event(CheckpointerEvent::Failed { error });
+            }
+        };
+        let thread = std::thread::Builder::new().name("journal-checkpoint".into()).spawn(body)?;
+        Ok(Self { held, control, thread })
+    }
+
+    /// While an update attempt is not settled: nothing that follows `from_lsn` is removed, nor the newest checkpoint
+    /// from which it can be reached. `None` ends that.
+    pub fn hold_truncation(&self, from_lsn: Option<u64>) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = from_lsn;
+    }
+
+    /// Asks for a checkpoint now, due or not, unless nothing came since the last one. Does not wait.
+    pub fn checkpoint_now(&self) {
+        // One that is asked for already will do.
+        let _asked = self.control.try_send(());
+    }
+
+    /// Ends the thread and waits for it.
+    pub fn stop(self) {
+        drop(self.control);
+        let _ended = self.thread.join();
+    }
+}
+
+struct Run<'a, F> {
+    writer: &'a WriterClient,
+    held: &'a Mutex<Option<u64>>,
+    follower: Follower,
+    folded: Folded<F>,
+    since: Since,
+    /// What the newest checkpoint holds; nothing new, no new one.
+    checkpointed: Position,
+    too_much_told: bool,
+}
+
+/// What came since the last checkpoint.
+#[derive(Debug, Default)]
+struct Since {
+    records: u64,
+    bytes: u64,
+}
+
+/// A checkpoint that is due; kept until the disk has room for it.
+struct Due {
+    header: CheckpointHeader,
+    pieces: [Vec<u8>; 3],
+}
+
+fn run<F: Fold>(
+    writer: &WriterClient,
+    held: &Mutex<Option<u64>>,
+    asked: &Receiver<()>,
+    on_event: &mut dyn FnMut(CheckpointerEvent),
+) -> Result<(), CheckpointError> {
+    let (data, follower) = open_at_newest_checkpoint(writer.dir())?;
+    let folded = Folded::<F>::load_or_empty(data)?;
+    let (since, checkpointed) = (Since::default(), follower.position());
+    let mut run = Run { writer, held, follower, folded, since, checkpointed, too_much_told: false };
+    let mut unwritten: Option<Box<Due>> = None;
+    let mut now = false;
+    loop {
+        if unwritten.is_none() {
+            run.fold_on()?;
+            if now || is_due(run.since.records, run.since.bytes, writer.limits()) {
+                match run.begin(on_event)? {
+                    Begun::Due(due) => unwritten = Some(due),
+                    Begun::NotNow => {}
+                    Begun::WriterGone => return Ok(()),
+                }
+            }
+        }
+        if let Some(due) = unwritten.take() {
+            match run.write(&due)? {
+                Wrote::Done(done) => on_event(CheckpointerEvent::Written(done)),
+                Wrote::NoSpace => {
+                    on_event(CheckpointerEvent::NoSpace);
+                    unwritten = Some(due);
+                }
+                Wrote::WriterGone => return Ok(()),
+            }
+        }
+        now = match asked.recv_timeout(FOLD_INTERVAL) {
+            Ok(()) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+    }
+}
+
+enum Begun {
+    Due(Box<Due>),
+    NotNow,
+    WriterGone,
+}
+
+enum Wrote {
+    Done(Checkpointed),
+    NoSpace,
+    WriterGone,
+}
+
+impl<F: Fold> Run<'_, F> {
+    /// Takes what came, up to where a checkpoint is due.
+    fn fold_on(&mut self) -> Result<(), CheckpointError> {
+        while !is_due(self.since.records, self.since.bytes, self.writer.limits()) {
+            match self.follower.poll(FOLD_RECORDS)? {
+                Followed::Records(records) => records.into_iter().for_each(|record| self.take(record)),
+                Followed::UpToDate => break,
+                Followed::Restart => self.restart()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, record: Record) {
+        self.since.records += 1;
+        self.since.bytes += (record.payload.len() + record.kind.len() + RECORD_OVERHEAD_BYTES) as u64;
+        self.folded.apply(record);
+    }
+
+    fn restart(&mut self) -> Result<(), CheckpointError> {
+        let (data, follower) = open_at_newest_checkpoint(self.writer.dir())?;
+        self.folded = Folded::load_or_empty(data)?;
+        self.checkpointed = follower.position();
+        self.follower = follower;
+        self.since = Since::default();
+        Ok(())
+    }
+
+    /// Has a segment begun and folds exactly up to it.
+    fn begin(&mut self, on_event: &mut dyn FnMut(CheckpointerEvent)) -> Result<Begun, CheckpointError> {
+        if self.folded.position == self.checkpointed {
+            return Ok(Begun::NotNow);
+        }
+        let bytes = self.folded.unknown_bytes;
+        if bytes > self.writer.limits().unknown_bytes {
+            if !std::mem::replace(&mut self.too_much_told, true) {
+                on_event(CheckpointerEvent::TooMuchUnknown { bytes });
+            }
+            self.since = Since::default();
+            return Ok(Begun::NotNow);
+        }
+        let Some(rotated) = self.writer.rotate() else { return Ok(Begun::WriterGone) };
+        let (follower, folded) = (&mut self.follower, &mut self.folded);
+        let whole = follower.drain_to(rotated.after, |record| folded.apply(record))?;
+        if !whole || self.folded.position != rotated.after {
+            // The lock was lost meanwhile, and with it what the segment was begun for.
+            self.restart()?;
+            return Ok(Begun::NotNow);
+        }
+        self.since = Since::default();
+        self.checkpointed = rotated.after;
+        Ok(Begun::Due(Box::new(due(&self.folded, rotated, self.journal_id()))))
+    }
+
+    fn journal_id(&self) -> Uuid {
+        self.follower.tail().map_or(Uuid::nil(), |tail| tail.header.journal_id)
+    }
+
+    fn write(&self, due: &Due) -> Result<Wrote, CheckpointError> {
+        let (disk, dir) = (self.writer.disk(), self.writer.dir());
+        let on_full = |bytes| self.writer.use_reserve(bytes);
+        let temporary = match write_temporary(disk, dir, &due.header, &due.pieces, on_full) {
+            Err(error) if error.is_full() => return Ok(Wrote::NoSpace),
+            written => written?,
+        };
+        let placed = self.writer.with_lock(|| {
+            install(disk, dir, &temporary, due.header.position.lsn)?;
+            let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok::<_, CheckpointError>(remove_replaced(disk, dir, held)?)
+        });
+        match placed {
+            Some(removed) => {
+                Ok(Wrote::Done(Checkpointed { position: due.header.position, removed: removed? }))
+            }
+            None => Ok(Wrote::WriterGone),
+        }
+    }
+}
+
+fn due<F: Fold>(folded: &Folded<F>, rotated: Rotated, journal_id: Uuid) -> Due {
+    let (activated, activated_at) =
+        folded.activated.clone().expect("a journal begins with Activated, and it was folded");
+    let header = CheckpointHeader {
+        journal_id,
+        position: rotated.after,
+        segment: rotated.segment,
+        must_understand: folded.must_understand.clone(),
+        activated,
+        activated_at,
+        fold_version: F::VERSION,
+        state_bytes: 0,
+        state_crc: 0,
+        unknown_bytes: 0,
+        unknown_crc: 0,
+    };
+    Due { pieces: checkpoint::encode(header.clone(), folded.state.save(), &folded.unknown), header }
+}
+
+/// Writes a checkpoint of `folded`, which must have taken every record of `writer`, at once: for a journal that is
+/// small enough not to need a thread for it. Nothing that follows `held` is removed.
+pub fn checkpoint_inline<F: Fold>(
+    writer: &mut Writer,
+    folded: &Folded<F>,
+    held: Option<u64>,
+) -> Result<Checkpointed, CheckpointError> {
+    if folded.position != writer.last() {
+        let (folded, journal) = (folded.position.lsn, writer.last().lsn);
+        return Err(CheckpointError::Behind { folded, journal });
+    }
+    let bytes = folded.unknown_bytes;
+    if bytes > writer.limits().unknown_bytes {
+        return Err(CheckpointError::TooMuchUnknown { bytes });
+    }
+    let rotated = writer.rotate()?;
+    let due = due(folded, rotated, writer.journal_id());
+    let disk: Arc<dyn Disk> = writer.disk();
+    let dir = writer.dir().to_path_buf();
+    let dir = dir.as_path();
+    let mut reserve_failed = None;
+    let on_full = |bytes| {
+        writer.use_reserve(bytes).unwrap_or_else(|error| {
+            reserve_failed = Some(error);
+            false
+        })
+    };
+    let temporary = write_temporary(&*disk, dir, &due.header, &due.pieces, on_full);
+    if let Some(error) = reserve_failed {
+        return Err(error.into());
+    }
+    install(&*disk, dir, &temporary?, due.header.position.lsn)?;
+    let removed = remove_replaced(&*disk, dir, held)?;
+    Ok(Checkpointed { position: due.header.position, removed })
+}
