@@ -3,10 +3,12 @@
 
 pub mod client;
 pub mod faults;
+pub mod http;
 pub mod model;
 pub mod node;
 pub mod processes;
 pub mod wait;
+pub mod work;
 
 /// Runs a test's future on one thread, as every daemon of ours runs.
 ///
