@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// Commands waiting for the session's task; more than any test sends at once.
-const QUEUE_COMMANDS: usize = 256;
+/// Orders waiting for the session's task; more than any test sends at once.
+const QUEUE_ORDERS: usize = 256;
 /// A command that stays unanswered this long fails its test.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 /// Between two tries of a command whose error was marked temporary.
@@ -68,6 +68,15 @@ pub enum RpcError {
     Disconnected,
 }
 
+/// What the handle tells its session's task.
+pub(crate) enum Order {
+    Rpc(Command),
+    /// Cut the connection, as a lost network does; the session connects again.
+    Cut,
+    /// Read nothing for so long, as a browser in a suspended laptop does.
+    Pause(Duration),
+}
+
 pub(crate) struct Command {
     pub(crate) method: String,
     pub(crate) data: Value,
@@ -78,7 +87,7 @@ pub(crate) struct Command {
 pub struct Client {
     observed: Rc<RefCell<Observed>>,
     changes: watch::Receiver<u64>,
-    commands: mpsc::Sender<Command>,
+    orders: mpsc::Sender<Order>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -91,11 +100,11 @@ impl Drop for Client {
 impl Client {
     /// Starts a client on this thread's local set; it connects, and reconnects for ever.
     pub fn start(wanted: Wanted) -> Client {
-        let (commands, queue) = mpsc::channel(QUEUE_COMMANDS);
+        let (orders, queue) = mpsc::channel(QUEUE_ORDERS);
         let (changed, changes) = watch::channel(0);
         let observed = Rc::new(RefCell::new(Observed::new(&wanted)));
         let task = tokio::task::spawn_local(session::run(wanted, observed.clone(), queue, changed));
-        Client { observed, changes, commands, task }
+        Client { observed, changes, orders, task }
     }
 
     /// Looks at what was seen so far.
@@ -129,6 +138,16 @@ impl Client {
         self.wait("connected and subscribed", Duration::from_secs(30), Observed::is_ready).await;
     }
 
+    /// Cuts the connection; the client connects again and recovers.
+    pub async fn cut(&self) {
+        let _ = self.orders.send(Order::Cut).await;
+    }
+
+    /// Lets the client read nothing for so long.
+    pub async fn pause(&self, time: Duration) {
+        let _ = self.orders.send(Order::Pause(time)).await;
+    }
+
     /// Sends one rpc and waits for its answer.
     ///
     /// # Errors
@@ -139,7 +158,7 @@ impl Client {
     pub async fn rpc(&self, method: &str, data: Value) -> Result<Value, RpcError> {
         let (answer, answered) = oneshot::channel();
         let command = Command { method: method.to_owned(), data, answer };
-        if self.commands.send(command).await.is_err() {
+        if self.orders.send(Order::Rpc(command)).await.is_err() {
             return Err(RpcError::Disconnected);
         }
         match tokio::time::timeout(COMMAND_DEADLINE, answered).await {

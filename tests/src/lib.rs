@@ -4,6 +4,7 @@
 pub mod client;
 pub mod faults;
 pub mod http;
+pub mod journal_witness;
 pub mod model;
 pub mod node;
 pub mod processes;

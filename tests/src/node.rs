@@ -2,8 +2,11 @@
 
 use crate::processes;
 use crate::wait;
+use holdfast_shared::control::Client;
 use holdfast_shared::home::{Home, Role};
+use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
+use holdfast_shared::wished::WishedReport;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 use serde_json::Value;
@@ -17,6 +20,9 @@ use std::time::{Duration, Instant};
 const READY_DEADLINE: Duration = Duration::from_secs(30);
 /// An ordinary question to the command line.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A look at a process that may be stopped; short, so that a stopped one does not hold up the test.
+const LOOK_DEADLINE: Duration = Duration::from_millis(300);
 
 /// Where cargo put the binaries: HOLDFAST_BIN_DIR, else beside the test that runs.
 pub fn binaries() -> PathBuf {
@@ -234,6 +240,16 @@ impl Node {
     pub async fn switch(&self) -> Result<(), String> {
         let output = self.holdfast_async(&["switch"]).await;
         if output.status.success() { Ok(()) } else { Err(told(&output)) }
+    }
+
+    /// What a runtime says of itself on its control socket; `None` while it does not answer.
+    pub async fn runtime_report(&self, slot: Slot) -> Option<RuntimeReport> {
+        Client::new(self.home.control(Role::Runtime(slot))).get("/v1/status", LOOK_DEADLINE).await.ok()
+    }
+
+    /// What the sidecar says of itself on its control socket; `None` while it does not answer.
+    pub async fn sidecar_report(&self) -> Option<WishedReport> {
+        Client::new(self.home.control(Role::Sidecar)).get("/v1/status", LOOK_DEADLINE).await.ok()
     }
 
     /// Pid in a role's lock file; `None` when there is none or that process is dead.

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 /// How often a level is looked at; short beside everything that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// Between two looks at what passes quickly.
+const LOOK_QUICKLY_EVERY: Duration = Duration::from_millis(1);
+
 /// Looks until `level` gives a value.
 ///
 /// # Panics
@@ -45,4 +48,19 @@ pub fn try_until_blocking<T>(deadline: Duration, mut level: impl FnMut() -> Opti
 /// Lets time pass: for the random moments of faults, never to wait for something.
 pub async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// Looks until `level`, which asks something, gives a value; without a pause, for levels that pass quickly.
+///
+/// # Panics
+/// At the deadline, naming what was waited for.
+pub async fn until_asked<T>(what: &str, deadline: Duration, mut level: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = level().await {
+            return value;
+        }
+        assert!(started.elapsed() < deadline, "after {deadline:?} still not: {what}");
+        tokio::time::sleep(LOOK_QUICKLY_EVERY).await;
+    }
 }

@@ -1,6 +1,6 @@
 //! The client's connection: one task that connects, subscribes, passes commands, and begins again when it ends.
 
-use super::{Command, Observed, Refusal, RpcError, Since, Wanted};
+use super::{Observed, Order, Refusal, RpcError, Since, Wanted};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -52,7 +52,7 @@ struct Session {
 pub(super) async fn run(
     wanted: Wanted,
     observed: Rc<RefCell<Observed>>,
-    mut queue: mpsc::Receiver<Command>,
+    mut queue: mpsc::Receiver<Order>,
     changed: watch::Sender<u64>,
 ) {
     let mut session = Session { wanted, observed, changed, asked: HashMap::new(), next_id: 1 };
@@ -70,9 +70,11 @@ pub(super) async fn run(
 
 /// The handle was dropped.
 const END: &str = "client ended";
+/// The test cut the connection; listed among the disconnects like any other.
+pub const CUT: &str = "cut by the test";
 
 impl Session {
-    async fn serve(&mut self, socket: &mut Socket, queue: &mut mpsc::Receiver<Command>) -> String {
+    async fn serve(&mut self, socket: &mut Socket, queue: &mut mpsc::Receiver<Order>) -> String {
         let connect = json!({"connect": {"token": self.wanted.token, "name": "holdfast-tests"}});
         if let Err(reason) = self.send(socket, connect, Asked::Connect).await {
             return reason;
@@ -81,17 +83,26 @@ impl Session {
             let connected = self.observed.borrow().connected;
             let outcome = tokio::select! {
                 message = socket.next() => self.message(socket, message).await,
-                command = queue.recv(), if connected => match command {
-                    Some(command) => {
-                        let rpc = json!({"rpc": {"method": command.method, "data": command.data}});
-                        self.send(socket, rpc, Asked::Rpc(command.answer)).await
-                    }
-                    None => Err(END.to_owned()),
-                },
+                order = queue.recv(), if connected => self.order(socket, order).await,
             };
             if let Err(reason) = outcome {
                 return reason;
             }
+        }
+    }
+
+    async fn order(&mut self, socket: &mut Socket, order: Option<Order>) -> Result<(), String> {
+        match order {
+            Some(Order::Rpc(command)) => {
+                let rpc = json!({"rpc": {"method": command.method, "data": command.data}});
+                self.send(socket, rpc, Asked::Rpc(command.answer)).await
+            }
+            Some(Order::Cut) => Err(CUT.to_owned()),
+            Some(Order::Pause(time)) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            None => Err(END.to_owned()),
         }
     }
 
