@@ -1,0 +1,6 @@
+//! The command line, bad input and bad homes, with real processes.
+
+mod cli;
+mod demo;
+mod homes;
+mod hostile;
