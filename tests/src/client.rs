@@ -112,6 +112,13 @@ impl Client {
         look(&self.observed.borrow())
     }
 
+    /// Starts the measurement of a channel's gaps anew.
+    pub fn forget_gaps(&self, channel: &str) {
+        if let Some(channel) = self.observed.borrow_mut().channels.get_mut(channel) {
+            channel.forget_gaps();
+        }
+    }
+
     /// Waits until what was seen satisfies `level`.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use super::{Since, Wanted};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Everything one client saw.
 #[derive(Debug, Default)]
@@ -49,6 +49,8 @@ pub struct Channel {
     /// Longest time between two events, and when the last one came.
     pub longest_gap: Duration,
     last_at: Option<Instant>,
+    /// When each kept event came, in microseconds since the Unix epoch.
+    came_at: Vec<u64>,
 }
 
 impl Observed {
@@ -124,6 +126,7 @@ impl Channel {
             unsubscribes: Vec::new(),
             longest_gap: Duration::ZERO,
             last_at: None,
+            came_at: Vec::new(),
         }
     }
 
@@ -165,6 +168,7 @@ impl Channel {
         self.digests.push(digest(&publication["data"]));
         if self.keep_data {
             self.events.push(publication["data"].clone());
+            self.came_at.push(unix_microseconds());
         }
         if let Some(last) = self.last_at {
             self.longest_gap = self.longest_gap.max(now.duration_since(last));
@@ -172,10 +176,25 @@ impl Channel {
         self.last_at = Some(now);
     }
 
+    /// For output that begins with the time it was written (`seconds.microseconds`): its age on arrival, in
+    /// microseconds.
+    pub fn ages(&self) -> impl Iterator<Item = u64> {
+        self.events.iter().zip(&self.came_at).filter_map(|(event, came_at)| {
+            let first = event["text"].as_str()?.lines().next()?;
+            let written: u64 = first.replace(['.', ','], "").parse().ok()?;
+            Some(came_at.saturating_sub(written))
+        })
+    }
+
     /// Starts the measurement of gaps anew.
     pub fn forget_gaps(&mut self) {
         self.longest_gap = Duration::ZERO;
     }
+}
+
+fn unix_microseconds() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The same for the same data, whatever the order of fields on the wire (`Value` sorts them).

@@ -35,7 +35,7 @@ fn up_prints_one_ready_line_and_nothing_else() {
 fn up_on_a_living_home_says_so_and_exits_5() {
     let node = Node::up();
     let url = node.ready.url.clone();
-    let failed = start(node.scratch(), node.home()).err().expect("it lives");
+    let failed = start(node.scratch(), node.home()).expect_err("it lives");
     assert_eq!(failed.code, Some(5), "{failed:?}");
     assert!(failed.stderr.contains(&url), "{failed:?}");
     run(async {

@@ -158,7 +158,7 @@ fn homes_that_are_read_only_are_said_plainly() {
     let home = Home::new(mounted.0.join("home"));
     std::fs::create_dir(home.path()).expect("writable before");
     assert!(mounted.read_only(), "remounted");
-    let failed = start(directory.path(), &home).err().expect("nothing can be written");
+    let failed = start(directory.path(), &home).expect_err("nothing can be written");
     processes::end_below(directory.path());
     names(&failed, &[&*home.path().to_string_lossy()]);
     assert!(failed.stderr.to_lowercase().contains("read-only"), "{}", failed.stderr);
@@ -177,7 +177,7 @@ fn homes_on_a_full_disk_are_said_plainly() {
     let filled =
         Command::new("dd").args(["if=/dev/zero", "bs=1k", &format!("of={}", filler.display())]).output();
     assert!(filled.is_ok(), "dd runs");
-    let failed = start(directory.path(), &home).err().expect("nothing can be written");
+    let failed = start(directory.path(), &home).expect_err("nothing can be written");
     processes::end_below(directory.path());
     assert!(failed.code.is_some(), "it hangs: {failed:?}");
     assert!(

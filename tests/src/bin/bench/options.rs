@@ -1,0 +1,81 @@
+//! What is measured, and how much of it.
+
+/// A measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Gaps over warm switches.
+    Switch,
+    /// Gaps over SIGKILLs of the active runtime.
+    Crash,
+    /// One publisher, many subscribers.
+    Fanout,
+    /// Durable appends.
+    Journal,
+}
+
+/// The command line.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The measurement.
+    pub what: What,
+    /// Switches or kills.
+    pub faults: usize,
+    /// Browser sessions in all.
+    pub sessions: usize,
+    /// Of these, so many watch the busy turn; the others `node`.
+    pub watchers: usize,
+    /// For how long, in seconds.
+    pub seconds: u64,
+    /// Interleaved rounds.
+    pub rounds: usize,
+    /// `standby` of the node: `warm` or `none`; empty for the default.
+    pub standby: String,
+    /// As JSON.
+    pub json: bool,
+}
+
+const USAGE: &str = "usage: tests/bench switch|crash|fanout|journal [--faults N] [--sessions N] [--watchers N] \
+                     [--seconds N] [--rounds N] [--standby warm|none] [--json]";
+
+impl Options {
+    /// # Errors
+    /// The usage, when something is not understood.
+    pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+        let what = match arguments.next().as_deref() {
+            Some("switch") => What::Switch,
+            Some("crash") => What::Crash,
+            Some("fanout") => What::Fanout,
+            Some("journal") => What::Journal,
+            _ => return Err(USAGE.to_owned()),
+        };
+        let mut options = Options {
+            what,
+            faults: 30,
+            sessions: 1000,
+            watchers: 200,
+            seconds: 10,
+            rounds: 10,
+            standby: String::new(),
+            json: false,
+        };
+        while let Some(name) = arguments.next() {
+            if name == "--json" {
+                options.json = true;
+                continue;
+            }
+            let value = arguments.next().ok_or_else(|| format!("{name} needs a value\n{USAGE}"))?;
+            let number =
+                || value.parse::<usize>().map_err(|_| format!("{name} {value} is no number\n{USAGE}"));
+            match name.as_str() {
+                "--faults" => options.faults = number()?,
+                "--sessions" => options.sessions = number()?,
+                "--watchers" => options.watchers = number()?,
+                "--seconds" => options.seconds = number()? as u64,
+                "--rounds" => options.rounds = number()?,
+                "--standby" if value == "warm" || value == "none" => options.standby = value,
+                _ => return Err(USAGE.to_owned()),
+            }
+        }
+        Ok(options)
+    }
+}
