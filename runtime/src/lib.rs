@@ -6,3 +6,4 @@ pub mod filed;
 pub mod io;
 pub mod recent;
 pub mod span;
+pub mod view;

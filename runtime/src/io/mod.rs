@@ -4,3 +4,4 @@ pub mod filing;
 pub mod history;
 #[cfg(test)]
 mod sample;
+pub mod view;
