@@ -1,5 +1,7 @@
+mod disk;
 mod ending;
 mod feeding;
 mod records;
+mod size;
 mod starting;
 mod support;

@@ -178,3 +178,45 @@ impl Whole {
         exit
     }
 }
+
+/// A disk of a few KiB; unmounted at the end.
+pub struct Tmpfs(tempfile::TempDir);
+
+impl Tmpfs {
+    /// Mounts one; where that is not permitted the test is skipped, in plain sight.
+    pub fn mount(kibibytes: u32) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let mounted = mount(directory.path(), &format!("size={kibibytes}k"));
+        if !mounted {
+            eprintln!("SKIPPED: mounting a tmpfs is not permitted here, a full disk cannot be had");
+            return None;
+        }
+        Some(Self(directory))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn resize(&self, kibibytes: u32) {
+        assert!(mount(self.path(), &format!("remount,size={kibibytes}k")));
+    }
+
+    pub fn free_bytes(&self) -> u64 {
+        let stat = nix::sys::statvfs::statvfs(self.path()).unwrap();
+        stat.blocks_free() * stat.fragment_size()
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // Lazily: a holder that a failed test left may still be ending.
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+fn mount(directory: &Path, options: &str) -> bool {
+    let command =
+        Command::new("mount").args(["-t", "tmpfs", "-o", options, "holdfast-test"]).arg(directory).output();
+    command.is_ok_and(|output| output.status.success())
+}
