@@ -38,14 +38,17 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 1 MiB of body (a prompt, with room), 64 connections (children, and a few operators), own user and root.
+    /// 1 MiB of body (a prompt, with room), 64 connections (children, and a few operators), own user and root,
+    /// and no workers.
     fn default() -> Self {
         Self { body_bytes: 1024 * 1024, connections: 64, admits: own_user_or_root }
     }
 }
 
+/// A worker of the same user is not us: it has no say in the node that runs it.
 fn own_user_or_root(peer: &Peer) -> bool {
-    peer.uid == 0 || peer.uid == nix::unistd::geteuid().as_raw()
+    let own = peer.uid == 0 || peer.uid == nix::unistd::geteuid().as_raw();
+    own && !crate::peer::is_worker(peer.pid)
 }
 
 /// One request, its body read whole (except where it asks for an upgrade).
