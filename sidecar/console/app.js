@@ -2,11 +2,12 @@
 
 import { Client, publicStatus } from "./client.js";
 import { Conversation } from "./conversation.js";
-import { byId, el, everyFrame, setText } from "./dom.js";
-import { STATES, TASK_STATES, signedOutText } from "./messages.js";
+import { byId, everyFrame } from "./dom.js";
+import { signedOutText } from "./messages.js";
 import * as place from "./place.js";
-import { NodeState, Tasks, connectionLabel } from "./store.js";
+import { LIST_PAGES_MAX, NodeState, Tasks, connectionLabel } from "./store.js";
 import { ComposerView } from "./view-composer.js";
+import { HeadView } from "./view-head.js";
 import { NodeView } from "./view-node.js";
 import { TasksView } from "./view-tasks.js";
 import { TokenView } from "./view-token.js";
@@ -14,8 +15,6 @@ import { TurnsView } from "./view-turns.js";
 
 /** While the socket is down, or nobody is signed in, the public status is asked this often. */
 const STATUS_EVERY_MS = 2_000;
-/** States of a task in which a prompt is taken. */
-const OPEN_STATES = new Set(["ready", "idle", "active", "creating"]);
 /** After a reload the node's last events come again; those are not shown as happening now. */
 const REPLAY_MS = 500;
 
@@ -49,10 +48,9 @@ class Console {
       prompt: (text) => this.prompt(text), cancel: () => this.cancel(), dequeue: (turn) => this.dequeue(turn),
       recall: () => [...(this.conversation?.turns.values() ?? [])].map((turn) => turn.text).filter((text) => text !== null),
     });
-    byId("task-stop").addEventListener("click", () => this.report(this.client.write("task.stop", { task: this.conversation.task })));
-    byId("task-reopen").addEventListener("click", () => {
-      const { task, skill } = this.tasks.get(this.conversation.task) ?? { task: this.conversation.task, skill: "command" };
-      this.report(this.client.write("task.open", { task, skill }));
+    this.headView = new HeadView({
+      stop: () => this.report(this.client.write("task.stop", { task: this.conversation.task })),
+      reopen: () => this.report(this.client.write("task.open", { task: this.conversation.task, skill: this.skill() })),
     });
   }
 
@@ -148,10 +146,16 @@ class Console {
 
   async listTasks() {
     this.tasks.asking();
-    const { error, data } = await this.client.read("task.list", {});
-    if (data) this.tasks.listed(data);
-    else this.composer.problem(error);
-    if (data && !this.conversation && this.tasks.byName.size === 1) this.choose(this.tasks.sorted()[0].task);
+    const listed = [];
+    for (let pages = 0, more = true; more && pages < LIST_PAGES_MAX; pages++) {
+      const after = listed.at(-1)?.task;
+      const { error, data } = await this.client.read("task.list", after === undefined ? {} : { after });
+      if (error) return this.composer.problem(error);
+      listed.push(...data.tasks);
+      more = data.more === true && data.tasks.length > 0;
+    }
+    this.tasks.listed(listed);
+    if (!this.conversation && listed.length === 1) this.choose(listed[0].task);
     this.draw();
   }
 
@@ -277,43 +281,18 @@ class Console {
     const again = this.nodeView.render(label, this.node, now, downSince);
     clearTimeout(this.again);
     if (again !== null) this.again = setTimeout(this.draw, again);
-    if (!this.client) return setText(document.querySelector("title"), "Holdfast");
-    this.tasksView.render(this.tasks, this.conversation?.task ?? null);
-    this.renderTask();
+    const name = this.conversation?.task ?? null;
+    const running = this.conversation?.running() ?? null;
+    this.headView.title(name, running !== null, label);
+    if (!this.client) return;
+    this.tasksView.render(this.tasks, name);
     this.turnsView.skill = this.skill();
-    this.renderTitle(label);
-  }
-
-  renderTask() {
-    const { conversation } = this;
-    byId("task-head").hidden = byId("compose").hidden = conversation === null;
-    if (!conversation) return this.renderEmpty();
-    const task = this.tasks.get(conversation.task);
-    const state = task?.state ?? null;
-    const running = conversation.running();
-    setText(byId("task-name"), conversation.task);
-    setText(byId("task-state"), state === null ? "" : TASK_STATES[state] ?? state);
-    byId("task-state").dataset.tone = state === "active" ? "good" : state === "errored" ? "bad" : "quiet";
-    const shut = state !== null && !OPEN_STATES.has(state);
-    byId("task-reopen").hidden = !shut;
-    byId("task-stop").hidden = shut || state === null;
-    const closed = shut ? `This task is ${TASK_STATES[state] ?? state}. Open it again to go on.` : null;
+    const closed = this.headView.render(name, this.tasks.get(name));
+    if (name === null) return;
     this.composer.render({
-      running: running !== null, cancelling: running !== null && this.cancelling === running.id, queued: conversation.queued(),
-      sending: this.sending.filter(({ task }) => task === conversation.task), skill: this.skill(), closed,
+      running: running !== null, cancelling: running !== null && this.cancelling === running.id, queued: this.conversation.queued(),
+      sending: this.sending.filter(({ task }) => task === name), skill: this.skill(), closed,
     });
-  }
-
-  renderEmpty() {
-    const transcript = byId("transcript");
-    if (transcript.querySelector(".empty")) return;
-    const hint = "Choose a task, or open a new one. What runs in it goes on when this page is closed.";
-    transcript.replaceChildren(el("div", { className: "empty" }, el("h2", {}, "No task chosen"), el("p", {}, hint)));
-  }
-
-  renderTitle(label) {
-    const words = [this.conversation?.running() ? "●" : null, this.conversation?.task, label === "running" ? null : STATES[label]?.label];
-    setText(document.querySelector("title"), [...words.filter(Boolean), "Holdfast"].join(" · ").replace("● · ", "● "));
   }
 }
 

@@ -3,6 +3,9 @@
 /** Transitions of the node that the page remembers for its list. */
 export const TRANSITIONS_MAX = 30;
 
+/** Answers of `task.list` read in one go; a thousand tasks each. */
+export const LIST_PAGES_MAX = 10;
+
 /** Down for longer than this, with the public status silent too, is offline. */
 export const OFFLINE_AFTER_MS = 10_000;
 
@@ -19,11 +22,11 @@ export class Tasks {
     this.since = [];
   }
 
-  /** The answer of `task.list`, and behind it the events that came meanwhile. */
-  listed({ tasks }) {
+  /** The tasks of all answers of `task.list`, and behind them the events that came meanwhile. */
+  listed(tasks) {
     const old = this.byName;
     this.byName = new Map();
-    for (const task of Array.isArray(tasks) ? tasks : []) {
+    for (const task of tasks) {
       this.byName.set(task.task, { ...old.get(task.task), ...task });
     }
     this.known = true;
@@ -44,6 +47,11 @@ export class Tasks {
 
   get(name) {
     return this.byName.get(name) ?? null;
+  }
+
+  /** Prompts that wait in a task: the list names them, events count them. */
+  static waiting({ queued }) {
+    return Array.isArray(queued) ? queued.length : Number(queued) || 0;
   }
 
   sorted() {

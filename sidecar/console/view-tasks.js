@@ -2,6 +2,7 @@
 
 import { byId, el } from "./dom.js";
 import { TASK_STATES, errorText } from "./messages.js";
+import { Tasks } from "./store.js";
 
 const TONES = { active: "good", errored: "bad", creating: "busy" };
 
@@ -46,7 +47,7 @@ export class TasksView {
 
   /** Draws only what differs: a button that is replaced between press and release is not clicked. */
   render(tasks, selected) {
-    const key = JSON.stringify([tasks.known, selected, tasks.sorted().map(({ task, state, queued }) => [task, state, queued?.length])]);
+    const key = JSON.stringify([tasks.known, selected, tasks.sorted().map(({ task, state, queued }) => [task, state, Tasks.waiting({ queued })])]);
     if (key === this.key) return;
     this.key = key;
     const focused = document.activeElement?.dataset?.task;
@@ -57,7 +58,7 @@ export class TasksView {
   }
 
   row(task, current) {
-    const queued = task.queued?.length ?? 0;
+    const queued = Tasks.waiting(task);
     const state = TASK_STATES[task.state] ?? task.state ?? "";
     const note = task.state === "active" ? (queued > 0 ? `+${queued}` : "") : state;
     const running = task.state === "active";

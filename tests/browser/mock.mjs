@@ -7,7 +7,8 @@ import { WebSocketServer } from "ws";
 
 const CONSOLE = fileURLToPath(new URL("../../sidecar/console/", import.meta.url));
 const TYPES = { ".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml" };
-const POLICY = "default-src 'self'; connect-src 'self' ws: wss:";
+// The sidecar's own.
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const FIRST_PIECE_BYTES = 256 * 1024;
 
 export class Mock {

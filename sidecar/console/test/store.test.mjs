@@ -85,11 +85,12 @@ test("tasks: events that come while the list is asked for are kept behind it", (
   const tasks = new Tasks();
   tasks.asking();
   tasks.apply({ type: "task.changed", task: "a", state: "active" });
-  tasks.listed({ tasks: [{ task: "a", skill: "command", state: "idle" }, { task: "b", skill: "command", state: "idle" }] });
+  tasks.listed([{ task: "a", skill: "command", state: "idle" }, { task: "b", skill: "command", state: "idle" }]);
   assert.deepEqual(tasks.sorted().map(({ task, state, skill }) => [task, state, skill]), [["a", "active", "command"], ["b", "idle", "command"]]);
   tasks.asking();
-  tasks.listed({ tasks: [{ task: "b", state: "idle" }] });
+  tasks.listed([{ task: "b", state: "idle" }]);
   assert.equal(tasks.get("a"), null);
+  assert.deepEqual([{ queued: ["t1"] }, { queued: 3 }, {}].map(Tasks.waiting), [1, 3, 0]);
 });
 
 test("the node's transitions are remembered, bounded", () => {
