@@ -280,3 +280,42 @@ fn a_watch_wakes_up_for_records_and_for_segments() {
     writer.rotate().unwrap();
     assert!(watch.clear().unwrap());
 }
+
+#[test]
+fn a_fence_finds_a_place_in_a_full_queue() {
+    let home = Home::new();
+    let (writer, _) = take_over(&home.journal(), 1).unwrap();
+    let (hold, held) = sync_channel::<()>(0);
+    let thread = WriterThread::spawn(writer, move |_| while held.recv().is_ok() {}).unwrap();
+    let mut next = 2;
+    while thread.submit(next, vec![add(1)]).is_ok() {
+        next += 1;
+    }
+    assert!(next as usize > limits::MAX_QUEUED_GROUPS, "small groups are bounded by their number");
+    thread.request_fence().unwrap();
+    drop(hold);
+    until("fenced", || JournalLock::try_acquire(&home.journal()).is_ok());
+    assert_eq!(inspect(&home.journal()).unwrap().end.lsn, next - 1);
+}
+
+#[test]
+fn a_lock_that_is_handed_on_is_never_free() {
+    let home = Home::new();
+    let dir = home.journal();
+    let (writer, _) = take_over(&dir, 1).unwrap();
+    let (end, lock) = writer.fence_and_keep_lock().unwrap();
+    let taken = || matches!(JournalLock::try_acquire(&dir), Err(LockError::Locked { .. }));
+    assert!(taken());
+    let descriptor = lock.hand_over_exec().unwrap();
+    assert!(taken());
+    let flags = nix::fcntl::fcntl(&descriptor, nix::fcntl::FcntlArg::F_GETFD).unwrap();
+    assert_eq!(flags, 0, "the descriptor goes through an exec");
+    let lock = JournalLock::adopt(&dir, descriptor).unwrap();
+    assert!(taken());
+    let (writer, taken_over) = TakeOver::begin_locked(lock, real(), request(2), None).unwrap();
+    assert_eq!(taken_over.before, end);
+    drop(writer);
+    assert!(!taken());
+    let other = std::fs::File::open(dir.join("reserve")).unwrap();
+    assert!(JournalLock::adopt(&dir, other.into()).is_err());
+}

@@ -264,14 +264,27 @@ impl Writer {
 
     /// Syncs, says in the journal that everything is durable, closes the write descriptors and gives the lock back.
     /// Returns the last record.
-    pub fn fence(mut self) -> Result<Position, WriteError> {
+    ///
+    /// # Errors
+    /// If the sync failed; descriptors and lock are given back all the same.
+    pub fn fence(self) -> Result<Position, WriteError> {
+        self.fence_and_keep_lock().map(|(last, _lock)| last)
+    }
+
+    /// The same, but the lock stays held, for a program image that replaces this one.
+    ///
+    /// # Errors
+    /// As [`Self::fence`].
+    pub fn fence_and_keep_lock(mut self) -> Result<(Position, JournalLock), WriteError> {
         let last = self.sync()?;
         let mut mark = Vec::new();
         batch::encode(last.epoch, last.lsn + 1, last.lsn, &[], &mut mark);
         // Evidence, not truth: that it could not be written takes nothing away.
         let _marked = self.file.write(&mark);
         self.give_headroom_back();
-        Ok(last)
+        let Self { gate, file, reserve, lock, .. } = self;
+        drop((gate, file, reserve));
+        Ok((last, lock))
     }
 
     fn check_alive(&self) -> Result<(), WriteError> {

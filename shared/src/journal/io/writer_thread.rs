@@ -8,13 +8,17 @@ use crate::journal::record::{NewRecord, Position};
 use crate::journal::reserve::{self, WriteClass};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often free space is looked at.
 const SPACE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Groups never fill the queue so far that the checkpointer or a fence would have to wait for a place in it: each of
+/// them asks for one thing at a time.
+const ASKED_AT_ONCE: usize = 8;
 
 /// What the thread reports, from the thread.
 #[derive(Debug)]
@@ -76,9 +80,22 @@ enum Message {
 /// What both sides see.
 #[derive(Debug, Default)]
 struct Shared {
+    queued_groups: AtomicUsize,
     queued_bytes: AtomicU64,
     durable_lsn: AtomicU64,
     storage_full: AtomicBool,
+}
+
+impl Shared {
+    fn add(&self, bytes: u64) {
+        self.queued_groups.fetch_add(1, Ordering::AcqRel);
+        self.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
+    }
+
+    fn take(&self, groups: usize, bytes: u64) {
+        self.queued_groups.fetch_sub(groups, Ordering::AcqRel);
+        self.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
 }
 
 /// Handle of a journal's writer thread. Dropping it ends the thread after what is queued was written.
@@ -151,7 +168,7 @@ impl WriterThread {
         writer: Writer,
         on_event: impl FnMut(WriterEvent) + Send + 'static,
     ) -> std::io::Result<WriterThread> {
-        let (queue, messages) = sync_channel(MAX_QUEUED_GROUPS);
+        let (queue, messages) = sync_channel(MAX_QUEUED_GROUPS + ASKED_AT_ONCE);
         let shared = Arc::new(Shared::default());
         shared.durable_lsn.store(writer.synced().lsn, Ordering::Release);
         shared.storage_full.store(writer.storage_full(), Ordering::Release);
@@ -179,10 +196,10 @@ impl WriterThread {
         if !self.has_room(bytes) {
             return Err(SubmitError::Full(records));
         }
-        self.client.shared.queued_bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.client.shared.add(bytes);
         let sent = self.client.queue.try_send(Message::Group(Group { first_lsn, records, bytes }));
         sent.map_err(|failed| {
-            self.client.shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+            self.client.shared.take(1, bytes);
             match failed {
                 TrySendError::Full(Message::Group(group)) => SubmitError::Full(group.records),
                 _ => SubmitError::Gone,
@@ -192,8 +209,10 @@ impl WriterThread {
 
     /// Whether a group of so many bytes would be taken now. One group is always taken by an empty queue.
     pub fn has_room(&self, bytes: u64) -> bool {
-        let queued = self.client.shared.queued_bytes.load(Ordering::Acquire);
-        queued == 0 || queued + bytes <= self.client.limits.queue_bytes
+        let shared = &self.client.shared;
+        let queued = shared.queued_bytes.load(Ordering::Acquire);
+        let has_place = shared.queued_groups.load(Ordering::Acquire) < MAX_QUEUED_GROUPS;
+        queued == 0 || has_place && queued + bytes <= self.client.limits.queue_bytes
     }
 
     /// Whether a write of `class` may be begun now.
@@ -217,10 +236,10 @@ impl WriterThread {
     }
 
     /// Asks for the lock to be given back once what is queued is durable; answered by [`WriterEvent::Fenced`] or
-    /// [`WriterEvent::Failed`]. Does not wait unless the queue is full.
+    /// [`WriterEvent::Failed`]. Does not wait.
     pub fn request_fence(&self) -> Result<(), FenceError> {
         let (reply, _) = sync_channel(1);
-        self.client.queue.send(Message::Fence(reply)).map_err(|_| FenceError)
+        self.client.queue.try_send(Message::Fence(reply)).map_err(|_| FenceError)
     }
 
     /// The same, and waits for it. Returns the last record of the journal.
@@ -295,9 +314,9 @@ impl<F: FnMut(WriterEvent)> Work<F> {
     }
 
     fn write(&mut self, group: Group) -> Result<(), WriteError> {
-        let (records, bytes) = self.gather(group)?;
+        let (records, groups, bytes) = self.gather(group)?;
         self.writer.append(&records)?;
-        self.shared.queued_bytes.fetch_sub(bytes, Ordering::AcqRel);
+        self.shared.take(groups, bytes);
         let lsn = self.writer.sync()?.lsn;
         self.shared.durable_lsn.store(lsn, Ordering::Release);
         (self.on_event)(WriterEvent::Durable { lsn });
@@ -305,14 +324,15 @@ impl<F: FnMut(WriterEvent)> Work<F> {
     }
 
     /// Everything that is queued now and fits one batch.
-    fn gather(&mut self, group: Group) -> Result<(Vec<NewRecord>, u64), WriteError> {
+    fn gather(&mut self, group: Group) -> Result<(Vec<NewRecord>, usize, u64), WriteError> {
         self.check_order(&group, 0)?;
-        let (mut records, mut bytes) = (group.records, group.bytes);
+        let (mut records, mut groups, mut bytes) = (group.records, 1, group.bytes);
         while let Ok(message) = self.messages.try_recv() {
             match message {
                 Message::Group(next) if bytes + next.bytes <= MAX_BATCH_BYTES as u64 => {
                     self.check_order(&next, records.len() as u64)?;
                     records.extend(next.records);
+                    groups += 1;
                     bytes += next.bytes;
                 }
                 other => {
@@ -321,7 +341,7 @@ impl<F: FnMut(WriterEvent)> Work<F> {
                 }
             }
         }
-        Ok((records, bytes))
+        Ok((records, groups, bytes))
     }
 
     fn check_order(&self, group: &Group, gathered: u64) -> Result<(), WriteError> {
