@@ -1,3 +1,5 @@
 //! The holder with real processes.
+// Helpers of tests may unwrap as tests do; the lint's exception covers only `#[test]` functions themselves.
+#![allow(clippy::unwrap_used)]
 
 mod hold;
