@@ -51,7 +51,7 @@ pub struct Caller {
 
 /// Sidecar to runtime.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ToRuntime {
     /// First frame.
     Hello {
@@ -123,7 +123,7 @@ pub enum ToRuntime {
 
 /// Runtime to sidecar.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ToSidecar {
     /// First frame, in answer to the sidecar's.
     Hello {
