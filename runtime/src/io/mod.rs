@@ -1,7 +1,14 @@
-//! The runtime's world: files, sockets, threads.
+//! The world: files, sockets, other processes.
 
+pub mod control;
 pub mod filing;
 pub mod history;
+pub mod journal;
+pub mod link;
+pub mod readable;
 #[cfg(test)]
 mod sample;
 pub mod view;
+pub mod served;
+pub mod spools;
+pub mod workers;

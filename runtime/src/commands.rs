@@ -1,0 +1,311 @@
+//! What each method does: a decision on the state, without changing it. Pure.
+//!
+//! A refusal is not journaled: nothing happened, and asking again asks again. Only methods marked `write` carry
+//! their command id into the journal; reads are asked again.
+
+use crate::command_id::{self, Known};
+use crate::conversation::UNFILED_SPANS;
+use crate::order::spawn_id;
+use crate::params::{self, History, Open, Prompt, TaskOnly, TaskTurn};
+use crate::record::{self, Answered, Body, Record};
+use crate::state::{State, open_mode};
+use crate::task::{TASKS, Task, TaskCommand, id_is_valid};
+use crate::turn::QUEUED_PROMPTS;
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::link::Caller;
+use holdfast_shared::token::TokenRole;
+use serde_json::{Value, json};
+
+/// Bytes of a prompt: one argument of a program is at most 128 KiB on Linux, its end and `sh -c` included.
+pub const PROMPT_BYTES: usize = 120 * 1024;
+/// Tasks of one `task.list` answer.
+pub const LISTED_TASKS: usize = 1000;
+/// The skill built in.
+pub const COMMAND_SKILL: &str = "command";
+
+/// A call, as the link brought it.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Its parameters, an object's text.
+    pub params: &'a str,
+    /// The command id; looked at for writes only.
+    pub command_id: &'a str,
+    /// Who calls.
+    pub caller: &'a Caller,
+}
+
+/// What the world gives to a decision.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// Now, unix milliseconds.
+    pub now_ms: u64,
+    /// The name that the record will have, if one is written: epoch and LSN.
+    pub next: (u64, u64),
+    /// A fresh conversation epoch, 8 hex digits.
+    pub fresh_epoch: String,
+    /// Whether this runtime is active.
+    pub active: bool,
+    /// Whether the disk is too full for new commands.
+    pub storage_full: bool,
+}
+
+/// What to do with a call that is not refused.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// Answer with this as soon as the record `lsn` (0: none) is durable.
+    Answer {
+        /// The result.
+        result: Value,
+        /// The record it comes from.
+        lsn: u64,
+    },
+    /// Journal this; its command has the answer.
+    Write(Box<Record>),
+    /// Read a piece of a conversation.
+    History(History),
+    /// Say what this runtime is.
+    Probe,
+}
+
+/// A method of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    Open,
+    Switch,
+    Prompt,
+    Dequeue,
+    Cancel,
+    Stop,
+    List,
+    History,
+    Probe,
+}
+
+const METHODS: [(&str, Method); 9] = [
+    ("task.open", Method::Open),
+    ("task.switch", Method::Switch),
+    ("task.prompt", Method::Prompt),
+    ("task.dequeue", Method::Dequeue),
+    ("task.cancel", Method::Cancel),
+    ("task.stop", Method::Stop),
+    ("task.list", Method::List),
+    ("conversation.history", Method::History),
+    ("node.probe", Method::Probe),
+];
+
+impl Method {
+    fn writes(self) -> bool {
+        !matches!(self, Method::List | Method::History | Method::Probe)
+    }
+
+    fn allowed_to(self, role: TokenRole) -> bool {
+        match role {
+            TokenRole::Operator => true,
+            TokenRole::Viewer => !self.writes(),
+            TokenRole::Probe => self == Method::Probe,
+        }
+    }
+}
+
+/// Decides on a call. `outputs` answers how many output records of a task's open span were seen.
+///
+/// # Errors
+/// The refusal, by the table of codes.
+pub fn decide(
+    state: &State,
+    call: &Call<'_>,
+    given: &Given,
+    outputs: impl Fn(&str) -> u64,
+) -> Result<Decision, ApiError> {
+    let found = METHODS.iter().find(|(name, _)| *name == call.method);
+    let Some((_, method)) = found else {
+        return Err(ApiError::new(Code::UnknownMethod, format!("there is no method {:?}", call.method)));
+    };
+    if !method.allowed_to(call.caller.role) {
+        return Err(ApiError::new(Code::Forbidden, format!("this token does not allow {}", call.method)));
+    }
+    if method.writes() {
+        return decide_write(state, *method, call, given, outputs);
+    }
+    match method {
+        Method::List => Ok(Decision::Answer { result: list(state, params::parse(call.params)?), lsn: 0 }),
+        Method::History => history(state, params::parse(call.params)?),
+        _ => params::parse(call.params).map(|params::Nothing {}| Decision::Probe),
+    }
+}
+
+fn decide_write(
+    state: &State,
+    method: Method,
+    call: &Call<'_>,
+    given: &Given,
+    outputs: impl Fn(&str) -> u64,
+) -> Result<Decision, ApiError> {
+    if !given.active {
+        return Err(ApiError::new(Code::NotActive, "this runtime is not the active one"));
+    }
+    let digest = command_id::digest(call.method, &params::parse(call.params)?);
+    let principal = &call.caller.principal;
+    match state.commands.look_up(principal, call.command_id, &digest, given.now_ms)? {
+        Known::Answered(kept) => {
+            return Ok(Decision::Answer { result: kept.answer.clone(), lsn: kept.lsn });
+        }
+        Known::New(_) => {}
+    }
+    let (body, answer) = match method {
+        Method::Open => open(state, params::parse(call.params)?, given),
+        Method::Switch => switch(state, params::parse(call.params)?, call.caller),
+        Method::Prompt => prompt(state, params::parse(call.params)?, given, outputs),
+        Method::Dequeue => dequeue(state, params::parse(call.params)?, outputs),
+        Method::Cancel => cancel(state, params::parse(call.params)?),
+        _ => stop(state, params::parse(call.params)?, outputs),
+    }?;
+    // Last, so that a mistake is called a mistake also while the disk is full.
+    if given.storage_full {
+        return Err(ApiError::new(Code::StorageFull, "the disk is too full for new commands"));
+    }
+    let (principal, id) = (principal.clone(), call.command_id.to_owned());
+    let command = Some(Answered { principal, id, digest, answer });
+    Ok(Decision::Write(Box::new(Record { at: given.now_ms, command, body })))
+}
+
+type Written = Result<(Body, Value), ApiError>;
+
+fn open(state: &State, open: Open, given: &Given) -> Written {
+    if !id_is_valid(&open.task) {
+        let message = "task: 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit";
+        return Err(ApiError::new(Code::InvalidRequest, message));
+    }
+    if open.skill != COMMAND_SKILL {
+        let message = format!("skill: {:?} is not installed; there is {COMMAND_SKILL:?}", open.skill);
+        return Err(ApiError::new(Code::InvalidRequest, message));
+    }
+    let task = state.task(&open.task);
+    if let Some(task) = task {
+        task.admits(TaskCommand::Open).map_err(|code| refusal(code, task, "opened"))?;
+        if task.skill != open.skill {
+            let message = format!("skill: task {} has skill {:?}", task.id, task.skill);
+            return Err(ApiError::new(Code::InvalidRequest, message));
+        }
+    } else if state.tasks.len() >= TASKS {
+        return Err(ApiError::new(Code::Busy, format!("there are {TASKS} tasks already")));
+    }
+    let (mode, conversation_epoch) = (open_mode(task), given.fresh_epoch.clone());
+    let turned = task.is_some_and(|task| task.turns > 0);
+    let answer = json!({"task": open.task, "mode": mode, "state": if turned { "idle" } else { "ready" }});
+    let (task, skill) = (open.task, open.skill);
+    Ok((Body::TaskOpened(record::TaskOpened { task, skill, mode, conversation_epoch }), answer))
+}
+
+fn switch(state: &State, TaskOnly { task }: TaskOnly, caller: &Caller) -> Written {
+    let found = admitted(state, &task, TaskCommand::Switch, "switched to")?;
+    if caller.focus.as_deref() == Some(&*task) {
+        let answer = json!({"task": task, "state": found.state()});
+        return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
+    }
+    // A `command` worker is started per turn, so the task is as warm as it gets: `task.ready` follows at once.
+    let answer = json!({"task": task, "state": "switching"});
+    Ok((Body::TaskReady(record::TaskReady { task }), answer))
+}
+
+fn prompt(state: &State, prompt: Prompt, given: &Given, outputs: impl Fn(&str) -> u64) -> Written {
+    if prompt.text.len() > PROMPT_BYTES || prompt.text.contains('\0') {
+        let message = format!("text: at most {PROMPT_BYTES} bytes, without NUL");
+        return Err(ApiError::new(Code::InvalidRequest, message));
+    }
+    let command = if prompt.queue { TaskCommand::PromptQueue } else { TaskCommand::Prompt };
+    let task = admitted(state, &prompt.task, command, "prompted")?;
+    if task.conversation.unfiled.len() >= UNFILED_SPANS {
+        let message = format!("{UNFILED_SPANS} ended turns of task {} could not be put away", task.id);
+        return Err(ApiError::new(Code::StorageFull, message));
+    }
+    let (turn, text) = (task.next_turn(), prompt.text);
+    let answer = json!({"turn": turn});
+    if task.running.is_none() && task.queue.is_empty() {
+        let spawn_id = spawn_id(given.next.0, given.next.1);
+        let task = prompt.task;
+        return Ok((Body::TurnStarted(record::TurnStarted { task, turn, text, spawn_id }), answer));
+    }
+    if task.queue.len() >= QUEUED_PROMPTS {
+        let message = format!("{QUEUED_PROMPTS} prompts wait in task {} already", task.id);
+        return Err(ApiError::new(Code::Busy, message));
+    }
+    let (after, task) = (outputs(&prompt.task), prompt.task);
+    Ok((Body::TurnQueued(record::TurnQueued { task, turn, text, after }), answer))
+}
+
+fn dequeue(state: &State, TaskTurn { task, turn }: TaskTurn, outputs: impl Fn(&str) -> u64) -> Written {
+    let found = admitted(state, &task, TaskCommand::Dequeue, "dequeued from")?;
+    if !found.queue.iter().any(|queued| queued.turn == turn) {
+        let message = format!("turn: {turn:?} does not wait in task {task}");
+        return Err(ApiError::new(Code::InvalidRequest, message));
+    }
+    let (after, answer) = (outputs(&task), json!({"task": task, "turn": turn}));
+    Ok((Body::TurnDequeued(record::TurnDequeued { task, turn, after }), answer))
+}
+
+fn cancel(state: &State, TaskOnly { task }: TaskOnly) -> Written {
+    let found = admitted(state, &task, TaskCommand::Cancel, "cancelled")?;
+    let Some(running) = &found.running else {
+        // The turn may just have ended by itself; that nothing runs is what was asked for.
+        let answer = json!({"task": task, "turn": null});
+        return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
+    };
+    let (turn, answer) = (running.turn.clone(), json!({"task": task, "turn": running.turn}));
+    if running.order.end_message.is_some() {
+        return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
+    }
+    Ok((Body::TurnCancelled(record::TurnCancelled { task, turn }), answer))
+}
+
+fn stop(state: &State, TaskOnly { task }: TaskOnly, outputs: impl Fn(&str) -> u64) -> Written {
+    admitted(state, &task, TaskCommand::Stop, "stopped")?;
+    let (after, answer) = (outputs(&task), json!({"task": task}));
+    Ok((Body::TaskStopped(record::TaskStopped { task, after }), answer))
+}
+
+fn list(state: &State, list: params::List) -> Value {
+    let after = list.after.as_deref().unwrap_or("");
+    let limit = list.limit.map_or(LISTED_TASKS, |limit| (limit as usize).clamp(1, LISTED_TASKS));
+    let mut rest = state.tasks.values().filter(|task| task.id.as_str() > after);
+    let tasks: Vec<Value> = rest.by_ref().take(limit).map(listed).collect();
+    json!({"tasks": tasks, "more": rest.next().is_some()})
+}
+
+fn listed(task: &Task) -> Value {
+    let queued: Vec<&str> = task.queue.iter().map(|queued| queued.turn.as_str()).collect();
+    let mut listed = json!({
+        "task": task.id, "skill": task.skill, "state": task.state(), "turns": task.turns, "queued": queued,
+        "turn": task.running.as_ref().map(|running| &running.turn), "created_at": task.created_at,
+        "updated_at": task.updated_at,
+    });
+    if let crate::task::Standing::Errored(error) = &task.standing {
+        listed["error"] = json!(error);
+    }
+    listed
+}
+
+fn history(state: &State, history: History) -> Result<Decision, ApiError> {
+    match state.task(&history.conversation) {
+        Some(_) => Ok(Decision::History(history)),
+        None => Err(not_found(&history.conversation)),
+    }
+}
+
+fn admitted<'a>(state: &'a State, id: &str, command: TaskCommand, done: &str) -> Result<&'a Task, ApiError> {
+    let task = state.task(id).ok_or_else(|| not_found(id))?;
+    task.admits(command).map_err(|code| refusal(code, task, done))?;
+    Ok(task)
+}
+
+fn not_found(id: &str) -> ApiError {
+    ApiError::new(Code::TaskNotFound, format!("there is no task {id:?}"))
+}
+
+fn refusal(code: Code, task: &Task, done: &str) -> ApiError {
+    let state = task.state().name();
+    let error = ApiError::new(code, format!("task {} is {state} and cannot be {done}", task.id));
+    error.with_details(json!({"task": task.id, "state": state}))
+}

@@ -1,0 +1,429 @@
+//! One loop over one closed event enum: joins what decides with the world.
+//!
+//! On a command the loop decides with the state in memory, submits the record to the journal's writer thread and
+//! applies it at once, so that the next decision sees it. Answers and publications wait in `outbound` until the
+//! record is durable.
+
+mod active;
+mod transition;
+
+use crate::io::history::History;
+use crate::io::journal::{Fatal, Following, JournalError, Step};
+use crate::io::link::Link;
+use crate::io::readable::Readable;
+use crate::io::served::{Served, Shared};
+use crate::io::spools::Spools;
+use crate::io::workers::SpawnOutcome;
+use crate::io::{control, link};
+use crate::outbound::Outbound;
+use crate::role::{Order, Role};
+use crate::settings::Settings;
+use active::Active;
+use holdfast_shared::decision::Decision;
+use holdfast_shared::error::ApiError;
+use holdfast_shared::home::{self, Home};
+use holdfast_shared::journal::{WriteError, WriterEvent};
+use holdfast_shared::link::Caller;
+use holdfast_shared::notify::{Notifier, WATCHDOG_MILLISECONDS};
+use holdfast_shared::process::{LockError, RoleLock, Signals, bind_unix};
+use holdfast_shared::slot::Slot;
+use holdfast_shared::spool::SpoolError;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
+
+/// Events that may wait for the loop; whoever brings more waits, and with it its socket.
+const EVENTS: usize = 1024;
+/// Events handled before publications are looked at again.
+const EVENTS_AT_A_TIME: usize = 256;
+/// How often the journal is looked at without a hint, and a missing one for the first time.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// What happens to the loop.
+pub enum Event {
+    /// The supervisor orders.
+    Ordered(Ordered),
+    /// A call came over a link.
+    Call(Box<IncomingCall>),
+    /// The journal's writer reports.
+    Journal(WriterEvent),
+    /// The journal that is followed may have grown.
+    JournalGrew,
+    /// Spools have grown, or holders ended.
+    SpoolsGrew,
+    /// The supervisor answered a request for a worker.
+    Spawned {
+        /// The task.
+        task: String,
+        /// The worker.
+        spawn_id: String,
+        /// What it said.
+        outcome: SpawnOutcome,
+    },
+    /// A spool was synced, or not.
+    Synced {
+        /// The task.
+        task: String,
+        /// The worker.
+        spawn_id: String,
+        /// Output records that are durable.
+        outputs: u64,
+        /// It succeeded.
+        ok: bool,
+    },
+    /// A sealed span is in a file of its own, or not.
+    Filed {
+        /// The task.
+        task: String,
+        /// First offset of the span.
+        first: u64,
+        /// It succeeded.
+        ok: bool,
+    },
+    /// Half a second has passed.
+    Tick,
+    /// A signal came.
+    Signal(i32),
+}
+
+/// An order of the supervisor, and where its answer goes.
+pub struct Ordered {
+    /// Its decision.
+    pub decision: Decision,
+    /// The order.
+    pub order: Order,
+    /// For activate: create the journal.
+    pub first: bool,
+    /// Takes the answer.
+    pub reply: oneshot::Sender<Result<Value, ApiError>>,
+}
+
+/// A call as it came over a link.
+pub struct IncomingCall {
+    /// The link.
+    pub link: Rc<Link>,
+    /// The call's number on it.
+    pub id: u64,
+    /// The method.
+    pub method: String,
+    /// Its parameters.
+    pub params: Box<RawValue>,
+    /// Its command id.
+    pub command_id: String,
+    /// Who calls.
+    pub caller: Caller,
+}
+
+/// Why the process ends, other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another process has this role.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A socket, pipe or timer of ours.
+    #[error("{operation}: {source}")]
+    Io {
+        /// What was tried.
+        operation: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The journal cannot be followed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal was not written: nothing that waits may be answered.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+    /// Spools cannot be watched.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+impl RunError {
+    fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let operation = operation.into();
+        move |source| Self::Io { operation, source }
+    }
+}
+
+/// What a runtime is started with.
+pub struct Start {
+    /// The node's home.
+    pub home: Home,
+    /// Its slot.
+    pub slot: Slot,
+    /// Its settings.
+    pub settings: Settings,
+    /// `rt-<slot>-<8 hex>`
+    pub instance: String,
+    /// Version of its release.
+    pub release: String,
+}
+
+/// Whether it writes the journal or follows it.
+enum Mode {
+    Passive(Passive),
+    Active(Box<Active>),
+}
+
+struct Passive {
+    following: Following,
+    watch: Option<Readable>,
+    more: bool,
+}
+
+struct Daemon {
+    shared: Shared,
+    settings: Settings,
+    mode: Mode,
+    events: mpsc::Receiver<Event>,
+    sender: mpsc::Sender<Event>,
+    spools: Readable,
+    signals: Signals,
+    tick: tokio::time::Interval,
+    look: tokio::time::Interval,
+    notifier: Notifier,
+    ready: bool,
+}
+
+/// Runs until it is told to end. Needs a current-thread tokio runtime with a `LocalSet`.
+///
+/// # Errors
+/// See [`RunError`].
+pub async fn run(start: Start) -> Result<(), RunError> {
+    let role = home::Role::Runtime(start.slot);
+    let _lock = RoleLock::take(&start.home, role, &start.instance)?;
+    let mut daemon = Daemon::new(&start)?;
+    let shared = daemon.shared.clone();
+    let control_listener = listen(&start.home.control(role))?;
+    let link_listener = listen(&start.home.link(start.slot))?;
+    let serving = [
+        tokio::task::spawn_local(control::serve(control_listener, shared.clone(), daemon.sender.clone())),
+        tokio::task::spawn_local(link::serve(link_listener, shared, daemon.sender.clone())),
+    ];
+    let ended = daemon.turn_until_the_end().await;
+    daemon.notifier.stopping();
+    serving.iter().for_each(tokio::task::JoinHandle::abort);
+    ended
+}
+
+fn listen(path: &std::path::Path) -> Result<UnixListener, RunError> {
+    let failed = || RunError::io(format!("listen at {}", path.display()));
+    UnixListener::from_std(bind_unix(path).map_err(failed())?).map_err(failed())
+}
+
+/// Unix milliseconds.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Eight hex digits that nobody has used.
+fn fresh_epoch() -> String {
+    format!("{:08x}", (uuid::Uuid::new_v4().as_u128() >> 96) as u32)
+}
+
+impl Daemon {
+    fn new(start: &Start) -> Result<Self, RunError> {
+        let (following, folded) = Following::open(&start.home.journal())?;
+        let spools = Spools::new()?;
+        let descriptor = spools.descriptor().map_err(RunError::io("watch spools"))?;
+        let watched = Readable::new(descriptor).map_err(RunError::io("watch spools"))?;
+        let (sender, events) = mpsc::channel(EVENTS);
+        let served = Served {
+            home: start.home.clone(),
+            slot: start.slot,
+            instance: start.instance.clone(),
+            release: start.release.clone(),
+            role: Role::default(),
+            caught_up: false,
+            problems: Vec::new(),
+            fencing: false,
+            outbound: Outbound::new(folded.position.lsn),
+            folded,
+            spools,
+            history: History::new(start.home.clone()),
+            links: Vec::new(),
+        };
+        Ok(Self {
+            shared: Rc::new(RefCell::new(served)),
+            settings: start.settings.clone(),
+            mode: Mode::Passive(Passive { following, watch: None, more: true }),
+            events,
+            sender,
+            spools: watched,
+            signals: Signals::listen(&[libc::SIGTERM, libc::SIGINT])
+                .map_err(RunError::io("listen to signals"))?,
+            tick: interval(Duration::from_millis(WATCHDOG_MILLISECONDS)),
+            look: interval(LOOK_INTERVAL),
+            notifier: Notifier::from_env(),
+            ready: false,
+        })
+    }
+
+    async fn turn_until_the_end(&mut self) -> Result<(), RunError> {
+        loop {
+            let event = self.next_event().await;
+            if self.handle(event).await? {
+                return Ok(());
+            }
+            for _ in 0..EVENTS_AT_A_TIME {
+                let Some(event) = self.waiting_event() else { break };
+                if self.handle(event).await? {
+                    return Ok(());
+                }
+            }
+            self.after_events()?;
+        }
+    }
+
+    /// What is there without waiting.
+    fn waiting_event(&mut self) -> Option<Event> {
+        if let Mode::Active(active) = &mut self.mode
+            && let Ok(event) = active.writing.events.try_recv()
+        {
+            return Some(Event::Journal(event));
+        }
+        self.events.try_recv().ok()
+    }
+
+    async fn next_event(&mut self) -> Event {
+        let busy = match &self.mode {
+            Mode::Passive(passive) => passive.more,
+            Mode::Active(active) => active.has_more(),
+        };
+        let (writer, watch, passive) = match &mut self.mode {
+            Mode::Active(active) => (Some(&mut active.writing.events), None, false),
+            Mode::Passive(passive) => (None, passive.watch.as_ref(), true),
+        };
+        tokio::select! {
+            biased;
+            _ = self.tick.tick() => Event::Tick,
+            signal = self.signals.next() => Event::Signal(signal),
+            Some(event) = received(writer) => Event::Journal(event),
+            Some(event) = self.events.recv() => event,
+            () = readable(Some(&self.spools)) => Event::SpoolsGrew,
+            () = readable(watch) => Event::JournalGrew,
+            _ = self.look.tick(), if passive => Event::JournalGrew,
+            // There is work left over; others of this thread have their turn first.
+            () = tokio::task::yield_now(), if busy => {
+                if passive { Event::JournalGrew } else { Event::SpoolsGrew }
+            }
+        }
+    }
+
+    /// Handles one event; whether the process is to end.
+    async fn handle(&mut self, event: Event) -> Result<bool, RunError> {
+        match event {
+            Event::Ordered(ordered) => self.ordered(ordered).await?,
+            Event::Call(call) => self.call(*call)?,
+            Event::Tick => self.ticked()?,
+            Event::JournalGrew => self.follow()?,
+            Event::Signal(signal) => {
+                tracing::info!(signal, "told to end");
+                self.give_up().await?;
+                return Ok(true);
+            }
+            Event::Journal(WriterEvent::Failed { error }) => return Err(Fatal(error).into()),
+            event => {
+                if let Mode::Active(active) = &mut self.mode {
+                    active.handle(event);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn call(&mut self, call: IncomingCall) -> Result<(), RunError> {
+        match &mut self.mode {
+            Mode::Active(active) => active.call(call)?,
+            Mode::Passive(_) => active::call_passive(&self.shared, &call),
+        }
+        Ok(())
+    }
+
+    fn ticked(&mut self) -> Result<(), RunError> {
+        self.notifier.watchdog();
+        if let Mode::Active(active) = &mut self.mode {
+            active.ticked();
+        }
+        Ok(())
+    }
+
+    /// Folds what the journal's writer has written.
+    fn follow(&mut self) -> Result<(), RunError> {
+        let Mode::Passive(passive) = &mut self.mode else { return Ok(()) };
+        let mut served = self.shared.borrow_mut();
+        let served = &mut *served;
+        // Watched before it is read, so that nothing falls in between.
+        if !passive.following.is_watched()
+            && let Some(descriptor) = passive.following.watch()
+        {
+            passive.watch = Readable::new(descriptor).ok();
+        }
+        match passive.following.step(&mut served.folded) {
+            Ok(Step::More) => passive.more = true,
+            Ok(Step::CaughtUp) => {
+                passive.more = false;
+                served.caught_up = true;
+                served.problems.clear();
+            }
+            Err(error) => {
+                passive.more = false;
+                let problem = error.to_string();
+                if served.problems.first() != Some(&problem) {
+                    tracing::error!(%error, "the journal cannot be followed");
+                }
+                served.problems = vec![problem];
+            }
+        }
+        served.outbound.advance(served.folded.position.lsn);
+        if served.caught_up && !self.ready {
+            self.ready = true;
+            self.notifier.ready();
+            tracing::info!(lsn = served.folded.position.lsn, "caught up with the journal");
+        }
+        Ok(())
+    }
+
+    fn after_events(&mut self) -> Result<(), RunError> {
+        match &mut self.mode {
+            Mode::Active(active) => active.after_events()?,
+            Mode::Passive(_) => {}
+        }
+        Ok(())
+    }
+}
+
+async fn received(events: Option<&mut mpsc::Receiver<WriterEvent>>) -> Option<WriterEvent> {
+    match events {
+        Some(events) => match events.recv().await {
+            // The thread is gone without a word: it panicked.
+            None => Some(WriterEvent::Failed { error: WriteError::Poisoned }),
+            event => event,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn readable(descriptor: Option<&Readable>) {
+    match descriptor {
+        Some(descriptor) => descriptor.news().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
+
+/// Names that one turn of the loop gathers.
+type Names = BTreeSet<String>;

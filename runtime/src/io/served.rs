@@ -1,0 +1,249 @@
+//! What the loop and the links share: the state, what may be shown of it, and where to read the rest.
+//!
+//! Everything is on one thread. The loop alone changes it; links read, never across an await.
+
+use crate::channels::Channel;
+use crate::io::history::{Asked, History, Live};
+use crate::io::link::Link;
+use crate::io::spools::Spools;
+use crate::outbound::Outbound;
+use crate::role::Role;
+use crate::state::State;
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::home::Home;
+use holdfast_shared::journal::Folded;
+use holdfast_shared::link::{Piece, Publication, ToSidecar};
+use holdfast_shared::runtime_control::{LastRecord, RuntimeReport};
+use holdfast_shared::slot::Slot;
+use serde_json::Value;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+/// The shared part, on one thread.
+pub type Shared = Rc<RefCell<Served>>;
+
+/// An answer that waits for the disk.
+pub struct Waiting {
+    /// The link that asked.
+    pub link: Weak<Link>,
+    /// The call's number.
+    pub id: u64,
+    /// The result.
+    pub result: Value,
+}
+
+/// See the module.
+pub struct Served {
+    /// The node's home.
+    pub home: Home,
+    /// This runtime's slot.
+    pub slot: Slot,
+    /// `rt-<slot>-<8 hex>`
+    pub instance: String,
+    /// Version of its release.
+    pub release: String,
+    /// What it was told to be.
+    pub role: Role,
+    /// It has read the journal to its end at least once.
+    pub caught_up: bool,
+    /// What is wrong.
+    pub problems: Vec<String>,
+    /// Calls are not taken any more: it is giving up the journal.
+    pub fencing: bool,
+    /// The state and where it stands in the journal.
+    pub folded: Folded<State>,
+    /// What waits for the disk.
+    pub outbound: Outbound<Waiting>,
+    /// The spools of running turns.
+    pub spools: Spools,
+    /// Reads conversations.
+    pub history: History,
+    /// Living links.
+    pub links: Vec<Weak<Link>>,
+}
+
+/// Where a channel stands.
+pub struct ChannelPosition {
+    /// The channel.
+    pub channel: Channel,
+    /// Its epoch.
+    pub epoch: String,
+    /// The highest offset that may be shown.
+    pub top: u64,
+    /// The first offset after which everything is still there.
+    pub oldest: u64,
+}
+
+impl ChannelPosition {
+    /// Whether a reader that has everything up to `offset` can go on without a hole.
+    pub fn continues(&self, offset: u64) -> bool {
+        (self.oldest..=self.top).contains(&offset)
+    }
+}
+
+impl Served {
+    /// The epoch with which it serves browsers now.
+    pub fn serving_epoch(&self) -> Option<u64> {
+        self.role.epoch().filter(|_| !self.fencing)
+    }
+
+    /// The answer to a link's hello.
+    pub fn hello(&self, version: Option<u32>) -> ToSidecar {
+        ToSidecar::Hello {
+            version,
+            slot: self.slot,
+            epoch: self.serving_epoch(),
+            role: self.role.role(),
+            runtime_instance_id: self.instance.clone(),
+            release: self.release.clone(),
+        }
+    }
+
+    /// What this runtime is.
+    pub fn report(&self) -> RuntimeReport {
+        let mut problems = self.problems.clone();
+        problems.extend(self.folded.state.unreadable.clone());
+        RuntimeReport {
+            decision: self.role.decision(),
+            slot: self.slot,
+            runtime_instance_id: self.instance.clone(),
+            pid: std::process::id().cast_signed(),
+            release: self.release.clone(),
+            transition_role: self.role.role(),
+            epoch: self.role.epoch(),
+            last: self.last(),
+            caught_up: self.caught_up,
+            healthy: problems.is_empty(),
+            problems,
+            running_turns: self.folded.state.running().count() as u64,
+        }
+    }
+
+    /// The last record applied.
+    pub fn last(&self) -> LastRecord {
+        LastRecord { epoch: self.folded.position.epoch, lsn: self.folded.position.lsn }
+    }
+
+    /// Every living link.
+    pub fn living_links(&mut self) -> Vec<Rc<Link>> {
+        self.links.retain(|link| link.strong_count() > 0);
+        self.links.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Output records seen of the turn that runs in a task.
+    pub fn outputs(&self, task: &str) -> u64 {
+        let running = self.folded.state.task(task).and_then(|task| task.running.as_ref());
+        running.map_or(0, |running| self.spools.outputs(&running.order.spawn_id))
+    }
+
+    /// A channel's epoch; `None` where there is no such channel.
+    pub fn channel_epoch(&self, channel: &Channel) -> Option<&str> {
+        let state = &self.folded.state;
+        match channel {
+            Channel::Tasks | Channel::Members => Some(&state.channel_epoch),
+            Channel::Task(id) => state.task(id).map(|_| state.channel_epoch.as_str()),
+            Channel::Conversation(id) => state.task(id).map(|task| task.conversation.epoch.as_str()),
+        }
+    }
+
+    /// Where a channel stands.
+    ///
+    /// # Errors
+    /// `UNKNOWN_CHANNEL`
+    pub fn position(&mut self, name: &str) -> Result<ChannelPosition, ApiError> {
+        let unknown = || ApiError::new(Code::UnknownChannel, format!("there is no channel {name:?}"));
+        let channel = Channel::from_name(name).ok_or_else(unknown)?;
+        let epoch = self.channel_epoch(&channel).ok_or_else(unknown)?.to_owned();
+        let top = self.top(&channel);
+        let kept = crate::channels::KEPT_EVENTS as u64;
+        let oldest = match &channel {
+            Channel::Conversation(_) => 0,
+            _ => self.log_top(&channel).saturating_sub(kept),
+        };
+        Ok(ChannelPosition { top, channel, epoch, oldest })
+    }
+
+    /// The highest offset of a channel that may be shown.
+    pub fn top(&self, channel: &Channel) -> u64 {
+        self.outbound.visible(channel, self.log_top(channel))
+    }
+
+    fn log_top(&self, channel: &Channel) -> u64 {
+        let state = &self.folded.state;
+        match channel {
+            Channel::Tasks => state.tasks_log.top(),
+            Channel::Members => state.members_log.top(),
+            Channel::Task(id) => state.task(id).map_or(0, |task| task.log.top()),
+            Channel::Conversation(id) => {
+                let outputs = self.outputs(id);
+                state.task(id).map_or(0, |task| task.conversation.top(outputs))
+            }
+        }
+    }
+
+    /// The events of a channel behind `offset` that may be shown: at most `limit`, about `max_bytes`.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when that part of the log is gone or cannot be read.
+    pub fn read(
+        &mut self,
+        channel: &Channel,
+        offset: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Publication>, ApiError> {
+        let visible = self.top(channel);
+        if offset >= visible {
+            return Ok(Vec::new());
+        }
+        let state = &self.folded.state;
+        let log = match channel {
+            Channel::Tasks => Some(&state.tasks_log),
+            Channel::Members => Some(&state.members_log),
+            Channel::Task(id) => state.task(id).map(|task| &task.log),
+            Channel::Conversation(id) => {
+                return self.read_conversation(
+                    &id.clone(),
+                    visible,
+                    Asked { after: offset, max_bytes, limit },
+                );
+            }
+        };
+        let read = log.map(|log| log.read(offset, visible, limit, max_bytes));
+        read.unwrap_or_else(|| Ok(Vec::new()))
+            .map_err(|_| ApiError::new(Code::Unavailable, format!("{channel:?} is cut away behind {offset}")))
+    }
+
+    fn read_conversation(&mut self, id: &str, top: u64, asked: Asked) -> Result<Vec<Publication>, ApiError> {
+        let outputs = self.outputs(id);
+        let Some(task) = self.folded.state.task(id) else { return Ok(Vec::new()) };
+        let conversation = &task.conversation;
+        let live = Live { unfiled: &conversation.unfiled, open: conversation.open.as_ref(), outputs, top };
+        self.history.read(id, &live, asked, &()).map_err(|error| {
+            ApiError::new(Code::Unavailable, format!("conversation {id} cannot be read: {error}"))
+        })
+    }
+
+    /// The answer to a read of a channel; its `id` is to be filled in.
+    ///
+    /// # Errors
+    /// `UNKNOWN_CHANNEL`, or as [`Served::read`].
+    pub fn piece(
+        &mut self,
+        name: &str,
+        epoch: &str,
+        offset: u64,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Piece, ApiError> {
+        let position = self.position(name)?;
+        let same_epoch = epoch.is_empty() || epoch == position.epoch;
+        let recovered = same_epoch && position.continues(offset);
+        let publications = if recovered && limit > 0 {
+            self.read(&position.channel, offset, limit, max_bytes)?
+        } else {
+            Vec::new()
+        };
+        Ok(Piece { id: 0, epoch: position.epoch, top: position.top, recovered, publications })
+    }
+}

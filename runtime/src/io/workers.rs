@@ -1,0 +1,268 @@
+//! Workers in the world: asks the supervisor for them, reads what their files say, writes their inboxes.
+
+use crate::daemon::Event;
+use crate::io::spools::Spools;
+use crate::settings::Settings;
+use crate::task::{Running, Task};
+use crate::workers::{Life, Observed, Wanted};
+use holdfast_shared::control::{CallError, Client};
+use holdfast_shared::error::Code;
+use holdfast_shared::home::{Home, Role};
+use holdfast_shared::inbox::{InboxError, InboxWriter, Message};
+use holdfast_shared::spool::{SpoolError, SyncInterval, is_locked};
+use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
+use holdfast_shared::worker::{self, WorkerState};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How long the supervisor may take to make a worker's directory and start its holder.
+const SPAWN_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a holder may take from there to its lock; then the worker is given up and another is ordered.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the supervisor said to a request for a worker.
+#[derive(Debug)]
+pub enum SpawnOutcome {
+    /// It exists.
+    Started,
+    /// It could not be started this time; its directory may be there.
+    Failed(String),
+    /// It will never be started.
+    Refused(String),
+    /// Nothing is known; to be asked again.
+    Again(String),
+}
+
+/// The workers of this activation.
+pub struct Workers {
+    home: Home,
+    epoch: u64,
+    client: Rc<Client>,
+    events: mpsc::Sender<Event>,
+    settings: Settings,
+    known: HashMap<String, Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    asked: bool,
+    asks: u32,
+    answered_at: Option<Instant>,
+    failed: bool,
+    refused: Option<String>,
+    inbox: Option<InboxWriter>,
+    lost: bool,
+    sync: SyncInterval,
+    syncing: bool,
+}
+
+/// Why a worker cannot be looked at or told.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkersError {
+    /// Its spool or directory.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// Its inbox.
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+}
+
+/// The open work order of a running turn.
+pub fn wanted(task: &Task, running: &Running) -> Wanted {
+    Wanted {
+        task: task.id.clone(),
+        turn: running.turn.clone(),
+        spawn_id: running.order.spawn_id.clone(),
+        number: running.order.number,
+        end_message: running.order.end_message,
+    }
+}
+
+impl Workers {
+    /// None known yet.
+    pub fn new(home: &Home, epoch: u64, settings: &Settings, events: mpsc::Sender<Event>) -> Self {
+        let client = Rc::new(Client::new(home.control(Role::Supervisor)));
+        let (home, settings) = (home.clone(), settings.clone());
+        Self { home, epoch, client, events, settings, known: HashMap::new() }
+    }
+
+    /// How a worker is now; follows its spool from the moment that it is there.
+    ///
+    /// # Errors
+    /// When its files cannot be read.
+    pub fn observe(&mut self, wanted: &Wanted, spools: &mut Spools) -> Result<Observed, WorkersError> {
+        let life = self.life(wanted, spools)?;
+        let known = self.known.entry(wanted.spawn_id.clone()).or_default();
+        let told = known.inbox.as_ref().map_or(0, InboxWriter::last);
+        let late = known.answered_at.is_some_and(|at| at.elapsed() > START_DEADLINE);
+        Ok(Observed {
+            life,
+            asked: known.asked,
+            answered: known.answered_at.is_some(),
+            overdue: known.failed || late,
+            refused: known.refused.is_some(),
+            told: told.max(spools.consumed(&wanted.spawn_id)),
+            read_to_end: true,
+        })
+    }
+
+    fn life(&mut self, wanted: &Wanted, spools: &mut Spools) -> Result<Life, WorkersError> {
+        let (spawn_id, directory) = (&wanted.spawn_id, self.home.worker(&wanted.spawn_id));
+        let known = self.known.entry(spawn_id.clone()).or_default();
+        if let Some(exit) = spools.exit(spawn_id) {
+            return Ok(Life::Ended(exit));
+        }
+        if known.lost || spools.is_damaged(spawn_id) {
+            return Ok(Life::Lost);
+        }
+        if spools.follows(spawn_id) && is_locked(&directory)? {
+            return Ok(Life::Alive);
+        }
+        let state = WorkerState::read(&directory)?;
+        if state != WorkerState::NotStarted {
+            spools.follow(spawn_id, &directory)?;
+            // What lies there already is no news.
+            while spools.advance(spawn_id) {}
+        }
+        Ok(match state {
+            WorkerState::NotStarted => Life::NotStarted,
+            WorkerState::Alive(_) => Life::Alive,
+            WorkerState::LostBeforeStart => match worker::is_abandoned(&directory) {
+                Ok(true) => Life::Abandoned,
+                _ => Life::BeforeStart,
+            },
+            WorkerState::Ended(exit) => spools.exit(spawn_id).map_or(Life::Ended(exit), Life::Ended),
+            WorkerState::Lost(_) => {
+                known.lost = true;
+                Life::Lost
+            }
+        })
+    }
+
+    /// Asks the supervisor for a worker; answered by [`Event::Spawned`].
+    pub fn spawn(&mut self, task: &Task, running: &Running) {
+        let order = &running.order;
+        let known = self.known.entry(order.spawn_id.clone()).or_default();
+        known.asked = true;
+        let pause = match known.asks {
+            0 => Duration::ZERO,
+            asks => self.settings.spawn_pause(asks),
+        };
+        known.asks = known.asks.saturating_add(1);
+        let request = SpawnWorker {
+            spawn_id: order.spawn_id.clone(),
+            skill: task.skill.clone(),
+            version: String::new(),
+            task: task.id.clone(),
+            turn: running.turn.clone(),
+            epoch: self.epoch,
+            prompt: order.text.clone(),
+        };
+        let (client, events, task) = (self.client.clone(), self.events.clone(), task.id.clone());
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(pause).await;
+            let answer = client.post::<_, Spawned>("/v1/workers", &request, SPAWN_DEADLINE).await;
+            let spawned = Event::Spawned { task, spawn_id: request.spawn_id, outcome: outcome(answer) };
+            // The loop is gone only when the process ends.
+            let _sent = events.send(spawned).await;
+        });
+    }
+
+    /// The supervisor has answered.
+    pub fn spawned(&mut self, spawn_id: &str, outcome: SpawnOutcome) {
+        let Some(known) = self.known.get_mut(spawn_id) else { return };
+        known.asked = false;
+        match outcome {
+            SpawnOutcome::Started => known.answered_at = Some(Instant::now()),
+            SpawnOutcome::Failed(error) => {
+                tracing::warn!(worker = spawn_id, error, "worker could not be started");
+                known.failed = true;
+            }
+            SpawnOutcome::Refused(error) => {
+                tracing::error!(worker = spawn_id, error, "worker was refused");
+                known.refused = Some(error);
+            }
+            SpawnOutcome::Again(error) => {
+                tracing::info!(worker = spawn_id, error, "the supervisor is asked again for a worker");
+            }
+        }
+    }
+
+    /// Why the supervisor refused a worker.
+    pub fn refusal(&self, spawn_id: &str) -> Option<String> {
+        self.known.get(spawn_id).and_then(|known| known.refused.clone())
+    }
+
+    /// Makes sure that a worker which has not started never will.
+    ///
+    /// # Errors
+    /// When its directory cannot be marked.
+    pub fn abandon(&mut self, spawn_id: &str) -> Result<(), WorkersError> {
+        let state = worker::abandon(&self.home.worker(spawn_id))?;
+        tracing::info!(worker = spawn_id, ?state, "worker given up before its start");
+        Ok(())
+    }
+
+    /// Tells a worker to end.
+    ///
+    /// # Errors
+    /// When the message cannot be written; it can be tried again.
+    pub fn tell_end(&mut self, spawn_id: &str, number: u64) -> Result<(), WorkersError> {
+        let known = self.known.entry(spawn_id.to_owned()).or_default();
+        let inbox = match &mut known.inbox {
+            Some(inbox) => inbox,
+            None => known.inbox.insert(InboxWriter::create(&self.home.worker(spawn_id), self.epoch)?),
+        };
+        Ok(inbox.send(number, &Message::Cancel)?)
+    }
+
+    /// Forgets a worker whose turn is sealed.
+    pub fn forget(&mut self, spawn_id: &str) {
+        self.known.remove(spawn_id);
+    }
+
+    /// Output up to `outputs` was seen. When it has been unsynced for long enough, a sync is begun, away from the
+    /// loop; answered by [`Event::Synced`].
+    pub fn saw(&mut self, task: &str, spawn_id: &str, outputs: u64, now_ms: u64) {
+        let Some(known) = self.known.get_mut(spawn_id) else { return };
+        known.sync.saw(outputs, now_ms);
+        if known.syncing || known.sync.due_at_ms().is_none_or(|due| due > now_ms) {
+            return;
+        }
+        known.syncing = true;
+        let path = holdfast_shared::spool::segment_path(&self.home.worker(spawn_id), 0);
+        let (events, task, spawn_id) = (self.events.clone(), task.to_owned(), spawn_id.to_owned());
+        tokio::task::spawn_local(async move {
+            let sync = move || std::fs::File::open(&path).and_then(|file| file.sync_data());
+            let synced = tokio::task::spawn_blocking(sync).await;
+            let ok = matches!(synced, Ok(Ok(())));
+            let _sent = events.send(Event::Synced { task, spawn_id, outputs, ok }).await;
+        });
+    }
+
+    /// A sync has ended; whether it is worth a record.
+    pub fn synced(&mut self, spawn_id: &str, outputs: u64, ok: bool, seen: u64, now_ms: u64) -> bool {
+        let Some(known) = self.known.get_mut(spawn_id) else { return false };
+        known.syncing = false;
+        if ok {
+            known.sync.synced(outputs, now_ms, seen);
+        }
+        ok
+    }
+}
+
+fn outcome(answer: Result<Spawned, CallError>) -> SpawnOutcome {
+    match answer {
+        Ok(_) => SpawnOutcome::Started,
+        Err(CallError::Refused(error)) => match error.code {
+            Code::BootstrapFailed => SpawnOutcome::Failed(error.to_string()),
+            // The supervisor may not have heard yet that this runtime is active.
+            Code::NotActive => SpawnOutcome::Again(error.to_string()),
+            _ if error.retryable => SpawnOutcome::Again(error.to_string()),
+            _ => SpawnOutcome::Refused(error.to_string()),
+        },
+        Err(error) => SpawnOutcome::Again(error.to_string()),
+    }
+}

@@ -1,0 +1,414 @@
+//! What the runtime writes into the journal: one decision is one record.
+//!
+//! A record that answers a command carries that answer, so that effect and answer are durable together or not at
+//! all. The payload is a JSON object of the kind's own fields, `at`, and `command` where there is one.
+
+use crate::span::StopReason;
+use holdfast_shared::journal::{NewRecord, Record as JournalRecord};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A typed record, without its place in the journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// When it was decided, unix milliseconds.
+    pub at: u64,
+    /// The command it answers.
+    pub command: Option<Answered>,
+    /// What was decided.
+    pub body: Body,
+}
+
+/// A command and the answer it got.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    /// In whose name it was given.
+    pub principal: String,
+    /// The command id, a UUIDv7 in its usual text.
+    pub id: String,
+    /// SHA-256 of method and parameters ([`crate::command_id::digest`]).
+    pub digest: String,
+    /// The result.
+    pub answer: Value,
+}
+
+/// The payload of the journal record.
+#[derive(Serialize, Deserialize)]
+struct Payload<Fields> {
+    at: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    command: Option<Answered>,
+    #[serde(flatten)]
+    fields: Fields,
+}
+
+/// A record of a kind that this release reads, with a payload that it cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error("journal record of kind {kind}: {error}")]
+pub struct Unreadable {
+    /// The kind.
+    pub kind: String,
+    /// The parser's words.
+    pub error: serde_json::Error,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $variant:ident $kind:literal;)*) => {
+        /// What was decided.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Body { $($(#[$doc])* $variant($variant),)* }
+
+        /// Every kind that this release reads and writes.
+        pub const KINDS: &[&str] = &[$($kind,)*];
+
+        impl Body {
+            /// The kind's name in the journal.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Body::$variant(_) => $kind,)* }
+            }
+        }
+
+        impl Record {
+            /// The typed record of a journal record; `None` for a kind that is not the runtime's.
+            ///
+            /// # Errors
+            /// [`Unreadable`] when the payload is not of the kind's form.
+            pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<Record>, Unreadable> {
+                match kind {
+                    $($kind => serde_json::from_slice::<Payload<$variant>>(payload)
+                        .map(|p| Some(Record { at: p.at, command: p.command, body: Body::$variant(p.fields) }))
+                        .map_err(|error| Unreadable { kind: kind.to_owned(), error }),)*
+                    _ => Ok(None),
+                }
+            }
+
+            /// The record as the journal takes it.
+            pub fn encode(&self) -> NewRecord {
+                let (at, command) = (self.at, self.command.clone());
+                let payload = match &self.body {
+                    $(Body::$variant(fields) => serde_json::to_vec(&Payload { at, command, fields }),)*
+                };
+                let payload = payload.expect("records have string keys and cannot fail to serialize");
+                // A release that skipped one of these would place every later event wrongly.
+                NewRecord::new(self.body.kind(), payload).must_understand()
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The machine's boot is another than the journal knew.
+    NodeBooted "node.booted";
+    /// A task was opened.
+    TaskOpened "task.opened";
+    /// A task's worker is warm.
+    TaskReady "task.ready";
+    /// A task is stopped, at once or when its turn has ended.
+    TaskStopped "task.stopped";
+    /// A turn begins: the work order.
+    TurnStarted "turn.started";
+    /// A prompt waits behind the running turn.
+    TurnQueued "turn.queued";
+    /// A waiting prompt was taken back.
+    TurnDequeued "turn.dequeued";
+    /// The running turn is to end.
+    TurnCancelled "turn.cancelled";
+    /// The turn's worker never started; another is ordered.
+    OrderRetried "order.retried";
+    /// So much of a spool is known to be on disk.
+    SpoolSynced "spool.synced";
+    /// A turn ended; its work order leaves.
+    TurnSealed "turn.sealed";
+    /// A sealed span is in a file of its own and leaves the live state.
+    SpanFiled "span.filed";
+    /// A command changed nothing and succeeded.
+    CommandAnswered "command.answered";
+}
+
+/// See [`Body::NodeBooted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeBooted {
+    /// The machine's boot.
+    pub boot_id: String,
+    /// Epoch of the channels `tasks`, `task:<id>` and `members`; taken from the first record only.
+    pub channel_epoch: String,
+    /// Conversations whose open spool may have lost records that were shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<CutConversation>,
+}
+
+/// An open conversation after a power cut.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CutConversation {
+    /// The task.
+    pub task: String,
+    /// Its new epoch.
+    pub epoch: String,
+    /// Output records that are left.
+    pub outputs: u64,
+}
+
+/// How a task came to be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OpenMode {
+    /// It was missing.
+    Created,
+    /// It was stopped.
+    Resumed,
+    /// It was errored.
+    Recovered,
+}
+
+/// See [`Body::TaskOpened`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskOpened {
+    /// The task.
+    pub task: String,
+    /// Its skill.
+    pub skill: String,
+    /// From what.
+    pub mode: OpenMode,
+    /// Epoch of its conversation; taken at creation only.
+    pub conversation_epoch: String,
+}
+
+/// See [`Body::TaskReady`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskReady {
+    /// The task.
+    pub task: String,
+}
+
+/// See [`Body::TaskStopped`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskStopped {
+    /// The task.
+    pub task: String,
+    /// Place of the queued turns' seals in the open span.
+    pub after: u64,
+}
+
+/// See [`Body::TurnStarted`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnStarted {
+    /// The task.
+    pub task: String,
+    /// The turn: new, or the first of the queue.
+    pub turn: String,
+    /// The prompt.
+    pub text: String,
+    /// The worker ordered.
+    pub spawn_id: String,
+}
+
+/// See [`Body::TurnQueued`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnQueued {
+    /// The task.
+    pub task: String,
+    /// The turn.
+    pub turn: String,
+    /// The prompt.
+    pub text: String,
+    /// Place in the open span.
+    pub after: u64,
+}
+
+/// See [`Body::TurnDequeued`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnDequeued {
+    /// The task.
+    pub task: String,
+    /// The turn.
+    pub turn: String,
+    /// Place in the open span.
+    pub after: u64,
+}
+
+/// See [`Body::TurnCancelled`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnCancelled {
+    /// The task.
+    pub task: String,
+    /// The running turn.
+    pub turn: String,
+}
+
+/// See [`Body::OrderRetried`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OrderRetried {
+    /// The task.
+    pub task: String,
+    /// The running turn.
+    pub turn: String,
+    /// The worker ordered instead.
+    pub spawn_id: String,
+}
+
+/// See [`Body::SpoolSynced`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpoolSynced {
+    /// The task.
+    pub task: String,
+    /// The worker.
+    pub spawn_id: String,
+    /// Output records on disk.
+    pub outputs: u64,
+}
+
+/// See [`Body::TurnSealed`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TurnSealed {
+    /// The task.
+    pub task: String,
+    /// The running turn.
+    pub turn: String,
+    /// Why it ended.
+    pub stop_reason: StopReason,
+    /// The worker's exit code, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// All its output records.
+    pub outputs: u64,
+    /// The task cannot run turns until it is opened again, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errored: Option<String>,
+}
+
+/// See [`Body::SpanFiled`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpanFiled {
+    /// The task, which bears its conversation's id.
+    pub task: String,
+    /// First offset of the span.
+    pub first: u64,
+}
+
+/// See [`Body::CommandAnswered`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CommandAnswered {}
+
+impl Body {
+    /// The task that it is about.
+    pub fn task(&self) -> Option<&str> {
+        match self {
+            Body::TaskOpened(TaskOpened { task, .. })
+            | Body::TaskReady(TaskReady { task })
+            | Body::TaskStopped(TaskStopped { task, .. })
+            | Body::TurnStarted(TurnStarted { task, .. })
+            | Body::TurnQueued(TurnQueued { task, .. })
+            | Body::TurnDequeued(TurnDequeued { task, .. })
+            | Body::TurnCancelled(TurnCancelled { task, .. })
+            | Body::OrderRetried(OrderRetried { task, .. })
+            | Body::SpoolSynced(SpoolSynced { task, .. })
+            | Body::TurnSealed(TurnSealed { task, .. })
+            | Body::SpanFiled(SpanFiled { task, .. }) => Some(task),
+            Body::NodeBooted(_) | Body::CommandAnswered(_) => None,
+        }
+    }
+}
+
+impl Record {
+    /// A record that answers no command.
+    pub fn new(at: u64, body: Body) -> Self {
+        Self { at, command: None, body }
+    }
+
+    /// [`Record::decode`] of a record read from a journal.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of(record: &JournalRecord) -> Result<Option<Record>, Unreadable> {
+        Self::decode(&record.kind, &record.payload)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// One record of each kind, with everything optional there.
+    pub(crate) fn one_of_each() -> Vec<Record> {
+        let (task, turn, spawn_id) = ("x".to_owned(), "t1".to_owned(), "w-1-2".to_owned());
+        let bodies = vec![
+            Body::NodeBooted(NodeBooted {
+                boot_id: "b".into(),
+                channel_epoch: "0a0b0c0d".into(),
+                cut: vec![CutConversation { task: task.clone(), epoch: "e".into(), outputs: 7 }],
+            }),
+            Body::TaskOpened(TaskOpened {
+                task: task.clone(),
+                skill: "command".into(),
+                mode: OpenMode::Created,
+                conversation_epoch: "01020304".into(),
+            }),
+            Body::TaskReady(TaskReady { task: task.clone() }),
+            Body::TaskStopped(TaskStopped { task: task.clone(), after: 3 }),
+            Body::TurnStarted(TurnStarted {
+                task: task.clone(),
+                turn: turn.clone(),
+                text: "echo \u{2028}\"".into(),
+                spawn_id: spawn_id.clone(),
+            }),
+            Body::TurnQueued(TurnQueued {
+                task: task.clone(),
+                turn: turn.clone(),
+                text: "b".into(),
+                after: 2,
+            }),
+            Body::TurnDequeued(TurnDequeued { task: task.clone(), turn: turn.clone(), after: 2 }),
+            Body::TurnCancelled(TurnCancelled { task: task.clone(), turn: turn.clone() }),
+            Body::OrderRetried(OrderRetried {
+                task: task.clone(),
+                turn: turn.clone(),
+                spawn_id: spawn_id.clone(),
+            }),
+            Body::SpoolSynced(SpoolSynced { task: task.clone(), spawn_id, outputs: u64::MAX }),
+            Body::TurnSealed(TurnSealed {
+                task: task.clone(),
+                turn,
+                stop_reason: StopReason::Limit,
+                exit_code: Some(-1),
+                outputs: 9,
+                errored: Some("no".into()),
+            }),
+            Body::SpanFiled(SpanFiled { task, first: 1 }),
+            Body::CommandAnswered(CommandAnswered {}),
+        ];
+        bodies.into_iter().map(|body| Record::new(5, body)).collect()
+    }
+
+    #[test]
+    fn every_kind_survives_its_payload_with_and_without_a_command() {
+        let records = one_of_each();
+        let kinds: Vec<&str> = records.iter().map(|record| record.body.kind()).collect();
+        assert_eq!(kinds, KINDS, "one of each");
+        for mut record in records {
+            for command in [None, Some(answered())] {
+                record.command = command;
+                let new = record.encode();
+                assert_eq!(Record::decode(&new.kind, &new.payload).unwrap(), Some(record.clone()));
+            }
+        }
+    }
+
+    fn answered() -> Answered {
+        Answered {
+            principal: "p".into(),
+            id: "i".into(),
+            digest: "d".into(),
+            answer: json!({"a": [1.5, null]}),
+        }
+    }
+
+    #[test]
+    fn fields_of_later_releases_are_passed_over_and_a_damaged_payload_is_named() {
+        let later = br#"{"at":1,"task":"x","first":2,"more":[1]}"#;
+        assert!(Record::decode("span.filed", later).unwrap().is_some());
+        assert!(Record::decode("other.kind", b"{").unwrap().is_none());
+        let error = Record::decode("span.filed", br#"{"at":1,"task":"x"}"#).unwrap_err().to_string();
+        assert!(error.starts_with("journal record of kind span.filed: missing field `first`"), "{error}");
+    }
+}

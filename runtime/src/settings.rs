@@ -1,0 +1,76 @@
+//! The runtime's settings, given whole as JSON at its start.
+
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Settings; each has a default.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// A checkpoint is due after this many journal records.
+    pub checkpoint_records: u64,
+    /// The first pause before the supervisor is asked again for a worker; doubled up to
+    /// [`Settings::spawn_retry_longest_ms`].
+    pub spawn_retry_ms: u64,
+    /// The longest pause between two such asks.
+    pub spawn_retry_longest_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { checkpoint_records: 10_000, spawn_retry_ms: 20, spawn_retry_longest_ms: 1000 }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// It is not of the settings' form.
+    #[error("runtime settings: {0}")]
+    Malformed(String),
+    /// Values out of their range, all at once.
+    #[error("runtime settings: {}", .0.join("; "))]
+    OutOfRange(Vec<String>),
+}
+
+impl Settings {
+    /// The pause before the ask number `asks` (from 1) for a worker is repeated.
+    pub fn spawn_pause(&self, asks: u32) -> Duration {
+        let doubled = self.spawn_retry_ms.saturating_mul(1 << asks.min(20).saturating_sub(1));
+        Duration::from_millis(doubled.min(self.spawn_retry_longest_ms))
+    }
+
+    /// The settings with this JSON text.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn parse(text: &str) -> Result<Self, SettingsError> {
+        let settings: Settings =
+            serde_json::from_str(text).map_err(|error| SettingsError::Malformed(error.to_string()))?;
+        let limits = [
+            ("checkpoint_records", settings.checkpoint_records, 10, 1_000_000),
+            ("spawn_retry_ms", settings.spawn_retry_ms, 1, 10_000),
+            ("spawn_retry_longest_ms", settings.spawn_retry_longest_ms, 1, 60_000),
+        ];
+        let wrong: Vec<String> = limits
+            .iter()
+            .filter(|(_, value, low, high)| !(low..=high).contains(&value))
+            .map(|(name, value, low, high)| format!("{name} is {value}, allowed are {low} to {high}"))
+            .collect();
+        if wrong.is_empty() { Ok(settings) } else { Err(SettingsError::OutOfRange(wrong)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mistakes_are_said_at_once_and_unknown_names_refused() {
+        assert!(Settings::parse("{}").is_ok());
+        let wrong = r#"{"checkpoint_records": 1, "spawn_retry_ms": 0}"#;
+        let Err(SettingsError::OutOfRange(list)) = Settings::parse(wrong) else { panic!("taken") };
+        assert_eq!(list.len(), 2);
+        assert!(matches!(Settings::parse(r#"{"other": 1}"#), Err(SettingsError::Malformed(_))));
+    }
+}

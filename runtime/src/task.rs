@@ -1,0 +1,251 @@
+//! A task: what it is, and which command is allowed in which state. Pure.
+
+use crate::channels::Log;
+use crate::conversation::Conversation;
+use crate::order::WorkOrder;
+use crate::turn::TurnState;
+use holdfast_shared::error::Code;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Tasks of one node, stopped ones included; each is held in memory and in checkpoints.
+pub const TASKS: usize = 4096;
+
+/// A task's state as every surface shows it (CONTRACTS.md 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    /// There is no such task.
+    Missing,
+    /// Its workspace and worker are being made (skills with a standing worker).
+    Creating,
+    /// Open; no turn has run yet.
+    Ready,
+    /// A turn runs.
+    Active,
+    /// Open; a turn has run.
+    Idle,
+    /// Its worker cannot be started; to be opened again.
+    Errored,
+    /// Not open.
+    Stopped,
+}
+
+impl TaskState {
+    /// All of them.
+    pub const ALL: [TaskState; 7] = [
+        TaskState::Missing,
+        TaskState::Creating,
+        TaskState::Ready,
+        TaskState::Active,
+        TaskState::Idle,
+        TaskState::Errored,
+        TaskState::Stopped,
+    ];
+
+    /// The name in answers and events.
+    pub fn name(self) -> &'static str {
+        match self {
+            TaskState::Missing => "missing",
+            TaskState::Creating => "creating",
+            TaskState::Ready => "ready",
+            TaskState::Active => "active",
+            TaskState::Idle => "idle",
+            TaskState::Errored => "errored",
+            TaskState::Stopped => "stopped",
+        }
+    }
+}
+
+/// A command to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TaskCommand {
+    /// `task.open`
+    Open,
+    /// `task.switch`
+    Switch,
+    /// `task.prompt`
+    Prompt,
+    /// `task.prompt` with `queue`
+    PromptQueue,
+    /// `task.dequeue`
+    Dequeue,
+    /// `task.cancel`
+    Cancel,
+    /// `task.stop`
+    Stop,
+}
+
+/// Whether a command is allowed in a state. A task that is being stopped allows only what ends it
+/// ([`Task::admits`]).
+///
+/// # Errors
+/// The code of the refusal.
+pub fn admits(state: TaskState, command: TaskCommand) -> Result<(), Code> {
+    use TaskCommand as C;
+    use TaskState as S;
+    match (command, state) {
+        (C::Open, S::Missing | S::Stopped | S::Errored) => Ok(()),
+        (C::Open, S::Ready | S::Active | S::Idle) => Err(Code::AlreadyActive),
+        (_, S::Missing) => Err(Code::TaskNotFound),
+        // A worker that runs a turn is as warm as can be, and focus is the session's affair.
+        (C::Switch, S::Ready | S::Active | S::Idle) => Ok(()),
+        (C::Prompt, S::Ready | S::Idle) => Ok(()),
+        (C::Prompt, S::Active) => Err(Code::AlreadyActive),
+        (C::PromptQueue, S::Ready | S::Active | S::Idle) => Ok(()),
+        // Without a running turn there is nothing to take back or to cancel, which is not an error of the state:
+        // the turn may just have ended.
+        (C::Dequeue | C::Cancel, S::Ready | S::Active | S::Idle) => Ok(()),
+        (C::Stop, S::Ready | S::Active | S::Idle | S::Errored) => Ok(()),
+        (_, S::Creating | S::Errored | S::Stopped) => Err(Code::TaskNotReady),
+    }
+}
+
+/// What a task is beside its turns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Open for prompts.
+    Open,
+    /// To be stopped when its turn has ended.
+    Stopping,
+    /// Not open.
+    Stopped,
+    /// Its worker cannot be started; why.
+    Errored(String),
+}
+
+/// A prompt that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// Its turn.
+    pub turn: String,
+    /// The prompt.
+    pub text: String,
+}
+
+/// The turn that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The turn.
+    pub turn: String,
+    /// Ordered or cancelling.
+    pub state: TurnState,
+    /// Its work order.
+    pub order: WorkOrder,
+}
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Chosen by whoever opened it.
+    pub id: String,
+    /// What its workers are.
+    pub skill: String,
+    /// Open or not.
+    pub standing: Standing,
+    /// Turns so far; the last one is `t<turns>`.
+    pub turns: u64,
+    /// The turn that runs.
+    pub running: Option<Running>,
+    /// Prompts behind it, first in, first out.
+    pub queue: VecDeque<Queued>,
+    /// What is said in it.
+    pub conversation: Conversation,
+    /// Channel `task:<id>`.
+    pub log: Log,
+    /// When it was created, unix milliseconds.
+    pub created_at: u64,
+    /// When something last happened to it, unix milliseconds.
+    pub updated_at: u64,
+}
+
+impl Task {
+    /// The state that every surface shows.
+    pub fn state(&self) -> TaskState {
+        match &self.standing {
+            _ if self.running.is_some() => TaskState::Active,
+            Standing::Open if self.turns == 0 => TaskState::Ready,
+            Standing::Open => TaskState::Idle,
+            Standing::Stopping | Standing::Stopped => TaskState::Stopped,
+            Standing::Errored(_) => TaskState::Errored,
+        }
+    }
+
+    /// Whether a command is allowed now.
+    ///
+    /// # Errors
+    /// The code of the refusal.
+    pub fn admits(&self, command: TaskCommand) -> Result<(), Code> {
+        let ends_it = matches!(command, TaskCommand::Stop | TaskCommand::Cancel | TaskCommand::Dequeue);
+        if self.standing == Standing::Stopping && !ends_it {
+            return Err(Code::TaskNotReady);
+        }
+        admits(self.state(), command)
+    }
+
+    /// The id of the next turn.
+    pub fn next_turn(&self) -> String {
+        format!("t{}", self.turns + 1)
+    }
+}
+
+/// Whether `id` may name a task: `[a-z0-9][a-z0-9._-]{0,63}`. It is a directory name too.
+pub fn id_is_valid(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    id.len() <= 64
+        && id.bytes().next().is_some_and(plain)
+        && id.bytes().all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_shared::blessed::blessed;
+    use std::fmt::Write;
+
+    const COMMANDS: [(&str, TaskCommand); 7] = [
+        ("task.open", TaskCommand::Open),
+        ("task.switch", TaskCommand::Switch),
+        ("task.prompt", TaskCommand::Prompt),
+        ("task.prompt, queue", TaskCommand::PromptQueue),
+        ("task.dequeue", TaskCommand::Dequeue),
+        ("task.cancel", TaskCommand::Cancel),
+        ("task.stop", TaskCommand::Stop),
+    ];
+
+    #[test]
+    fn the_whole_matrix_is_as_committed() {
+        let mut text = String::from(
+            "# A task's states and commands\n\nWritten by a test of `runtime/src/task.rs` (HOLDFAST_BLESS=1 writes it anew): `ok`, or the code of the refusal.\n\n| command |",
+        );
+        for state in TaskState::ALL {
+            let _ = write!(text, " {} |", state.name());
+        }
+        text.push_str("\n| --- |");
+        text.push_str(&" --- |".repeat(TaskState::ALL.len()));
+        text.push('\n');
+        for (name, command) in COMMANDS {
+            let _ = write!(text, "| {name} |");
+            for state in TaskState::ALL {
+                let cell = admits(state, command).map_or_else(Code::as_str, |()| "ok");
+                let _ = write!(text, " {cell} |");
+            }
+            text.push('\n');
+        }
+        text.push_str(
+            "\nA task is `active` while a turn runs, also while it is being stopped; then only `task.stop`, `task.cancel` and\n`task.dequeue` are allowed and everything else is TASK_NOT_READY.\n",
+        );
+        blessed("docs/machines/task.md", &text);
+    }
+
+    #[test]
+    fn ids_are_plain_names() {
+        for good in ["a", "0", "a.b_c-9", &"x".repeat(64)] {
+            assert!(id_is_valid(good), "{good}");
+        }
+        for bad in ["", ".", "..", "-a", "_a", "A", "a/b", "a b", "a\0", "ä", &"x".repeat(65)] {
+            assert!(!id_is_valid(bad), "{bad}");
+        }
+    }
+}
