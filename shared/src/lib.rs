@@ -11,6 +11,7 @@ pub mod error;
 pub mod home;
 pub mod inbox;
 pub mod journal;
+pub mod leftovers;
 pub mod link;
 pub mod log;
 pub mod notify;

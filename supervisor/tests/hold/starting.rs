@@ -26,7 +26,7 @@ fn the_environment_is_the_ordered_one_and_nothing_else() {
     let text = whole.text(Stream::Stdout);
     let mut lines: Vec<_> = text.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["GREETING=hello there", "PATH=/usr/bin:/bin"]);
+    assert_eq!(lines, ["GREETING=hello there", "HOLDFAST_SPAWN_ID=s1", "PATH=/usr/bin:/bin"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Starting the worker's program: forked, made ready, and held back until `started` is durable.
 
+use holdfast_shared::leftovers::SPAWN_ID_VARIABLE;
 use holdfast_shared::worker::{Order, Protocol};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -194,9 +195,9 @@ impl Program {
                 .collect::<io::Result<_>>()?
         };
         let arguments = order.argv.iter().map(|text| c_string(text.as_bytes())).collect::<io::Result<_>>()?;
-        let environment = order
-            .env
-            .iter()
+        let mark = (SPAWN_ID_VARIABLE, order.spawn_id.as_str());
+        let variables = order.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain([mark]);
+        let environment = variables
             .map(|(name, value)| c_string(format!("{name}={value}").as_bytes()))
             .collect::<io::Result<_>>()?;
         Ok(Self { candidates, arguments, environment })
