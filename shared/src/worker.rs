@@ -232,7 +232,7 @@ pub fn abandon(directory: &Path) -> Result<WorkerState, SpoolError> {
         let mark = abandoned_path(directory);
         durable_file::write(&mark, b"").map_err(SpoolError::io("write", mark))?;
     }
-    drop(lock);
+    lock.release()?;
     WorkerState::read(directory)
 }
 
@@ -246,7 +246,9 @@ fn abandoned_path(directory: &Path) -> PathBuf {
 }
 
 fn find_exit(directory: &Path) -> Result<Option<Exit>, SpoolError> {
-    let mut tail = SpoolTail::open(directory);
+    // The earlier ones may have been removed with the turns they held.
+    let first = spool::segments(directory)?.first().copied().unwrap_or_default();
+    let mut tail = SpoolTail::open_at(directory, first);
     while !tail.poll(spool::TAIL_PIECE_BYTES_MAX)?.is_empty() {}
     Ok(tail.exit())
 }

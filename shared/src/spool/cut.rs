@@ -3,7 +3,7 @@
 use super::reader::read_up_to;
 use super::record::{self, Control, Decoded, Lane, RECORD_LENGTH_MAX};
 use super::segment::{SEGMENT_HEAD_BYTES, SegmentHead, segment_path, segments};
-use super::{SpoolError, lock};
+use super::{SpoolError, lock, unlock};
 use crate::durable_file;
 use crate::worker::{self, Exit};
 use std::fs::{File, OpenOptions};
@@ -36,13 +36,14 @@ pub fn cut_to_last_good(directory: &Path, synced_seq: u64) -> Result<CutReport, 
         CutReport { outputs: 0, cut_bytes: 0, other_boot: false, lost_synced: false, exit: None };
     let found = segments(directory)?;
     let mut expected = found.first().copied();
-    let mut held: Option<File> = None;
+    let mut held = None;
     for segment in found {
         let path = segment_path(directory, segment);
         let file =
             OpenOptions::new().read(true).write(true).open(&path).map_err(SpoolError::io("open", &path))?;
         if segment == 0 {
             lock(&file, &path)?;
+            held = Some(file.try_clone().map_err(SpoolError::io("open", &path))?);
         }
         if expected != Some(segment) {
             remove(&path, &file, &mut report)?;
@@ -51,10 +52,12 @@ pub fn cut_to_last_good(directory: &Path, synced_seq: u64) -> Result<CutReport, 
         let good = scan(&file, &path, segment, &mut report)?;
         report.other_boot |= good.boot_id.is_some_and(|boot| boot != boot_id);
         expected = if cut(&path, &file, good.bytes, &mut report)? { None } else { Some(segment + 1) };
-        held.get_or_insert(file);
     }
     durable_file::sync_directory(directory).map_err(SpoolError::io("sync", directory))?;
     report.lost_synced = report.outputs < synced_seq;
+    if let Some(first) = held {
+        unlock(&first, &segment_path(directory, 0))?;
+    }
     Ok(report)
 }
 

@@ -12,11 +12,18 @@ use std::path::Path;
 
 /// Takes the lock for as long as `file` (and copies of its descriptor) stays open.
 pub fn lock(file: &File, path: &Path) -> Result<(), SpoolError> {
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
         Ok(_) => Ok(()),
         Err(Errno::EAGAIN | Errno::EACCES) => Err(SpoolError::Locked { path: path.to_owned() }),
         Err(errno) => Err(SpoolError::io("lock", path)(errno.into())),
     }
+}
+
+/// Gives the lock back at once, also where a process that is being forked this moment has a copy of `file`.
+pub fn unlock(file: &File, path: &Path) -> Result<(), SpoolError> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)))
+        .map(drop)
+        .map_err(|errno| SpoolError::io("unlock", path)(errno.into()))
 }
 
 /// Whether some holder has this directory's `spool` locked. A missing file is not locked.
@@ -27,15 +34,15 @@ pub fn is_locked(directory: &Path) -> Result<bool, SpoolError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(SpoolError::io("open", path)(error)),
     };
-    let mut asked = whole_file();
+    let mut asked = whole_file(libc::F_WRLCK);
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut asked))
         .map_err(|errno| SpoolError::io("ask lock of", path)(errno.into()))?;
     Ok(asked.l_type != libc::F_UNLCK as libc::c_short)
 }
 
-fn whole_file() -> libc::flock {
+fn whole_file(kind: libc::c_int) -> libc::flock {
     libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
+        l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
         l_len: 0,

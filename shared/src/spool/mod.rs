@@ -23,7 +23,7 @@ mod writer;
 pub use cut::{CutReport, cut_to_last_good};
 pub use index::{HISTORY_PIECE_BYTES_MAX, SegmentHistory, SparseIndex};
 pub use lock::is_locked;
-use lock::lock;
+use lock::{lock, unlock};
 pub use reader::{SpoolTail, TAIL_PIECE_BYTES_MAX};
 pub use record::{
     Control, Decoded, Frame, Position, RECORD_BYTES_MAX, RECORD_HEAD_BYTES, SpoolRecord, Stream, decode,

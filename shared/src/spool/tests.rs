@@ -258,6 +258,17 @@ fn the_states_of_a_worker_follow_from_its_files() {
 }
 
 #[test]
+fn an_end_is_known_also_when_earlier_segments_are_gone() {
+    let (directory, _) = two_segments();
+    Started { pid: 1, start_time: 2, boot_id: "b".to_owned(), holder_pid: 3 }
+        .write(directory.path())
+        .unwrap();
+    std::fs::remove_file(segment_path(directory.path(), 0)).unwrap();
+    assert_eq!(WorkerState::read(directory.path()).unwrap(), WorkerState::Ended(exit(5)));
+    assert_eq!(cut_to_last_good(directory.path(), 5).unwrap().exit, Some(exit(5)));
+}
+
+#[test]
 fn what_a_worker_says_is_never_taken_for_its_exit() {
     let directory = tempfile::tempdir().unwrap();
     let mut forged = Vec::new();

@@ -5,7 +5,7 @@
 
 use super::record::{self, Control, Frame, Lane, Stream};
 use super::segment::{SegmentHead, segment_path};
-use super::{SpoolError, is_no_space, lock};
+use super::{SpoolError, is_no_space, lock, unlock};
 use crate::{durable_file, worker};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -46,6 +46,11 @@ impl SpoolLock {
             .map_err(SpoolError::io("open", &path))?;
         lock(&file, &path)?;
         Ok(Self { directory: directory.to_owned(), file })
+    }
+
+    /// Gives the lock back without having written anything.
+    pub fn release(self) -> Result<(), SpoolError> {
+        unlock(&self.file, &segment_path(&self.directory, 0))
     }
 }
 
