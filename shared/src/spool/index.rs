@@ -37,6 +37,22 @@ impl SparseIndex {
         after.checked_sub(1).map(|at| self.entries[at])
     }
 
+    /// The first entry behind this record.
+    pub fn after(&self, seq: u64) -> Option<(u64, u64)> {
+        self.entries.get(self.entries.partition_point(|(first, _)| *first <= seq)).copied()
+    }
+
+    /// Entries at least `step_bytes` apart: what is worth keeping in a file.
+    pub fn thinned(&self, step_bytes: u64) -> Vec<(u64, u64)> {
+        let mut kept: Vec<(u64, u64)> = Vec::new();
+        for (seq, byte) in &self.entries {
+            if kept.last().is_none_or(|(_, last)| *byte >= last + step_bytes) {
+                kept.push((*seq, *byte));
+            }
+        }
+        kept
+    }
+
     /// First and last record noted.
     pub fn range(&self) -> Option<(u64, u64)> {
         self.entries.first().map(|(first, _)| (*first, self.last_seq))
@@ -53,6 +69,10 @@ pub struct SegmentHistory {
     index: SparseIndex,
     scanned: u64,
     scanned_outputs: u64,
+    /// The index was given, not read: it is believed until it proves wrong.
+    given: bool,
+    /// (output record, byte) behind what was read last: reading on needs no search.
+    next: Option<(u64, u64)>,
 }
 
 impl SegmentHistory {
@@ -75,6 +95,8 @@ impl SegmentHistory {
             index: SparseIndex::default(),
             scanned: SEGMENT_HEAD_BYTES as u64,
             scanned_outputs: head.first_seq - 1,
+            given: false,
+            next: None,
         }))
     }
 
@@ -83,21 +105,57 @@ impl SegmentHistory {
         self.first_seq
     }
 
+    /// Takes an index that was made of this segment earlier ([`SparseIndex::thinned`]), if nothing was read yet. A
+    /// wrong one costs time, nothing else.
+    pub fn give_index(&mut self, entries: &[(u64, u64)]) {
+        let ascending = entries.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1);
+        let (Some((seq, byte)), true) = (entries.last(), ascending && self.index.range().is_none()) else {
+            return;
+        };
+        let inside =
+            entries.first().is_some_and(|(first, at)| *first == self.first_seq && *at >= self.scanned);
+        if inside {
+            self.index = SparseIndex { entries: entries.to_vec(), last_seq: *seq };
+            (self.scanned, self.scanned_outputs, self.given) = (*byte, seq - 1, true);
+        }
+    }
+
+    /// The index as far as it is known.
+    pub fn index(&self) -> &SparseIndex {
+        &self.index
+    }
+
     /// Brings the index up to what is in the file now and answers the last output record's number
     /// (`first_seq - 1`: none).
     pub fn last_seq(&mut self) -> Result<u64, SpoolError> {
-        while self.scan_piece(None)? {}
+        self.scan(None)?;
         Ok(self.scanned_outputs)
     }
 
-    /// The last output record before the end or the first damage.
+    /// The output records that cannot be read around `seq`, which is one of them: from the first to the last. The
+    /// last is unknown (`u64::MAX`) where nothing behind it can be found.
     ///
     /// # Errors
     /// Only [`SpoolError::Io`].
-    pub fn last_good(&mut self) -> Result<u64, SpoolError> {
-        match self.last_seq() {
-            Err(error @ SpoolError::Io { .. }) => Err(error),
-            _ => Ok(self.scanned_outputs),
+    pub fn unreadable(&mut self, seq: u64) -> Result<(u64, u64), SpoolError> {
+        if let Err(error @ SpoolError::Io { .. }) = self.scan(None) {
+            return Err(error);
+        }
+        let last = self.index.after(seq).map_or(u64::MAX, |(next, _)| next - 1);
+        let Some((near, mut byte)) = self.index.before(seq) else { return Ok((self.first_seq, last)) };
+        let mut first = near;
+        loop {
+            let buffer = self.read(byte, HISTORY_PIECE_BYTES_MAX)?;
+            let begin = byte;
+            while let Decoded::Whole(frame) = record::decode(&buffer[(byte - begin) as usize..]) {
+                byte += frame.length() as u64;
+                if let Lane::Output(_) = frame.lane {
+                    first = frame.seq + 1;
+                }
+            }
+            if byte == begin || first > seq {
+                return Ok((first.min(seq), last));
+            }
         }
     }
 
@@ -110,19 +168,71 @@ impl SegmentHistory {
         if seq < self.first_seq {
             return Err(SpoolError::NoSuchRecord { path: self.path.clone(), seq });
         }
-        while self.scanned_outputs < seq && self.scan_piece(Some(seq))? {}
+        match self.read_indexed(seq, max_bytes) {
+            Err(error)
+                if self.given && !matches!(error, SpoolError::Io { .. }) && !self.index_holds(seq)? =>
+            {
+                self.forget_index();
+                self.read_indexed(seq, max_bytes)
+            }
+            read => read,
+        }
+    }
+
+    /// Whether the entries around `seq` say the truth: then it is the segment that is wrong.
+    fn index_holds(&self, seq: u64) -> Result<bool, SpoolError> {
+        for (near, byte) in self.index.before(seq).into_iter().chain(self.index.after(seq)) {
+            let buffer = self.read(byte, record::RECORD_LENGTH_MAX)?;
+            let Decoded::Whole(frame) = record::decode(&buffer) else { return Ok(false) };
+            if frame.seq != near || !matches!(frame.lane, Lane::Output(_)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn forget_index(&mut self) {
+        self.index = SparseIndex::default();
+        (self.scanned, self.scanned_outputs) = (SEGMENT_HEAD_BYTES as u64, self.first_seq - 1);
+        (self.given, self.next) = (false, None);
+    }
+
+    fn read_indexed(&mut self, seq: u64, max_bytes: usize) -> Result<Vec<SpoolRecord>, SpoolError> {
+        if self.scanned_outputs < seq {
+            self.scan(Some(seq))?;
+        }
         let Some((_, near)) = self.index.before(seq).filter(|_| seq <= self.scanned_outputs) else {
             return Ok(Vec::new());
         };
-        let begin = self.find(seq, near)?;
+        let begin = match self.next {
+            Some((next, byte)) if next == seq => byte,
+            _ => self.find(seq, near)?,
+        };
         let piece = max_bytes.clamp(record::RECORD_LENGTH_MAX, HISTORY_PIECE_BYTES_MAX);
         let buffer = self.read(begin, piece)?;
-        self.outputs_in(&buffer, begin)
+        let records = self.outputs_in(&buffer, begin)?;
+        if let Some(SpoolRecord::Output { seq, bytes, at, .. }) = records.last() {
+            self.next = Some((seq + 1, at.byte + (record::RECORD_HEAD_BYTES + bytes.len()) as u64));
+        }
+        Ok(records)
+    }
+
+    /// Indexes what is there, to the end or until `until` is known.
+    fn scan(&mut self, until: Option<u64>) -> Result<(), SpoolError> {
+        // One buffer for all pieces: fresh pages for each would cost more than the reading.
+        let mut buffer = Vec::new();
+        while self.scan_piece(&mut buffer, until)? && until.is_none_or(|seq| self.scanned_outputs < seq) {}
+        Ok(())
     }
 
     /// Indexes up to one piece more; `false` when nothing more is there.
-    fn scan_piece(&mut self, until: Option<u64>) -> Result<bool, SpoolError> {
-        let buffer = self.read(self.scanned, HISTORY_PIECE_BYTES_MAX)?;
+    fn scan_piece(&mut self, buffer: &mut Vec<u8>, until: Option<u64>) -> Result<bool, SpoolError> {
+        let wanted = self.rest(self.scanned)?.min(HISTORY_PIECE_BYTES_MAX);
+        if buffer.len() < wanted {
+            buffer.resize(wanted, 0);
+        }
+        let read = read_up_to(&self.file, &mut buffer[..wanted], self.scanned);
+        let buffer = &buffer[..read.map_err(SpoolError::io("read", &self.path))?];
         let mut at = 0;
         while let Some(frame) = self.frame(&buffer[at..], self.scanned)? {
             let Some(outputs) = record::continues(&frame, self.scanned_outputs) else {
@@ -193,12 +303,15 @@ impl SegmentHistory {
     }
 
     fn read(&self, at: u64, piece: usize) -> Result<Bytes, SpoolError> {
-        let size = self.file.metadata().map_err(SpoolError::io("ask size of", &self.path))?.len();
-        let rest = usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX);
-        let mut buffer = BytesMut::zeroed(piece.min(rest));
+        let mut buffer = BytesMut::zeroed(piece.min(self.rest(at)?));
         let length = read_up_to(&self.file, &mut buffer, at).map_err(SpoolError::io("read", &self.path))?;
         buffer.truncate(length);
         Ok(buffer.freeze())
+    }
+
+    fn rest(&self, at: u64) -> Result<usize, SpoolError> {
+        let size = self.file.metadata().map_err(SpoolError::io("ask size of", &self.path))?.len();
+        Ok(usize::try_from(size.saturating_sub(at)).unwrap_or(usize::MAX))
     }
 
     fn damaged(&self, byte: u64) -> SpoolError {

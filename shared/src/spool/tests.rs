@@ -357,3 +357,64 @@ proptest! {
         }
     }
 }
+
+/// A segment of 2,000 records of 1,016 bytes, and where each begins.
+fn long_segment() -> (TempDir, Vec<(u64, u64)>) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = SpoolWriter::create(directory.path(), "t1").unwrap();
+    let begin = writer.segment_bytes();
+    for seq in 1..=2000u64 {
+        writer.output(Stream::Stdout, false, format!("{seq:>1000}").as_bytes());
+    }
+    assert_eq!(writer.flush().unwrap(), Flushed::Done);
+    (directory, (1..=2000).map(|seq| (seq, begin + (seq - 1) * 1016)).collect())
+}
+
+fn history(directory: &TempDir, index: &[(u64, u64)]) -> SegmentHistory {
+    let mut history = SegmentHistory::open(directory.path(), 0).unwrap().unwrap();
+    history.give_index(index);
+    history
+}
+
+fn first_seqs(records: &[SpoolRecord], count: usize) -> Vec<u64> {
+    outputs(records).iter().take(count).map(|(seq, _)| *seq).collect()
+}
+
+#[test]
+fn a_given_index_finds_the_same_records_and_a_wrong_one_does_no_harm() {
+    let (directory, places) = long_segment();
+    let mut scanned = history(&directory, &[]);
+    assert_eq!(scanned.last_seq().unwrap(), 2000);
+    let thinned = scanned.index().thinned(512 * 1024);
+    assert_eq!(thinned.len(), 4);
+    let shifted: Vec<_> = thinned.iter().map(|(seq, byte)| (seq + 3 * u64::from(*seq > 1), *byte)).collect();
+    let nowhere: Vec<_> = thinned.iter().map(|(seq, byte)| (*seq, byte + 7)).collect();
+    let late = [thinned[1], thinned[2]];
+    let beyond = [(1, places[0].1), (1_000_000, 1 << 40)];
+    let backwards = [thinned[1], thinned[0]];
+    for index in [&thinned[..], &shifted, &nowhere, &late, &beyond, &backwards, &[]] {
+        for seq in [2000, 1, 1999, 700, 701, 2, 1500] {
+            let mut fresh = history(&directory, index);
+            let records = fresh.read_from(seq, 4096).unwrap();
+            assert_eq!(first_seqs(&records, 2), (seq..=2000).take(2).collect::<Vec<_>>(), "{index:?}");
+            assert_eq!(fresh.read_from(2001, 4096).unwrap(), []);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_read_reaches_to_the_next_record_that_the_index_finds() {
+    let (directory, places) = long_segment();
+    let index = [places[0], places[599], places[1199]];
+    let file = OpenOptions::new().write(true).open(segment_path(directory.path(), 0)).unwrap();
+    file.write_all_at(b"damage", places[799].1 + 100).unwrap();
+    for (given, last) in [(&index[..], 1199), (&[], u64::MAX)] {
+        let mut damaged = history(&directory, given);
+        for seq in [800, 801, 1000, 1199] {
+            assert_eq!(damaged.unreadable(seq).unwrap(), (800, last), "{seq}");
+        }
+        assert_eq!(first_seqs(&damaged.read_from(790, 1 << 20).unwrap(), 99), (790..800).collect::<Vec<_>>());
+        assert!(matches!(damaged.read_from(800, 1 << 20), Err(SpoolError::Damaged { .. })));
+        assert_eq!(damaged.read_from(1200, 4096).is_ok(), !given.is_empty());
+    }
+}
