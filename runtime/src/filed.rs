@@ -40,6 +40,9 @@ pub enum FiledBody {
         span: Span,
         /// Bytes of its spool and of its events.
         bytes: u64,
+        /// Where some of its output records are in the spool: (record, byte), ascending. A help, not the truth.
+        #[serde(default)]
+        index: Vec<(u64, u64)>,
     },
     /// The oldest turns, which had to go.
     Truncated(Truncated),
@@ -230,7 +233,11 @@ mod tests {
         span.worker = Some(format!("w{first}"));
         let seal = Seal { stop_reason: StopReason::EndTurn, exit_code: None, sealed_at: 1, outputs };
         span.seal(json!({}), seal).unwrap();
-        Filed { format: FILED_FORMAT, cumulative_bytes, body: FiledBody::Turn { span, bytes } }
+        Filed {
+            format: FILED_FORMAT,
+            cumulative_bytes,
+            body: FiledBody::Turn { span, bytes, index: vec![(1, 64)] },
+        }
     }
 
     /// Turns of 3 events each, 100 bytes each.

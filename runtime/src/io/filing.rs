@@ -7,6 +7,7 @@ use crate::filed::{BadFile, FILED_FORMAT, Filed, FiledBody, file_name, parse_fil
 use crate::span::Span;
 use holdfast_shared::durable_file;
 use holdfast_shared::home::Home;
+use holdfast_shared::spool::SegmentHistory;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ use std::path::{Path, PathBuf};
 pub const CONVERSATION_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// The largest file that is read: a prompt and its events are far smaller.
 pub const FILED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// An index entry is filed for about every so many bytes of a spool: the quota of a turn has 512 of them.
+const INDEX_STEP_BYTES: u64 = 512 * 1024;
 /// Turns removed by one filing at most; the next one goes on. So that no filing takes long.
 const REMOVED_PER_FILING: usize = 64;
 
@@ -72,7 +75,7 @@ impl FilingError {
     }
 }
 
-/// Files a sealed span durably, then removes the oldest turns past `limit_bytes` (the one filed always stays).
+/// Files a sealed span durably (it reads its spool once, and waits for the disk: not for a loop), then removes the oldest turns past `limit_bytes` (the one filed always stays).
 /// Answers what was written, the marker second where one was.
 ///
 /// # Errors
@@ -84,6 +87,7 @@ pub fn file(home: &Home, span: &Span, limit_bytes: u64) -> Result<(Filed, Option
     }
     let directory = directory(home, &span.conversation)?;
     make_directory(&directory)?;
+    let _locked = lock(&directory)?;
     if let Some(worker) = &span.worker {
         sync_spool(&home.worker(worker))?;
     }
@@ -175,6 +179,13 @@ fn make_directory(directory: &Path) -> Result<(), FilingError> {
     Ok(())
 }
 
+/// A fenced runtime may still be filing what its successor files, too: one after the other, they write the same.
+fn lock(directory: &Path) -> Result<File, FilingError> {
+    let file = File::open(directory).map_err(FilingError::io("open", directory))?;
+    file.lock().map_err(FilingError::io("lock", directory))?;
+    Ok(file)
+}
+
 /// What the file points to must be durable before the file is.
 fn sync_spool(worker: &Path) -> Result<(), FilingError> {
     for name in names(worker)?.iter().filter(|name| name.starts_with("spool")) {
@@ -193,7 +204,8 @@ fn with_bytes(home: &Home, span: &Span, older: &[u64]) -> Result<Filed, FilingEr
     let events: u64 = span.events.iter().map(|event| event.data.to_string().len() as u64).sum();
     let bytes = spool + events;
     let before = cumulative_before(home, &span.conversation, older)?;
-    let body = FiledBody::Turn { span: span.clone(), bytes };
+    let index = span.worker.as_ref().map_or_else(Vec::new, |worker| index_of(&home.worker(worker)));
+    let body = FiledBody::Turn { span: span.clone(), bytes, index };
     Ok(Filed { format: FILED_FORMAT, cumulative_bytes: before.saturating_add(bytes), body })
 }
 
@@ -204,6 +216,15 @@ fn bytes_of(worker: &Path) -> Result<u64, FilingError> {
         bytes += fs::metadata(&path).map_err(FilingError::io("ask size of", &path))?.len();
     }
     Ok(bytes)
+}
+
+/// As far as the spool is good; a spool without an index is still read.
+fn index_of(worker: &Path) -> Vec<(u64, u64)> {
+    let Ok(Some(mut spool)) = SegmentHistory::open(worker, 0) else { return Vec::new() };
+    if let Err(error) = spool.last_seq() {
+        tracing::warn!(%error, "spool is filed with a damage");
+    }
+    spool.index().thinned(INDEX_STEP_BYTES)
 }
 
 /// The running total of bytes at the last good file.

@@ -131,7 +131,7 @@ impl History {
         while piece.has_room() {
             let before = piece.next;
             match live.span_at(piece.next) {
-                Some(span) => self.read_span(span, live.outputs, &mut piece)?,
+                Some(span) => self.read_span(span, live.outputs, &[], &mut piece)?,
                 None => match self.find(conversation, piece.next, live, index)? {
                     Found::Gone(first, last) => piece.gone("", first, last, REASON_DAMAGED),
                     Found::Filed(filed) => self.read_filed(&filed, &mut piece)?,
@@ -157,7 +157,7 @@ impl History {
 
     fn read_filed(&mut self, filed: &Filed, piece: &mut Piece) -> Result<(), HistoryError> {
         match &filed.body {
-            FiledBody::Turn { span, .. } => self.read_span(span, 0, piece),
+            FiledBody::Turn { span, index, .. } => self.read_span(span, 0, index, piece),
             FiledBody::Truncated(gone) => {
                 piece.gone(&gone.turn, gone.first, gone.last, REASON_LIMIT);
                 Ok(())
@@ -166,13 +166,20 @@ impl History {
     }
 
     /// Reads what the piece has room for; `outputs` counts only while the span is open.
-    fn read_span(&mut self, span: &Span, outputs: u64, piece: &mut Piece) -> Result<(), HistoryError> {
+    fn read_span(
+        &mut self,
+        span: &Span,
+        outputs: u64,
+        index: &[(u64, u64)],
+        piece: &mut Piece,
+    ) -> Result<(), HistoryError> {
         while piece.has_room() {
             match span.stretch(piece.next, outputs) {
                 None => break,
                 Some(Stretch::Event(index)) => piece.push(span.events[index].data.to_string().into()),
                 Some(Stretch::Outputs { first, last }) => {
                     let before = piece.next;
+                    self.open_spool(span, index)?;
                     self.read_outputs(span, first, last, piece)?;
                     if piece.next == before {
                         break;
@@ -212,7 +219,7 @@ impl History {
         Ok(())
     }
 
-    /// Up to the next event: what lies behind a damage in a spool cannot be told apart from it.
+    /// Up to the next event, or to the next record that the index finds.
     fn outputs_gone(
         &mut self,
         span: &Span,
@@ -220,27 +227,38 @@ impl History {
         last: u64,
         piece: &mut Piece,
     ) -> Result<(), HistoryError> {
-        let good = match span.worker.as_ref().and_then(|worker| self.spools.get(worker)) {
-            Some(spool) => spool.last_good()?,
-            None => 0,
-        };
         let before = span.first_event_from(span.offset_of_output(first)).checked_sub(1);
         let stretch_first = before.map_or(1, |event| span.events[event].after + 1);
-        let from = span.offset_of_output(stretch_first.max(good + 1));
-        piece.gone(&span.turn, from, span.offset_of_output(last), REASON_DAMAGED);
+        let (from, to) = match span.worker.as_ref().and_then(|worker| self.spools.get(worker)) {
+            Some(spool) => spool.unreadable(first)?,
+            None => (1, u64::MAX),
+        };
+        let (from, to) = (from.max(stretch_first), to.min(last));
+        piece.gone(&span.turn, span.offset_of_output(from), span.offset_of_output(to), REASON_DAMAGED);
+        Ok(())
+    }
+
+    /// Has the span's spool open if it is there.
+    fn open_spool(&mut self, span: &Span, index: &[(u64, u64)]) -> Result<(), HistoryError> {
+        let Some(worker) = span.worker.as_ref().filter(|worker| self.spools.get(*worker).is_none()) else {
+            return Ok(());
+        };
+        match SegmentHistory::open(&self.home.worker(worker), 0) {
+            Ok(Some(mut spool)) => {
+                spool.give_index(index);
+                self.spools.put(worker.clone(), spool);
+            }
+            Ok(None) => {}
+            Err(error @ SpoolError::Io { .. }) => return Err(error.into()),
+            Err(error) => tracing::warn!(conversation = span.conversation, %error, "spool cannot be opened"),
+        }
         Ok(())
     }
 
     fn records(&mut self, span: &Span, first: u64, room: usize) -> Result<Vec<SpoolRecord>, SpoolError> {
-        let Some(worker) = &span.worker else { return Ok(Vec::new()) };
-        let spool = match self.spools.get(worker) {
-            Some(spool) => spool,
-            None => match SegmentHistory::open(&self.home.worker(worker), 0)? {
-                Some(spool) => self.spools.put(worker.clone(), spool),
-                None => return Ok(Vec::new()),
-            },
-        };
-        spool.read_from(first, room.min(HISTORY_PIECE_BYTES_MAX))
+        let spool = span.worker.as_ref().and_then(|worker| self.spools.get(worker));
+        spool
+            .map_or_else(|| Ok(Vec::new()), |spool| spool.read_from(first, room.min(HISTORY_PIECE_BYTES_MAX)))
     }
 
     fn find(

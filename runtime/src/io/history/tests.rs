@@ -218,6 +218,33 @@ fn a_damaged_spool_is_told_up_to_the_next_event() {
 }
 
 #[test]
+fn a_damage_in_a_filed_spool_costs_what_lies_before_the_next_indexed_record() {
+    let sample = Sample::new();
+    let span = sample.turn("c", 1, 1, 1_500, 1_000);
+    file(&sample.home, &span, u64::MAX).unwrap();
+    let spool = sample.home.worker("c-1").join("spool");
+    let mut bytes = fs::read(&spool).unwrap();
+    let middle = bytes.len() / 10;
+    bytes[middle] ^= 1;
+    fs::write(&spool, bytes).unwrap();
+    let live = Live { unfiled: &[], open: None, outputs: 0, top: span.total().unwrap() };
+    let all = read(&sample, &live, EVERYTHING);
+    assert_eq!(all.len() as u64, live.top);
+    let told = truncations(&all);
+    let (first, last) = (told[0].1["first"].as_u64().unwrap(), told[0].1["last"].as_u64().unwrap());
+    assert!(told.len() == 1 && first > 100 && last < 600, "{told:?}");
+    check(&[&span], &all[..first as usize - 1], 1, 1_000);
+    check(&[&span], &all[last as usize..], last + 1, 1_000);
+    for after in [0, first - 2, first - 1, first, last - 1, last, 1_400] {
+        assert_eq!(
+            read(&sample, &live, Asked { after, ..EVERYTHING }),
+            all[after as usize..],
+            "after {after}"
+        );
+    }
+}
+
+#[test]
 fn a_wrong_index_changes_nothing() {
     struct Wrong(u64);
     impl SpanIndex for Wrong {
