@@ -9,6 +9,7 @@ use holdfast_shared::control::{CallError, Client};
 use holdfast_shared::error::Code;
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::inbox::{InboxError, InboxWriter, Message};
+use holdfast_shared::leftovers::end_leftovers;
 use holdfast_shared::spool::{SpoolError, SyncInterval, is_locked};
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
 use holdfast_shared::worker::{self, WorkerState};
@@ -136,6 +137,13 @@ impl Workers {
             WorkerState::Ended(exit) => spools.exit(spawn_id).map_or(Life::Ended(exit), Life::Ended),
             WorkerState::Lost(_) => {
                 known.lost = true;
+                // Before the turn is sealed: nothing of it goes on in the workspace.
+                match end_leftovers(&directory) {
+                    Ok(0) => {}
+                    left => {
+                        tracing::warn!(worker = spawn_id, ?left, "processes of a lost worker were killed")
+                    }
+                }
                 Life::Lost
             }
         })
