@@ -13,8 +13,11 @@ use std::path::Path;
 /// In the environment of every worker and, unless it removes it, of all it starts: its spawn id.
 pub const SPAWN_ID_VARIABLE: &str = "HOLDFAST_SPAWN_ID";
 
-/// Sends KILL to every living process of a worker that has no holder any more, and answers how many there were.
-/// To be called until there are none. A process is the worker's if it is in the worker's session or carries its
+/// How often the processes are looked for: those that one round finds may have forked meanwhile.
+const ROUNDS: usize = 8;
+
+/// Sends KILL to every living process of a worker that has no holder any more, and answers how many it last
+/// found: 0 where none is left but what is dying. A process is the worker's if it is in the worker's session or carries its
 /// spawn id in its environment; one of another boot, or started before the worker, is not.
 ///
 /// Only for a worker that is [`Lost`](crate::worker::WorkerState::Lost): a living one's holder does this itself.
@@ -25,12 +28,23 @@ pub fn end_leftovers(directory: &Path) -> io::Result<usize> {
     }
     let mark = format!("{SPAWN_ID_VARIABLE}={}", Order::read(directory)?.spawn_id);
     let mut ended = 0;
+    for _ in 0..ROUNDS {
+        ended = end_round(&started, mark.as_bytes())?;
+        if ended == 0 {
+            break;
+        }
+    }
+    Ok(ended)
+}
+
+fn end_round(started: &Started, mark: &[u8]) -> io::Result<usize> {
+    let mut ended = 0;
     for entry in std::fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
         // A process that cannot be read is gone, or another user's.
-        if let Ok(true) = end_if_left_over(pid, &started, mark.as_bytes()) {
+        if let Ok(true) = end_if_left_over(pid, started, mark) {
             ended += 1;
         }
     }

@@ -1,7 +1,10 @@
 //! Who a peer is: control sockets refuse workers.
 
+use std::ffi::CStr;
 use std::io;
 
+/// The name a holder gives its process: also known where its program's file has been replaced or removed.
+pub const HOLDER_NAME: &CStr = c"holdfast-hold";
 /// More ancestors than this are not followed; such a process is treated as a worker.
 const ANCESTORS_MAX: usize = 1024;
 
@@ -18,7 +21,10 @@ fn descends_from_holder(pid: i32) -> io::Result<bool> {
         if pid <= 1 {
             return Ok(false);
         }
-        if is_holder(&std::fs::read(format!("/proc/{pid}/cmdline"))?) {
+        let name = std::fs::read(format!("/proc/{pid}/comm"))?;
+        if name.trim_ascii_end() == HOLDER_NAME.to_bytes()
+            || is_holder(&std::fs::read(format!("/proc/{pid}/cmdline"))?)
+        {
             return Ok(true);
         }
     }

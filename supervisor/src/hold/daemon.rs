@@ -8,7 +8,7 @@ use super::io::{child, log};
 use super::machine::{self, Action, Event, Phase, State, Timer};
 use super::output::{Output, Quota, Taken};
 use holdfast_shared::inbox::{Kind, MessageHead};
-use holdfast_shared::peer::ProcessStat;
+use holdfast_shared::peer::{HOLDER_NAME, ProcessStat};
 use holdfast_shared::process;
 use holdfast_shared::spool::{Control, Flushed, SpoolLock, SpoolWriter, Stream};
 use holdfast_shared::worker::{
@@ -39,6 +39,7 @@ const TURN_BYTES_MAX: usize = 256;
 pub fn hold(directory: &Path) -> Result<(), HoldError> {
     // Fails where the holder leads its session already, which is all that is wanted.
     let _ = nix::unistd::setsid();
+    nix::sys::prctl::set_name(HOLDER_NAME).map_err(HoldError::system("take the holder's name"))?;
     let order = Order::read(directory).map_err(HoldError::system("read the order"))?;
     let lock = SpoolLock::take(directory)?;
     refuse_second_start(directory)?;

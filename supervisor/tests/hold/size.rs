@@ -35,5 +35,7 @@ fn a_worker_and_what_it_starts_are_workers_and_the_holder_is_not() {
     let pids: Vec<i32> = text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
     assert_eq!(pids.len(), 2);
     assert!(pids.iter().all(|pid| is_worker(*pid)), "{pids:?}");
-    assert!(!is_worker(i32::try_from(held.holder.id()).unwrap()));
+    let holder = held.holder.id();
+    assert!(!is_worker(i32::try_from(holder).unwrap()));
+    assert_eq!(std::fs::read_to_string(format!("/proc/{holder}/comm")).unwrap(), "holdfast-hold\n");
 }
