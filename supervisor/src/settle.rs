@@ -161,6 +161,8 @@ fn choose(
     actions: &mut Vec<Action>,
 ) {
     state.highest_epoch = state.highest_epoch.max(end.highest_epoch);
+    // A supervisor that died between `Activated` and `Committed` has not recorded it; the journal is there all the same.
+    state.committed |= end.last.is_some();
     let report = |slot: Slot| match asked[slot as usize] {
         Asked::Answered(report) => Some(report),
         _ => None,
