@@ -1,5 +1,18 @@
 //! Supervisor, keeper, holder and the operator command line.
+
+pub mod attempt;
+pub mod cli;
+pub mod command;
+pub mod daemon;
+pub mod exit;
 pub mod hold;
+pub mod io;
+pub mod keeper;
+pub mod node_state;
+pub mod order;
+pub mod restart;
+pub mod settings;
 pub mod settle;
+pub mod status;
 pub mod switch;
 pub mod transition;

@@ -11,5 +11,5 @@ fn main() -> ExitCode {
     {
         return holdfast_supervisor::hold::run(Path::new(&directory));
     }
-    ExitCode::from(2)
+    holdfast_supervisor::cli::run()
 }

@@ -1,0 +1,218 @@
+//! A switch that people asked for, from the request to the end of probation (DESIGN.md 4, CONTRACTS.md 2).
+//!
+//! Pure. The daemon feeds what it sees and performs the actions. Who is active is decided by
+//! [`crate::transition`]; here is only when a switch may begin and whether what came of it is kept.
+
+use holdfast_shared::slot::Slot;
+
+/// Where the attempt stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Attempt {
+    /// Nothing is asked for.
+    #[default]
+    Idle,
+    /// The candidate starts and follows the journal.
+    Prewarming {
+        /// Its slot.
+        to: Slot,
+    },
+    /// The candidate is probed through the browser's path.
+    Admitting {
+        /// Its slot.
+        to: Slot,
+        /// Good probes in a row.
+        good: u32,
+    },
+    /// Hold, fence, activate, route.
+    Switching {
+        /// The candidate's slot.
+        to: Slot,
+        /// It is the way back after a failed probation.
+        back: bool,
+    },
+    /// The new runtime serves, the old one follows.
+    Probation {
+        /// The new runtime's slot.
+        of: Slot,
+        /// Good probes in a row.
+        good: u32,
+    },
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A switch to this slot, whose runtime is `ready` or is to be started, is asked for.
+    Request {
+        /// The target.
+        to: Slot,
+        /// Its runtime is ready already.
+        ready: bool,
+    },
+    /// The runtime in this slot said READY=1.
+    Ready(Slot),
+    /// The runtime in this slot died.
+    Died(Slot),
+    /// A probe of this slot ended.
+    Probed(Slot, bool),
+    /// This slot's runtime serves; `true`: by the switch that was begun here.
+    Serves(Slot, bool),
+    /// The machine of the transition refused to begin.
+    Refused,
+    /// The state has lasted for its time.
+    Deadline,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Start a runtime in this slot.
+    Start(Slot),
+    /// Probe this slot, after the interval unless it is the first probe of the state.
+    Probe(Slot),
+    /// Begin the switch to this slot.
+    Switch(Slot),
+    /// Give [`Event::Deadline`] when the state that was entered has lasted for its time.
+    Arm,
+    /// The runtime in this slot is of no use: end it.
+    Stop(Slot),
+    /// Tell whoever asked.
+    Finish(Result<Slot, Failure>),
+}
+
+/// Why a switch did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Failure {
+    /// Another one is under way.
+    #[error("a switch is under way")]
+    Busy,
+    /// A switch was asked for in probation, and the last probe was not good.
+    #[error("the last switch is in probation and its last probe was not good")]
+    InProbation,
+    /// The candidate died or was not ready in time.
+    #[error("the candidate did not get ready")]
+    NotReady,
+    /// The candidate did not answer the probes through the browser's path.
+    #[error("the candidate did not answer through the browser's path")]
+    NotAdmitted,
+    /// The switch failed; the node was settled.
+    #[error("the switch failed; the node was settled")]
+    Aborted,
+    /// The switch was made and taken back.
+    #[error("the new runtime failed in probation; it was rolled back")]
+    RolledBack,
+}
+
+/// Limits of the attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Good probes in a row that admission and probation ask for.
+    pub good_probes: u32,
+}
+
+impl Attempt {
+    /// One step. An event that means nothing in this state changes nothing.
+    pub fn step(self, event: Event, rules: Rules) -> (Attempt, Vec<Action>) {
+        use Attempt::{Admitting, Idle, Prewarming, Probation, Switching};
+        match (self, event) {
+            (Idle, Event::Request { to, ready }) => begin(to, ready),
+            (Probation { good, .. }, Event::Request { to, ready }) if good > 0 => begin(to, ready),
+            (Probation { .. }, Event::Request { .. }) => refuse(self, Failure::InProbation),
+            (_, Event::Request { .. }) => refuse(self, Failure::Busy),
+
+            (Prewarming { to }, Event::Ready(slot)) if slot == to => admit(to),
+            (Prewarming { to }, Event::Died(slot)) if slot == to => fail(Failure::NotReady, None),
+            (Prewarming { to }, Event::Deadline) => fail(Failure::NotReady, Some(to)),
+
+            (Admitting { to, good }, Event::Probed(slot, true)) if slot == to => {
+                if good + 1 >= rules.good_probes {
+                    (Switching { to, back: false }, vec![Action::Switch(to)])
+                } else {
+                    (Admitting { to, good: good + 1 }, vec![Action::Probe(to)])
+                }
+            }
+            (Admitting { to, .. }, Event::Probed(slot, false)) if slot == to => {
+                (Admitting { to, good: 0 }, vec![Action::Probe(to)])
+            }
+            (Admitting { to, .. }, Event::Died(slot)) if slot == to => fail(Failure::NotReady, None),
+            (Admitting { to, .. }, Event::Deadline) => fail(Failure::NotAdmitted, Some(to)),
+
+            (Switching { to, back: false }, Event::Serves(slot, true)) if slot == to => {
+                (Probation { of: to, good: 0 }, vec![Action::Arm, Action::Probe(to)])
+            }
+            // Settled after a failure, even if on the candidate: then its Activated was durable after all.
+            (Switching { to, back: false }, Event::Serves(slot, _)) if slot == to => {
+                (Probation { of: to, good: 0 }, vec![Action::Arm, Action::Probe(to)])
+            }
+            (Switching { back: false, .. }, Event::Serves(..) | Event::Refused) => {
+                fail(Failure::Aborted, None)
+            }
+            (Switching { back: true, .. }, Event::Serves(..) | Event::Refused) => {
+                fail(Failure::RolledBack, None)
+            }
+
+            (Probation { of, good }, Event::Probed(slot, true)) if slot == of => {
+                if good + 1 >= rules.good_probes {
+                    (Idle, vec![Action::Finish(Ok(of))])
+                } else {
+                    (Probation { of, good: good + 1 }, vec![Action::Probe(of)])
+                }
+            }
+            (Probation { of, .. }, Event::Probed(slot, false)) if slot == of => {
+                (Probation { of, good: 0 }, vec![Action::Probe(of)])
+            }
+            (Probation { of, .. }, Event::Serves(slot, _)) if slot == of => {
+                (Probation { of, good: 0 }, vec![])
+            }
+            (Probation { .. }, Event::Serves(..)) => fail(Failure::RolledBack, None),
+            (Probation { of, .. }, Event::Deadline) => {
+                (Switching { to: of.other(), back: true }, vec![Action::Switch(of.other())])
+            }
+            _ => (self, Vec::new()),
+        }
+    }
+
+    /// The word for it in every surface (CONTRACTS.md 2).
+    pub fn name(self) -> &'static str {
+        match self {
+            Attempt::Idle => "idle",
+            Attempt::Prewarming { .. } => "prewarming",
+            Attempt::Admitting { .. } => "admitted",
+            Attempt::Switching { back: false, .. } => "switching",
+            Attempt::Switching { back: true, .. } => "rolling_back",
+            Attempt::Probation { .. } => "probation",
+        }
+    }
+
+    /// The slot that is to serve.
+    pub fn target(self) -> Option<Slot> {
+        match self {
+            Attempt::Idle => None,
+            Attempt::Prewarming { to } | Attempt::Admitting { to, .. } | Attempt::Switching { to, .. } => {
+                Some(to)
+            }
+            Attempt::Probation { of, .. } => Some(of),
+        }
+    }
+}
+
+fn begin(to: Slot, ready: bool) -> (Attempt, Vec<Action>) {
+    match ready {
+        true => admit(to),
+        false => (Attempt::Prewarming { to }, vec![Action::Arm, Action::Start(to)]),
+    }
+}
+
+fn admit(to: Slot) -> (Attempt, Vec<Action>) {
+    (Attempt::Admitting { to, good: 0 }, vec![Action::Arm, Action::Probe(to)])
+}
+
+fn refuse(state: Attempt, failure: Failure) -> (Attempt, Vec<Action>) {
+    (state, vec![Action::Finish(Err(failure))])
+}
+
+fn fail(failure: Failure, useless: Option<Slot>) -> (Attempt, Vec<Action>) {
+    let mut actions: Vec<Action> = useless.map(Action::Stop).into_iter().collect();
+    actions.push(Action::Finish(Err(failure)));
+    (Attempt::Idle, actions)
+}

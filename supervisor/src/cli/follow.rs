@@ -1,0 +1,135 @@
+//! Watching a conversation across lost connections: each event once, in order.
+
+use super::output::CliError;
+use super::place::Place;
+use crate::io::centrifuge_client::{ClientError, Publication, Push, Session};
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::home::Role;
+use holdfast_shared::process::connect_unix;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
+
+/// Between two attempts to connect again.
+const AGAIN: Duration = Duration::from_millis(100);
+/// After so long without a session, the node is taken for gone.
+const GIVES_UP: Duration = Duration::from_secs(60);
+
+/// A watched channel.
+pub struct Follower<'a> {
+    place: &'a Place,
+    channel: String,
+    session: Session<UnixStream>,
+    epoch: String,
+    offset: u64,
+    ready: VecDeque<Publication>,
+}
+
+impl<'a> Follower<'a> {
+    /// Watches a channel from its beginning, or from now on.
+    ///
+    /// # Errors
+    /// When the node is not there, or refuses.
+    pub async fn open(place: &'a Place, channel: &str, from_beginning: bool) -> Result<Self, CliError> {
+        let mut session = connect(place).await?;
+        let since = from_beginning.then_some(("", 0));
+        let subscribed = retry_temporary(&mut session, channel, since).await?;
+        let offset = if from_beginning { 0 } else { subscribed.offset };
+        Ok(Self {
+            place,
+            channel: channel.to_owned(),
+            session,
+            epoch: subscribed.epoch,
+            offset,
+            ready: subscribed.publications.into(),
+        })
+    }
+
+    /// The next event.
+    ///
+    /// # Errors
+    /// When the node is gone for long, the session is refused, or events are certainly lost.
+    pub async fn next(&mut self) -> Result<Value, CliError> {
+        loop {
+            while let Some(publication) = self.ready.pop_front() {
+                if publication.offset <= self.offset {
+                    continue;
+                }
+                if publication.offset > self.offset + 1 && self.offset > 0 {
+                    let message =
+                        format!("events {} to {} are missing", self.offset + 1, publication.offset - 1);
+                    return Err(ApiError::new(Code::InternalError, message).into());
+                }
+                self.offset = publication.offset;
+                return Ok(publication.data);
+            }
+            match self.session.next().await {
+                Ok(Push::Publication(channel, publication)) if channel == self.channel => {
+                    self.ready.push_back(publication);
+                }
+                Ok(Push::Unsubscribed { channel, code, reason }) if channel == self.channel => {
+                    if code < 2500 {
+                        return Err(ClientError::Refused { code, message: reason, temporary: false }.into());
+                    }
+                    self.reconnect().await?;
+                }
+                Ok(_) => {}
+                Err(error) if error.may_reconnect() => self.reconnect().await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn reconnect(&mut self) -> Result<(), CliError> {
+        let deadline = Instant::now() + GIVES_UP;
+        loop {
+            match self.resume().await {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() >= deadline => return Err(error),
+                Err(CliError::Session(error)) if !error.may_reconnect() => return Err(error.into()),
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    }
+
+    async fn resume(&mut self) -> Result<(), CliError> {
+        let mut session = connect(self.place).await?;
+        let since = Some((self.epoch.as_str(), self.offset));
+        let subscribed = session.subscribe(&self.channel, since).await?;
+        if !subscribed.recovered {
+            let message = "the history behind the last event seen is no longer there";
+            return Err(ClientError::Refused { code: 0, message: message.into(), temporary: false }.into());
+        }
+        self.epoch = subscribed.epoch;
+        self.ready = subscribed.publications.into();
+        self.session = session;
+        Ok(())
+    }
+}
+
+/// A session on the sidecar's control socket.
+async fn connect(place: &Place) -> Result<Session<UnixStream>, CliError> {
+    let path = place.home.control(Role::Sidecar);
+    let stream = connect_unix(&path).map_err(|source| match place.anything_lives() {
+        false => place.not_running(),
+        true => CliError::System { operation: format!("connect {}", path.display()), source },
+    })?;
+    Ok(Session::connect(stream, "ws://localhost/ws", None).await?)
+}
+
+async fn retry_temporary(
+    session: &mut Session<UnixStream>,
+    channel: &str,
+    since: Option<(&str, u64)>,
+) -> Result<crate::io::centrifuge_client::Subscribed, CliError> {
+    let deadline = Instant::now() + GIVES_UP;
+    loop {
+        match session.subscribe(channel, since).await {
+            Err(ClientError::Refused { temporary: true, .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            subscribed => return Ok(subscribed?),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What commands print: JSON or words, errors once, colours only on a terminal.
+
+use holdfast_shared::control::CallError;
+use holdfast_shared::error::{ApiError, Code};
+use serde_json::Value;
+use std::io::{IsTerminal, Write};
+
+/// Why a command did not do what it was to.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The command line makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// No node runs in this home.
+    #[error("no node is running in {home}; `holdfast up` starts one")]
+    NotRunning {
+        /// The home.
+        home: String,
+    },
+    /// Refused, with a stable code.
+    #[error("{}", .0.message)]
+    Refused(#[from] ApiError),
+    /// The other side did not answer.
+    #[error("{0}")]
+    Call(CallError),
+    /// The session with the node failed.
+    #[error("{0}")]
+    Session(#[from] crate::io::centrifuge_client::ClientError),
+    /// The system refused.
+    #[error("{operation}: {source}")]
+    System {
+        /// What was tried.
+        operation: String,
+        /// What it said.
+        source: std::io::Error,
+    },
+}
+
+impl From<CallError> for CliError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(error) => CliError::Refused(error),
+            other => CliError::Call(other),
+        }
+    }
+}
+
+impl CliError {
+    /// An error of the system.
+    pub fn system(operation: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let operation = operation.into();
+        move |source| CliError::System { operation, source }
+    }
+
+    /// The exit code (DESIGN.md 10).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Usage(_) => crate::exit::USAGE,
+            CliError::NotRunning { .. } => crate::exit::NOT_RUNNING,
+            CliError::Refused(error) if error.code == Code::Unavailable => crate::exit::DEGRADED,
+            CliError::Refused(_) | CliError::Session(_) => crate::exit::REFUSED,
+            CliError::Call(_) => crate::exit::DEGRADED,
+            CliError::System { .. } => crate::exit::FAILED,
+        }
+    }
+
+    fn as_api(&self) -> ApiError {
+        match self {
+            CliError::Refused(error) => error.clone(),
+            CliError::Usage(message) => ApiError::new(Code::InvalidRequest, message.clone()),
+            CliError::NotRunning { .. } | CliError::Call(_) => {
+                ApiError::new(Code::Unavailable, self.to_string())
+            }
+            CliError::Session(_) | CliError::System { .. } => {
+                ApiError::new(Code::InternalError, self.to_string())
+            }
+        }
+    }
+}
+
+/// Where and how a command prints.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// JSON was asked for.
+    pub json: bool,
+    colours: bool,
+}
+
+impl Output {
+    /// Colours only on a terminal that wants them.
+    pub fn new(json: bool) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { json, colours: wanted && std::io::stdout().is_terminal() && std::io::stderr().is_terminal() }
+    }
+
+    /// The result: `value` as JSON, or else the words.
+    pub fn result(&self, value: &Value, words: impl FnOnce() -> String) {
+        let mut text = if self.json { value.to_string() } else { words() };
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        self.write(&text);
+    }
+
+    /// Text on stdout as it is. A reader that has gone is no error.
+    pub fn write(&self, text: &str) {
+        let mut stdout = std::io::stdout().lock();
+        let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    }
+
+    /// A line for people, on stderr.
+    pub fn say(&self, line: &str) {
+        let _ = writeln!(std::io::stderr().lock(), "{line}");
+    }
+
+    /// An error, once.
+    pub fn error(&self, error: &CliError) {
+        if self.json {
+            self.write(&format!("{}\n", serde_json::to_string(&error.as_api()).unwrap_or_default()));
+        }
+        self.say(&format!("{} {error}", self.paint("31", "holdfast:")));
+    }
+
+    /// Text in a colour of the terminal, where there is one.
+    pub fn paint(&self, colour: &str, text: &str) -> String {
+        if self.colours { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Runs a command's asynchronous part.
+///
+/// # Errors
+/// When there is no event loop, or what the part answers.
+pub fn block_on<T>(part: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::system("start the event loop"))?;
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, part);
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,65 @@
+//! What others ask of the supervisor on its control socket, typed; each is answered by the daemon's loop.
+
+use holdfast_shared::slot::Slot;
+use holdfast_shared::supervisor_control::SpawnWorker;
+use holdfast_shared::token::TokenRole;
+use serde::{Deserialize, Serialize};
+
+/// A request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// `GET /v1/status`
+    Status,
+    /// `POST /v1/switch`
+    Switch(Switch),
+    /// `POST /v1/stop`
+    Stop(Stop),
+    /// `GET /v1/tokens`
+    ListTokens,
+    /// `POST /v1/tokens`
+    NewToken(NewToken),
+    /// `DELETE /v1/tokens`
+    RevokeToken(RevokeToken),
+    /// `GET /v1/slots`
+    Slots,
+    /// `POST /v1/workers`
+    Spawn(SpawnWorker),
+}
+
+/// Asks for a warm switch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Switch {
+    /// The slot that is to serve; the inactive one when not named.
+    pub to: Option<Slot>,
+}
+
+/// Asks to stop everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stop {
+    /// Leave holders and workers running for the next start.
+    pub keep_workers: bool,
+}
+
+/// Asks for a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    /// `operator` or `viewer`.
+    pub role: TokenRole,
+    /// In whose name its bearer acts; made from the id when not named.
+    #[serde(default)]
+    pub principal: Option<String>,
+    /// Seconds until it expires; never when not named.
+    #[serde(default)]
+    pub expires_in_sec: Option<u64>,
+}
+
+/// Asks that a token be valid no longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeToken {
+    /// Its id.
+    pub id: String,
+}

@@ -1,0 +1,270 @@
+//! The supervisor (`holdfast supervise`): one loop over one closed event enum.
+//!
+//! Order of effects: step, journal, adopt, act. Whatever takes time (calls, probes, reading the journal, waiting
+//! for deaths) runs in a task of its own and comes back as an event.
+
+mod answers;
+mod effects;
+mod processes;
+mod sidecar;
+mod start;
+
+use crate::attempt::{self, Attempt};
+use crate::command::Command;
+use crate::io::control::Responder;
+use crate::io::journal::SupervisorJournal;
+use crate::settings::Settings;
+use crate::transition::{self, Transition};
+use holdfast_shared::error::ApiError;
+use holdfast_shared::home::{Home, Role};
+use holdfast_shared::journal::WriteError;
+use holdfast_shared::notify::{Message, Notifier, NotifySocket, WATCHDOG_MILLISECONDS};
+use holdfast_shared::process::{RoleLock, Signals};
+use holdfast_shared::runtime_control::RuntimeReport;
+use holdfast_shared::slot::Slot;
+use holdfast_shared::wished::WishedReport;
+use processes::Processes;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+
+/// Events that tasks have sent and the loop has not taken. Past it they wait; each has at most one under way.
+const QUEUED_EVENTS: usize = 1024;
+/// How often silence, health and the state of the inactive slot are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// How often logs are looked at.
+const ROTATE_EVERY_TICKS: u64 = 40;
+/// Exit code after SIGTERM or SIGHUP: gone, the children left. Not 0, which means that everything was stopped.
+const LEFT: u8 = 15;
+
+/// Everything that can happen to the supervisor.
+#[derive(Debug)]
+pub enum Event {
+    /// Somebody asks something on the control socket.
+    Command(Command, Responder),
+    /// A child said something.
+    Notified(Message),
+    /// A process of this role is certainly dead.
+    Died(Role, i32),
+    /// An input of the transition that came from a runtime, a timer or the journal.
+    Transition(transition::Event),
+    /// An input of the attempt, for its number.
+    Attempt(u64, attempt::Event),
+    /// The sidecar's answer to the wished state with this number.
+    SidecarAnswered(u64, Result<WishedReport, ApiError>),
+    /// A runtime's answer to a look, asked when this was the last decision.
+    Reported(Slot, holdfast_shared::decision::Decision, Box<RuntimeReport>),
+    /// A child's wait before its next start is over.
+    StartDue(Role),
+    /// A child that was told to end has had its time.
+    KillDue(Role, i32),
+    /// The whole tree below is stopped.
+    Stopped(crate::io::stop_tree::Stopped),
+}
+
+/// How the loop ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Everything is stopped.
+    Stopped,
+    /// The children are left.
+    Left,
+}
+
+/// Why the supervisor ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// The home cannot be used; nothing was written.
+    #[error(transparent)]
+    Home(#[from] ApiError),
+    /// Another supervisor could not be replaced.
+    #[error(transparent)]
+    Lock(#[from] holdfast_shared::process::LockError),
+    /// There is no journal.
+    #[error(transparent)]
+    Journal(#[from] crate::io::journal::OpenError),
+    /// The journal failed: what was decided last may or may not be durable, so the next supervisor settles.
+    #[error("supervisor journal: {0}")]
+    Write(#[from] WriteError),
+    /// The system refused.
+    #[error("{operation}: {source}")]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// What it said.
+        source: std::io::Error,
+    },
+}
+
+impl SuperviseError {
+    pub(crate) fn system(operation: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| SuperviseError::System { operation, source }
+    }
+}
+
+/// The supervisor's whole state; only the loop touches it.
+struct Supervisor {
+    home: Home,
+    instance: String,
+    node_id: String,
+    settings: Settings,
+    journal: SupervisorJournal,
+    _lock: RoleLock,
+    transition: Transition,
+    attempt: Attempt,
+    /// Number of the attempt's state, so that what belongs to an earlier one is ignored.
+    attempt_no: u64,
+    /// Whoever waits for the attempt.
+    waiting: Option<Responder>,
+    /// Why the last attempt failed.
+    failure: String,
+    processes: Processes,
+    sidecar: sidecar::Sidecar,
+    /// A runtime has served since this supervisor started, or before it.
+    has_served: bool,
+    degraded: bool,
+    /// Whoever waits for the stop, once it is under way.
+    stopping: Option<Vec<Responder>>,
+    /// What is wrong with the node beyond its children, for people.
+    problems: Vec<String>,
+    keeper: Notifier,
+    timer: Option<tokio::task::JoinHandle<()>>,
+    ticks: u64,
+    events: mpsc::Sender<Event>,
+    last_event: serde_json::Value,
+}
+
+/// Supervises this home until it is stopped, told to leave, or cannot go on.
+pub fn run(home: &Home) -> u8 {
+    let listeners = holdfast_shared::process::listen_fds();
+    let instance = format!("sv-{}", std::process::id());
+    holdfast_shared::log::init("supervisor", &instance);
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "start the event loop");
+            return crate::exit::FAILED;
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    let outcome = local.block_on(&runtime, supervise(home, instance, listeners));
+    // Reading threads may be under way; nothing of theirs is to be waited for.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(End::Stopped) => crate::exit::FINE,
+        Ok(End::Left) => LEFT,
+        Err(SuperviseError::Home(error)) => {
+            tracing::error!(code = error.code.as_str(), "{}", error.message);
+            crate::exit::REFUSED
+        }
+        Err(error) => {
+            tracing::error!(%error, "supervisor");
+            crate::exit::FAILED
+        }
+    }
+}
+
+async fn supervise(
+    home: &Home,
+    instance: String,
+    listeners: Vec<holdfast_shared::process::PassedFd>,
+) -> Result<End, SuperviseError> {
+    let (events, mut inbox) = mpsc::channel(QUEUED_EVENTS);
+    let (mut supervisor, notify) = start::start(home, instance, listeners, events).await?;
+    // SAFETY: the socket owns its descriptor, always answers with the same, and lives in here.
+    let notify = unsafe { AsyncFd::register(notify) }
+        .map_err(|error| SuperviseError::system("watch notifications")(error.into()))?;
+    let signals = [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGCHLD];
+    let mut signals = Signals::listen(&signals).map_err(SuperviseError::system("catch signals"))?;
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut watchdog = tokio::time::interval(Duration::from_millis(WATCHDOG_MILLISECONDS));
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = inbox.recv() => {
+                if let Some(end) = supervisor.handle(event)? {
+                    return Ok(end);
+                }
+            }
+            message = notified(&notify) => {
+                if let Some(message) = message.map_err(SuperviseError::system("read notifications"))? {
+                    supervisor.handle(Event::Notified(message))?;
+                }
+            }
+            signal = signals.next() => match signal {
+                libc::SIGTERM | libc::SIGHUP if supervisor.stopping.is_none() => {
+                    tracing::info!("told to go; the children are left");
+                    return Ok(End::Left);
+                }
+                libc::SIGCHLD => processes::reap(),
+                _ => {}
+            },
+            _ = tick.tick() => supervisor.tick()?,
+            _ = watchdog.tick() => supervisor.keeper.watchdog(),
+        }
+        supervisor.state_wish();
+    }
+}
+
+/// The next notification that is there.
+async fn notified(socket: &AsyncFd<NotifySocket>) -> std::io::Result<Option<Message>> {
+    let mut ready = socket.readable().await?;
+    let message = socket.get_ref().try_receive()?;
+    if message.is_none() {
+        ready.clear_ready();
+    }
+    Ok(message)
+}
+
+impl Supervisor {
+    fn handle(&mut self, event: Event) -> Result<Option<End>, SuperviseError> {
+        match event {
+            Event::Command(command, responder) => self.command(command, responder)?,
+            Event::Notified(message) => self.notified(message)?,
+            Event::Died(role, pid) => self.died(role, pid)?,
+            Event::Transition(event) => self.advance(event)?,
+            Event::Attempt(number, event) if number == self.attempt_no => self.advance_attempt(event)?,
+            Event::Attempt(..) => {}
+            Event::SidecarAnswered(number, answer) => self.sidecar_answered(number, answer)?,
+            Event::Reported(slot, decision, report) => self.reported(slot, decision, *report)?,
+            Event::StartDue(role) => self.start_due(role)?,
+            Event::KillDue(role, pid) => self.processes.kill_if_still(role, pid),
+            Event::Stopped(stopped) => {
+                self.answer_stopped(stopped);
+                // The answers leave before the process does.
+                return Ok(Some(End::Stopped));
+            }
+        }
+        Ok(None)
+    }
+
+    fn tick(&mut self) -> Result<(), SuperviseError> {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(ROTATE_EVERY_TICKS)
+            && let Err(error) = crate::io::logs::rotate(&self.home.logs(), crate::io::logs::ROTATE_BYTES)
+        {
+            tracing::warn!(%error, "rotate logs");
+        }
+        if self.stopping.is_some() {
+            return Ok(());
+        }
+        self.look_for_silence()?;
+        self.look_at_active();
+        self.reconcile_inactive()
+    }
+
+    /// Sends an event to the loop from within it, after what is queued.
+    fn later(&self, after: Duration, event: Event) -> tokio::task::JoinHandle<()> {
+        let events = self.events.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(after).await;
+            let _ = events.send(event).await;
+        })
+    }
+}
+
+/// Unix milliseconds.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}

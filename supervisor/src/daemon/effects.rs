@@ -1,0 +1,440 @@
+//! The actions of transition and attempt, performed.
+
+use super::{Event, SuperviseError, Supervisor, now_ms};
+use crate::attempt::{self, Attempt, Rules};
+use crate::io::probe::probe;
+use crate::node_state::{Change, Epoch};
+use crate::settings::Standby;
+use crate::status::{Facts, Label};
+use crate::transition::{
+    ACTIVATE_MS, ASK_MS, Action, Event as Input, FENCE_MS, JournalEnd, Outcome, Owner, Phase, Record,
+    Refusal, Report, Runtime, Transition,
+};
+use holdfast_shared::control::{CallError, Client};
+use holdfast_shared::decision::Decision;
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::home::Role;
+use holdfast_shared::journal::inspect;
+use holdfast_shared::runtime_control::{
+    Activate, Activated, Ask, Fence, Fenced, RuntimeReport, SetRole, TransitionRole,
+};
+use holdfast_shared::slot::Slot;
+use holdfast_shared::wished::Wish;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Between two attempts to reach a runtime whose socket is not there yet.
+const REDIAL: Duration = Duration::from_millis(10);
+/// A look at a runtime.
+const LOOK: Duration = Duration::from_secs(1);
+/// The active is looked at once per so many ticks.
+const LOOK_EVERY_TICKS: u64 = 4;
+
+impl Supervisor {
+    /// Takes an event into the transition: step, journal, adopt, act.
+    pub(super) fn advance(&mut self, event: Input) -> Result<(), SuperviseError> {
+        if self.stopping.is_some() {
+            return Ok(());
+        }
+        match self.transition.step(event) {
+            Ok((next, actions)) => self.adopt_and_act(next, actions),
+            Err(illegal) => {
+                self.failure = illegal.to_string();
+                self.advance_attempt(attempt::Event::Refused)
+            }
+        }
+    }
+
+    pub(super) fn adopt_and_act(
+        &mut self,
+        next: Transition,
+        actions: Vec<Action>,
+    ) -> Result<(), SuperviseError> {
+        for action in &actions {
+            if let Action::Finish(outcome) = action {
+                self.degraded = matches!(outcome, Outcome::Degraded);
+                self.has_served |= !self.degraded;
+            }
+        }
+        let mut changes: Vec<Change> = actions.iter().filter_map(record).collect();
+        self.note(&next, &mut changes);
+        self.journal.append(changes)?;
+        let before = std::mem::replace(&mut self.transition, next);
+        if before.phase != self.transition.phase {
+            tracing::info!(phase = ?self.transition.phase, "transition");
+        }
+        for action in actions {
+            self.act(action)?;
+        }
+        Ok(())
+    }
+
+    /// Adds an event of channel `node` when what it would say has changed.
+    fn note(&mut self, next: &Transition, changes: &mut Vec<Change>) {
+        let event = self.facts(next).node_event();
+        if event == self.last_event {
+            return;
+        }
+        self.last_event = event.clone();
+        let mut dated = event;
+        dated["at"] = serde_json::json!(now_ms());
+        changes.push(self.journal.state().node_event(0, dated));
+    }
+
+    /// Journals an event of channel `node` when what it would say has changed.
+    pub(super) fn note_now(&mut self) -> Result<(), SuperviseError> {
+        let mut changes = Vec::new();
+        self.note(&self.transition.clone(), &mut changes);
+        Ok(self.journal.append(changes)?)
+    }
+
+    /// What the statuses are made of.
+    pub(super) fn facts<'a>(&'a self, transition: &Transition) -> Facts<'a> {
+        let owner = match transition.phase {
+            Phase::Settled { owner, .. } => Some(owner),
+            Phase::Switching(switching) => Some(switching.from),
+            Phase::Settling(_) => None,
+        };
+        let report =
+            |slot| self.processes.process(Role::Runtime(slot)).and_then(|process| process.report.as_ref());
+        Facts {
+            label: Label::of(transition, self.has_served, self.degraded, self.stopping.is_some()),
+            owner,
+            active: owner.and_then(|owner| report(owner.slot)),
+            other: owner.and_then(|owner| report(owner.slot.other())),
+            attempt: self.attempt,
+            failure: &self.failure,
+            sidecar: transition.sidecar,
+        }
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), SuperviseError> {
+        match action {
+            Action::Record(_) => {}
+            Action::Hold(decision) => self.sidecar.wish(decision, Wish::Hold),
+            Action::Route(decision, Owner { slot, epoch }) => {
+                self.sidecar.wish(decision, Wish::Route { slot, epoch });
+                // Now, not at the end of the turn: everything is held.
+                self.state_wish();
+            }
+            Action::Fence(decision, owner) => self.fence(decision, owner),
+            Action::Activate(decision, owner, first) => self.activate(decision, owner, first),
+            Action::Ask(decision, slot) => self.ask(decision, slot),
+            Action::Kill(slot) => self.processes.kill(Role::Runtime(slot)),
+            Action::ReadJournal(decision) => self.read_journal(decision),
+            Action::Start(slot) => self.start_child(Role::Runtime(slot))?,
+            Action::Arm(decision, milliseconds) => {
+                let after = Duration::from_millis(milliseconds);
+                let timer = self.later(after, Event::Transition(Input::Deadline(decision)));
+                if let Some(earlier) = self.timer.replace(timer) {
+                    earlier.abort();
+                }
+            }
+            Action::Finish(outcome) => self.finished(outcome)?,
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, outcome: Outcome) -> Result<(), SuperviseError> {
+        tracing::info!(?outcome, "transition ended");
+        match outcome {
+            Outcome::Switched(owner) | Outcome::Settled(owner) => {
+                self.problems.clear();
+                self.look(Slot::A);
+                self.look(Slot::B);
+                let by_switch = matches!(outcome, Outcome::Switched(_));
+                self.advance_attempt(attempt::Event::Serves(owner.slot, by_switch))
+            }
+            Outcome::Degraded => Ok(()),
+        }
+    }
+
+    fn fence(&mut self, decision: Decision, owner: Owner) {
+        let request = Fence { decision, epoch: owner.epoch };
+        let within = Duration::from_millis(FENCE_MS);
+        self.call::<_, Fenced>(owner.slot, "/v1/fence", request, within, move |answer| {
+            Input::Fenced(decision, answer.map(drop).map_err(|error| refusal(&error)))
+        });
+    }
+
+    fn activate(&mut self, decision: Decision, owner: Owner, first: bool) {
+        let request = Activate { decision, epoch: owner.epoch, first };
+        let within = Duration::from_millis(ACTIVATE_MS);
+        self.call::<_, Activated>(owner.slot, "/v1/activate", request, within, move |answer| {
+            Input::Activated(decision, answer.map(drop).map_err(|error| refusal(&error)))
+        });
+    }
+
+    fn ask(&mut self, decision: Decision, slot: Slot) {
+        let within = Duration::from_millis(ASK_MS);
+        self.call::<_, RuntimeReport>(
+            slot,
+            "/v1/ask",
+            Ask { decision },
+            within,
+            move |answer| match answer {
+                Ok(report) => Input::Asked(decision, slot, report_of(&report)),
+                // It was told a higher decision: a later supervisor is at work, and this one's lock is gone.
+                Err(_) => Input::Asked(decision, slot, Report { active: None, fit: false }),
+            },
+        );
+    }
+
+    /// Calls a runtime until it answers or the time is over; then the transition's own deadline speaks.
+    fn call<B, R>(
+        &self,
+        slot: Slot,
+        path: &'static str,
+        body: B,
+        within: Duration,
+        event: impl FnOnce(Result<R, ApiError>) -> Input + 'static,
+    ) where
+        B: Serialize + 'static,
+        R: DeserializeOwned + 'static,
+    {
+        let (client, events) = (self.processes.client(slot), self.events.clone());
+        tokio::task::spawn_local(async move {
+            let answered =
+                tokio::time::timeout(within, call_until_answered(&client, path, &body, within)).await;
+            match answered {
+                Ok(answer) => drop(events.send(Event::Transition(event(answer))).await),
+                Err(_) => tracing::warn!(path, %slot, "no answer"),
+            }
+        });
+    }
+
+    fn read_journal(&mut self, decision: Decision) {
+        let (directory, events) = (self.home.journal(), self.events.clone());
+        tokio::task::spawn_local(async move {
+            let end = match tokio::task::spawn_blocking(move || inspect(&directory)).await {
+                Ok(Ok(inspection)) => Some(JournalEnd {
+                    last: inspection.last_activated.and_then(|activated| {
+                        Some(Owner { slot: Slot::from_name(&activated.owner)?, epoch: activated.epoch })
+                    }),
+                    highest_epoch: inspection.highest_epoch,
+                }),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "read the journal");
+                    None
+                }
+                Err(error) => {
+                    tracing::error!(%error, "read the journal");
+                    None
+                }
+            };
+            let _ = events.send(Event::Transition(Input::JournalRead(decision, end))).await;
+        });
+    }
+
+    /// Asks a runtime what it is; the answer is for people and for the look at the active.
+    pub(super) fn look(&self, slot: Slot) {
+        if self.processes.process(Role::Runtime(slot)).is_none() {
+            return;
+        }
+        let (client, events, decision) =
+            (self.processes.client(slot), self.events.clone(), self.transition.decision);
+        tokio::task::spawn_local(async move {
+            if let Ok(report) = client.get("/v1/status", LOOK).await {
+                let _ = events.send(Event::Reported(slot, decision, Box::new(report))).await;
+            }
+        });
+    }
+
+    pub(super) fn look_at_active(&self) {
+        if self.ticks.is_multiple_of(LOOK_EVERY_TICKS)
+            && let Some(owner) = self.transition.owner()
+        {
+            self.look(owner.slot);
+        }
+    }
+
+    pub(super) fn reported(
+        &mut self,
+        slot: Slot,
+        asked_at: Decision,
+        report: RuntimeReport,
+    ) -> Result<(), SuperviseError> {
+        let epoch = report.epoch;
+        let Some(process) = self.processes.child_mut(Role::Runtime(slot)).process.as_mut() else {
+            return Ok(());
+        };
+        if process.pid != report.pid {
+            return Ok(());
+        }
+        process.report = Some(report);
+        self.note_now()?;
+        match self.transition.owner() {
+            // Asked since the last decision, it must be what that decision made it.
+            Some(owner)
+                if owner.slot == slot
+                    && asked_at == self.transition.decision
+                    && epoch != Some(owner.epoch) =>
+            {
+                tracing::warn!(%slot, ?epoch, "the active runtime says that it is not active");
+                self.advance(Input::Suspect(slot))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes an event into the attempt.
+    pub(super) fn advance_attempt(&mut self, event: attempt::Event) -> Result<(), SuperviseError> {
+        let rules = Rules { good_probes: self.settings.supervisor.good_probes };
+        let (next, actions) = self.attempt.step(event, rules);
+        let before = std::mem::replace(&mut self.attempt, next);
+        if std::mem::discriminant(&before) != std::mem::discriminant(&next) {
+            self.attempt_no += 1;
+            tracing::info!(state = next.name(), "attempt");
+        }
+        let entered = before.name() != next.name();
+        // A switch notes itself together with its epoch, in one batch.
+        if entered && !matches!(next, Attempt::Switching { .. }) {
+            self.note_now()?;
+        }
+        for action in actions {
+            self.act_attempt(action, entered)?;
+        }
+        Ok(())
+    }
+
+    fn act_attempt(&mut self, action: attempt::Action, entered: bool) -> Result<(), SuperviseError> {
+        match action {
+            attempt::Action::Start(slot) => self.start_child(Role::Runtime(slot)),
+            attempt::Action::Switch(slot) => self.advance(Input::Switch(slot)),
+            attempt::Action::Stop(slot) => {
+                self.end_child(Role::Runtime(slot));
+                Ok(())
+            }
+            attempt::Action::Arm => {
+                let own = &self.settings.supervisor;
+                let time = match self.attempt {
+                    Attempt::Probation { .. } => own.probation_ms,
+                    _ => own.prewarming_ms,
+                };
+                let event = Event::Attempt(self.attempt_no, attempt::Event::Deadline);
+                self.later(Duration::from_millis(time), event);
+                Ok(())
+            }
+            attempt::Action::Probe(slot) => {
+                self.probe(slot, entered);
+                Ok(())
+            }
+            attempt::Action::Finish(outcome) => self.finish_attempt(outcome),
+        }
+    }
+
+    fn probe(&self, slot: Slot, first: bool) {
+        let own = &self.settings.supervisor;
+        let (timeout, number, events) = (own.probe_timeout(), self.attempt_no, self.events.clone());
+        let wait = if first { Duration::ZERO } else { Duration::from_millis(own.probe_interval_ms) };
+        let address = self.sidecar.address();
+        let token = self.sidecar.probe_token(slot).to_owned();
+        let client = self.processes.client(slot);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(wait).await;
+            let good = match (address, client.get::<RuntimeReport>("/v1/status", timeout).await) {
+                (Some(address), Ok(report)) if report.healthy => {
+                    let probed = probe(address, &token, slot, &report.runtime_instance_id, timeout).await;
+                    probed.map_err(|error| tracing::warn!(%slot, %error, "probe")).is_ok()
+                }
+                (_, Ok(report)) => {
+                    tracing::warn!(%slot, problems = ?report.problems, "probe: not healthy");
+                    false
+                }
+                (_, Err(error)) => {
+                    tracing::warn!(%slot, %error, "probe");
+                    false
+                }
+            };
+            let _ = events.send(Event::Attempt(number, attempt::Event::Probed(slot, good))).await;
+        });
+    }
+
+    fn finish_attempt(&mut self, outcome: Result<Slot, attempt::Failure>) -> Result<(), SuperviseError> {
+        self.failure = outcome.err().map(|failure| failure.to_string()).unwrap_or_default();
+        self.answer_switch(outcome);
+        self.note_now()?;
+        self.reconcile_inactive()
+    }
+
+    /// Brings the inactive slot to what it is to be while no attempt is under way.
+    pub(super) fn reconcile_inactive(&mut self) -> Result<(), SuperviseError> {
+        let Some(owner) = self.transition.owner() else { return Ok(()) };
+        if self.attempt != Attempt::Idle || self.stopping.is_some() {
+            return Ok(());
+        }
+        let slot = owner.slot.other();
+        match (self.settings.standby, self.transition.runtime(slot)) {
+            (Standby::Warm, Runtime::Absent) => self.start_child(Role::Runtime(slot)),
+            (Standby::Warm, Runtime::Ready) => {
+                self.name_standby(slot);
+                Ok(())
+            }
+            (Standby::None, Runtime::Starting | Runtime::Ready) => {
+                self.end_child(Role::Runtime(slot));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn name_standby(&mut self, slot: Slot) {
+        let Some(report) =
+            self.processes.process(Role::Runtime(slot)).and_then(|process| process.report.as_ref())
+        else {
+            return;
+        };
+        if matches!(report.transition_role, TransitionRole::Standby | TransitionRole::Active) {
+            return;
+        }
+        let request = SetRole { decision: self.transition.decision, role: TransitionRole::Standby };
+        let (client, events, decision) =
+            (self.processes.client(slot), self.events.clone(), self.transition.decision);
+        tokio::task::spawn_local(async move {
+            match client.post::<_, RuntimeReport>("/v1/role", &request, LOOK).await {
+                Ok(report) => drop(events.send(Event::Reported(slot, decision, Box::new(report))).await),
+                Err(error) => tracing::warn!(%slot, %error, "name the standby"),
+            }
+        });
+    }
+}
+
+async fn call_until_answered<B: Serialize, R: DeserializeOwned>(
+    client: &Rc<Client>,
+    path: &str,
+    body: &B,
+    within: Duration,
+) -> Result<R, ApiError> {
+    loop {
+        match client.post(path, body, within).await {
+            Ok(answer) => return Ok(answer),
+            Err(CallError::Refused(error)) => return Err(error),
+            // Not there yet, or gone: its death comes by pidfd. Every request may be repeated.
+            Err(error) => tracing::debug!(%error, "call"),
+        }
+        tokio::time::sleep(REDIAL).await;
+    }
+}
+
+fn record(action: &Action) -> Option<Change> {
+    let Action::Record(record) = action else { return None };
+    Some(match *record {
+        Record::Switching(Owner { slot, epoch }) => Change::Switching(Epoch { slot, epoch }),
+        Record::Committed(Owner { slot, epoch }) => Change::Committed(Epoch { slot, epoch }),
+    })
+}
+
+fn report_of(report: &RuntimeReport) -> Report {
+    Report { active: report.epoch, fit: report.caught_up && report.healthy }
+}
+
+fn refusal(error: &ApiError) -> Refusal {
+    tracing::warn!(%error, "refused");
+    match error.code {
+        Code::StaleDecision => Refusal::Stale,
+        Code::NotActive | Code::Unavailable | Code::Busy => Refusal::NotNow,
+        _ => Refusal::Unfit,
+    }
+}

@@ -1,0 +1,169 @@
+//! From `main` to the first turn of the loop: lock, journal, home, adoption.
+
+use super::processes::{self, Processes};
+use super::{Event, SuperviseError, Supervisor, now_ms, sidecar};
+use crate::attempt::Attempt;
+use crate::io::home::{self, Found};
+use crate::io::journal::SupervisorJournal;
+use crate::io::{control, slots};
+use crate::node_state::Change;
+use crate::settings::Settings;
+use crate::transition::Transition;
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::home::{Home, Role};
+use holdfast_shared::notify::{Notifier, NotifySocket};
+use holdfast_shared::process::{LockError, PassedFd, RoleLock};
+use holdfast_shared::slot::Slot;
+use holdfast_shared::token::{self, TokenEntry, TokenRole};
+use std::io;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// The predecessor that had the journal's lock is dead; its role lock goes with it, a moment later at most.
+const ROLE_LOCK: Duration = Duration::from_secs(5);
+/// Id of the token in `<home>/token`.
+const OPERATOR: &str = "operator";
+
+pub(super) async fn start(
+    home: &Home,
+    instance: String,
+    listeners: Vec<PassedFd>,
+    events: mpsc::Sender<Event>,
+) -> Result<(Supervisor, NotifySocket), SuperviseError> {
+    let found = home::look(home)?;
+    home::make_directories(home)?;
+    let settings = read_settings(home)?;
+    let now = u64::try_from(now_ms()).unwrap_or(0);
+    let mut journal = SupervisorJournal::open(home, &instance, now)?;
+    let lock = take_lock(home, &instance)?;
+    let adopted = processes::find(home).map_err(SuperviseError::system("look for living processes"))?;
+    if journal.state().committed.is_some() && !adopted.has_runtime() {
+        home::look_for_committed_journal(home)?;
+    }
+    let notify =
+        NotifySocket::bind(&home.notify()).map_err(SuperviseError::system("bind run/notify.sock"))?;
+    fill_slots(home, &adopted)?;
+    ensure_operator_token(home, &mut journal)?;
+    let identity = match found {
+        Found::Node(identity) => identity,
+        Found::New => home::write_identity(home, &uuid::Uuid::new_v4().to_string())?,
+    };
+    control::listen(home, events.clone()).map_err(SuperviseError::system("bind run/supervisor.sock"))?;
+    let (processes, runtimes, sidecar_serves) =
+        Processes::adopt(home, adopted, listeners, &events, journal.generation()).await;
+    let state = journal.state();
+    let has_served =
+        state.committed.is_some() && runtimes.iter().any(|one| *one != crate::transition::Runtime::Absent);
+    let (transition, actions) = Transition::boot(
+        journal.generation(),
+        state.highest_epoch,
+        state.committed.is_some(),
+        runtimes,
+        sidecar_serves,
+    );
+    let probes = [new_token()?, new_token()?];
+    let mut supervisor = Supervisor {
+        home: home.clone(),
+        instance,
+        node_id: identity.id,
+        settings,
+        _lock: lock,
+        attempt: Attempt::Idle,
+        attempt_no: 0,
+        waiting: None,
+        failure: String::new(),
+        sidecar: sidecar::Sidecar::new(home, transition.decision, probes),
+        transition: transition.clone(),
+        processes,
+        journal,
+        has_served,
+        degraded: false,
+        stopping: None,
+        problems: Vec::new(),
+        keeper: Notifier::from_env(),
+        timer: None,
+        ticks: 0,
+        events,
+        last_event: serde_json::Value::Null,
+    };
+    supervisor.adopt_and_act(transition, actions)?;
+    supervisor.ensure_sidecar()?;
+    Ok((supervisor, notify))
+}
+
+/// Reads `holdfast.toml`; none means defaults.
+pub(super) fn read_settings(home: &Home) -> Result<Settings, ApiError> {
+    let path = home.config();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::default()),
+        Err(error) => return Err(home::on_file("read", &path, &error)),
+    };
+    Settings::parse(&text)
+        .map_err(|error| ApiError::new(Code::InvalidRequest, format!("{}: {error}", path.display())))
+}
+
+fn take_lock(home: &Home, instance: &str) -> Result<RoleLock, LockError> {
+    let deadline = Instant::now() + ROLE_LOCK;
+    loop {
+        match RoleLock::take(home, Role::Supervisor, instance) {
+            Err(LockError::Taken { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            taken => return taken,
+        }
+    }
+}
+
+/// Puts the built runtime into slots that nothing alive runs from. A tree that was not built is no reason not to
+/// run what the slots have.
+fn fill_slots(home: &Home, adopted: &processes::Found) -> Result<(), ApiError> {
+    let free = Slot::BOTH.into_iter().filter(|slot| !adopted.runs_from(*slot));
+    let mut free = free.peekable();
+    if free.peek().is_none() {
+        return Ok(());
+    }
+    match slots::Built::find() {
+        Ok(built) => free.try_for_each(|slot| built.fill(home, slot)),
+        Err(error) if Slot::BOTH.iter().any(|slot| slots::manifest(home, *slot).ok().flatten().is_some()) => {
+            tracing::warn!(%error, "the slots stay as they are");
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The operator's token is in its file, and the file's token is valid.
+fn ensure_operator_token(home: &Home, journal: &mut SupervisorJournal) -> Result<(), SuperviseError> {
+    let path = home.token();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
+        Ok(_) => write_token(home)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write_token(home)?,
+        Err(error) => return Err(home::on_file("read", &path, &error).into()),
+    };
+    let hash = token::hash(&text);
+    if journal.state().tokens.iter().any(|entry| entry.hash == hash) {
+        return Ok(());
+    }
+    let entry = TokenEntry {
+        id: OPERATOR.into(),
+        hash,
+        role: TokenRole::Operator,
+        principal: OPERATOR.into(),
+        probe_slot: None,
+        expires_at: None,
+    };
+    Ok(journal.append(vec![Change::TokenCreated(entry)])?)
+}
+
+fn write_token(home: &Home) -> Result<String, ApiError> {
+    let text = new_token()?;
+    home::write_file(&home.token(), format!("{text}\n").as_bytes())?;
+    Ok(text)
+}
+
+/// A new token's text.
+pub(super) fn new_token() -> Result<String, ApiError> {
+    token::generate().map_err(|error| ApiError::new(Code::InternalError, format!("make a token: {error}")))
+}

@@ -1,0 +1,59 @@
+//! The supervisor's control socket: requests typed and given to the loop, which answers them.
+
+use crate::command::Command;
+use crate::daemon::Event;
+use holdfast_shared::control::{Limits, Peer, Reply, Request, serve, unknown_method};
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::home::{Home, Role};
+use holdfast_shared::peer::is_worker;
+use holdfast_shared::process::bind_unix;
+use hyper::Method;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::io;
+use tokio::sync::{mpsc, oneshot};
+
+/// Where an answer goes.
+pub type Responder = oneshot::Sender<Result<Value, ApiError>>;
+
+/// Serves the control socket from now on.
+///
+/// # Errors
+/// When the socket cannot be bound.
+pub fn listen(home: &Home, events: mpsc::Sender<Event>) -> io::Result<()> {
+    let listener = tokio::net::UnixListener::from_std(bind_unix(&home.control(Role::Supervisor))?)?;
+    let limits = Limits { admits, ..Limits::default() };
+    tokio::task::spawn_local(serve(listener, limits, move |request| answer(request, events.clone())));
+    Ok(())
+}
+
+fn admits(peer: &Peer) -> bool {
+    (Limits::default().admits)(peer) && !is_worker(peer.pid)
+}
+
+async fn answer(request: Request, events: mpsc::Sender<Event>) -> Result<Reply, ApiError> {
+    let command = command(&request)?;
+    let (responder, answer) = oneshot::channel();
+    let gone = || ApiError::new(Code::Unavailable, "the supervisor is ending");
+    events.send(Event::Command(command, responder)).await.map_err(|_| gone())?;
+    Reply::json(&answer.await.map_err(|_| gone())??)
+}
+
+/// The request as a command; unknown paths, methods and fields are refused.
+fn command(request: &Request) -> Result<Command, ApiError> {
+    Ok(match (&request.method, request.path.as_str()) {
+        (&Method::GET, "/v1/status") => Command::Status,
+        (&Method::POST, "/v1/switch") => Command::Switch(or_default(request)?),
+        (&Method::POST, "/v1/stop") => Command::Stop(or_default(request)?),
+        (&Method::GET, "/v1/tokens") => Command::ListTokens,
+        (&Method::POST, "/v1/tokens") => Command::NewToken(request.json()?),
+        (&Method::DELETE, "/v1/tokens") => Command::RevokeToken(request.json()?),
+        (&Method::GET, "/v1/slots") => Command::Slots,
+        (&Method::POST, "/v1/workers") => Command::Spawn(request.json()?),
+        _ => return Err(unknown_method(request)),
+    })
+}
+
+fn or_default<T: DeserializeOwned + Default>(request: &Request) -> Result<T, ApiError> {
+    if request.body.is_empty() { Ok(T::default()) } else { request.json() }
+}

@@ -1,0 +1,180 @@
+//! The supervisor's own journal: its lock makes one supervisor, its epoch is the generation.
+
+use crate::node_state::{Change, NodeState};
+use holdfast_shared::home::Home;
+use holdfast_shared::journal::io::lock::{JournalLock, LockError};
+use holdfast_shared::journal::{
+    Fold, Folded, FollowError, Followed, Limits, LoadError, RealDisk, Record, Request, TakeOver,
+    TakeOverError, WriteError, Writer, inspect, open_at_newest_checkpoint,
+};
+use holdfast_shared::process::{PidFd, start_time};
+use nix::sys::signal::Signal;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A predecessor that was killed is dead within this time, whatever it was doing, unless the kernel is stuck.
+const PREDECESSOR_DIES: Duration = Duration::from_secs(30);
+
+/// Records read at once.
+const POLL_RECORDS: usize = 1024;
+
+/// Why the supervisor has no journal.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A predecessor did not die.
+    #[error("the supervisor with pid {pid} holds the journal and did not die")]
+    Held {
+        /// Its number, 0 unknown.
+        pid: i32,
+    },
+    /// The lock file could not be used.
+    #[error(transparent)]
+    Lock(LockError),
+    /// Taking over failed.
+    #[error("supervisor journal: {0}")]
+    TakeOver(#[from] TakeOverError),
+    /// Reading failed.
+    #[error("supervisor journal: {0}")]
+    Read(#[from] FollowError),
+    /// The newest checkpoint is not ours to read.
+    #[error("supervisor journal: {0}")]
+    Load(#[from] LoadError),
+}
+
+/// The open journal and its fold. Dropping it gives the lock back.
+pub struct SupervisorJournal {
+    writer: Writer,
+    folded: Folded<NodeState>,
+    id: String,
+}
+
+impl SupervisorJournal {
+    /// Kills whoever has the journal, waits for its lock, takes it over with the next generation and folds it.
+    /// Nothing else of the supervisor may be read or sent before this returns.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was written unless taking over itself failed in a write.
+    pub fn open(home: &Home, instance: &str, now_ms: u64) -> Result<Self, OpenError> {
+        let directory = home.supervisor_journal();
+        let disk = Arc::new(RealDisk);
+        let lock = lock(&directory, &disk)?;
+        let before = inspect(&directory)?;
+        let request = Request {
+            epoch: before.highest_epoch + 1,
+            owner: "supervisor".into(),
+            instance: instance.into(),
+            release: env!("CARGO_PKG_VERSION").into(),
+            at_ms: now_ms,
+            first: !before.exists,
+            journal_id: uuid::Uuid::new_v4(),
+            known_kinds: NodeState::kinds(),
+            limits: Limits::SMALL,
+        };
+        let (writer, taken) = TakeOver::begin_locked(lock, disk, request, None)?;
+        let folded = fold(&directory)?;
+        Ok(Self { writer, folded, id: short(&taken.journal_id) })
+    }
+
+    /// The generation: the epoch of this journal.
+    pub fn generation(&self) -> u64 {
+        self.writer.last().epoch
+    }
+
+    /// The journal's id, which is the epoch of channel `node`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The state.
+    pub fn state(&self) -> &NodeState {
+        &self.folded.state
+    }
+
+    /// Journals changes durably, as one batch, and takes them into the state.
+    ///
+    /// # Errors
+    /// After a failed write or sync nothing more may be done by this supervisor: it ends.
+    pub fn append(&mut self, changes: Vec<Change>) -> Result<(), WriteError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let records: Vec<_> = changes.iter().map(Change::record).collect();
+        let range = self.writer.append(&records)?;
+        self.writer.sync()?;
+        let epoch = self.writer.last().epoch;
+        for (lsn, record) in (range.first..).zip(records) {
+            let kind = record.kind.into_owned();
+            self.folded.apply(Record { epoch, lsn, kind, must_understand: false, payload: record.payload });
+        }
+        Ok(())
+    }
+}
+
+fn lock(directory: &Path, disk: &RealDisk) -> Result<JournalLock, OpenError> {
+    let deadline = Instant::now() + PREDECESSOR_DIES;
+    loop {
+        let held = match TakeOver::lock(directory, disk, !directory.is_dir()) {
+            Ok(lock) => return Ok(lock),
+            Err(TakeOverError::Lock(LockError::Locked { holder })) => holder,
+            Err(TakeOverError::Lock(error)) => return Err(OpenError::Lock(error)),
+            Err(error) => return Err(error.into()),
+        };
+        if Instant::now() >= deadline {
+            return Err(OpenError::Held { pid: held.map_or(0, |holder| holder.pid) });
+        }
+        let living = held.and_then(|holder| {
+            let pidfd = PidFd::open(holder.pid).ok()?;
+            (start_time(holder.pid).ok()? == holder.start_ticks).then_some(pidfd)
+        });
+        match living {
+            Some(pidfd) => {
+                tracing::warn!(pid = pidfd.pid(), "another supervisor has the journal; it is killed");
+                let _ = pidfd.send_signal(Signal::SIGKILL);
+                pidfd.wait_dead(deadline.saturating_duration_since(Instant::now()));
+            }
+            // It has the lock and has not written who it is, or has just gone: a moment, then look again.
+            None => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+fn fold(directory: &Path) -> Result<Folded<NodeState>, OpenError> {
+    let (checkpoint, mut follower) = open_at_newest_checkpoint(directory)?;
+    let mut folded = Folded::load_or_empty(checkpoint)?;
+    loop {
+        match follower.poll(POLL_RECORDS)? {
+            Followed::Records(records) => records.into_iter().for_each(|record| folded.apply(record)),
+            Followed::UpToDate => return Ok(folded),
+            Followed::Restart => return fold(directory),
+        }
+    }
+}
+
+/// The first 8 hex digits name a journal well enough, and are what browsers see as the channel's epoch.
+fn short(id: &uuid::Uuid) -> String {
+    id.simple().to_string().chars().take(8).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node_state::Epoch;
+    use holdfast_shared::slot::Slot;
+
+    #[test]
+    fn each_start_raises_the_generation_and_finds_the_state() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        let mut id = String::new();
+        for generation in 1..=3 {
+            let mut journal = SupervisorJournal::open(&home, "sv-test", 1).unwrap();
+            assert_eq!(journal.generation(), generation);
+            assert_eq!(journal.state().highest_epoch, generation - 1);
+            assert!(id.is_empty() || id == journal.id());
+            id = journal.id().to_owned();
+            journal.append(vec![Change::Switching(Epoch { slot: Slot::A, epoch: generation })]).unwrap();
+            assert_eq!(journal.state().highest_epoch, generation);
+        }
+    }
+}

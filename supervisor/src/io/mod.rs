@@ -1,0 +1,13 @@
+//! The world of supervisor, keeper and command line: files, processes, sockets.
+
+pub mod centrifuge_client;
+pub mod child;
+pub mod control;
+pub mod home;
+pub mod journal;
+pub mod listener;
+pub mod logs;
+pub mod probe;
+pub mod slots;
+pub mod stop_tree;
+pub mod workers;

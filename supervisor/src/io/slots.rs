@@ -1,0 +1,214 @@
+//! Slots on disk: filled from the built tree where nothing alive runs from them, checked, read.
+
+use crate::io::home::{on_file, write_file};
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::home::Home;
+use holdfast_shared::release::Manifest;
+use holdfast_shared::slot::Slot;
+use holdfast_shared::token::hex;
+use holdfast_shared::version;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The runtime's binary below a slot.
+pub const RUNTIME: &str = "bin/holdfast-runtime";
+/// The sidecar's binary beside ours.
+pub const SIDECAR: &str = "holdfast-sidecar";
+
+/// The program with this name beside the running `holdfast`.
+///
+/// # Errors
+/// `REFUSED` when it is not there.
+pub fn beside_us(name: &str) -> Result<PathBuf, ApiError> {
+    let own = own_path().map_err(|error| on_file("look for", Path::new("/proc/self/exe"), &error))?;
+    let path = own.with_file_name(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    let message = format!("{} is missing: build the whole tree (deploy/up does)", path.display());
+    Err(ApiError::new(Code::Refused, message))
+}
+
+/// Path of the running program, also when a newer one has replaced its file since.
+fn own_path() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    let text = path.to_string_lossy();
+    Ok(text.strip_suffix(" (deleted)").map(PathBuf::from).unwrap_or(path))
+}
+
+/// The program to start another of our own processes with: this very binary, also when its file was replaced.
+pub fn own_program() -> PathBuf {
+    match std::env::current_exe() {
+        Ok(path) if path.exists() => path,
+        _ => PathBuf::from("/proc/self/exe"),
+    }
+}
+
+/// SHA-256 of a file, hex.
+///
+/// # Errors
+/// What the file system says.
+pub fn digest(path: &Path) -> io::Result<String> {
+    const PIECE_BYTES: usize = 256 * 1024;
+    let mut file = File::open(path)?;
+    let mut digest = Sha256::new();
+    let mut piece = vec![0u8; PIECE_BYTES];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&digest.finalize())),
+            count => digest.update(&piece[..count]),
+        }
+    }
+}
+
+/// The manifest of a slot; `None` when the slot is empty.
+///
+/// # Errors
+/// `HOME_DAMAGED` when it is there and not readable.
+pub fn manifest(home: &Home, slot: Slot) -> Result<Option<Manifest>, ApiError> {
+    let path = home.slot(slot).join("manifest.json");
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(on_file("read", &path, &error)),
+    };
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| ApiError::new(Code::HomeDamaged, format!("{}: {error}", path.display())))
+}
+
+/// What is wrong with a slot, as issue codes; empty: nothing.
+pub fn issues(home: &Home, slot: Slot) -> Vec<&'static str> {
+    let Ok(Some(manifest)) = manifest(home, slot) else { return vec!["missing_manifest"] };
+    let mut issues = Vec::new();
+    if manifest.slot != slot {
+        issues.push("manifest_slot_mismatch");
+    }
+    if manifest.target != target() {
+        issues.push("wrong_target");
+    }
+    let binary = home.slot(slot).join(RUNTIME);
+    match std::fs::symlink_metadata(&binary) {
+        Err(_) => issues.push("missing_binary"),
+        Ok(metadata) if metadata.is_symlink() => issues.push("symlink_refused"),
+        Ok(_) if digest(&binary).ok().as_ref() != manifest.digests.get(RUNTIME) => {
+            issues.push("digest_mismatch")
+        }
+        Ok(_) => {}
+    }
+    issues
+}
+
+/// The runtime of the built tree.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// Its binary.
+    pub path: PathBuf,
+    /// Its digest.
+    pub digest: String,
+}
+
+impl Built {
+    /// The runtime beside us.
+    ///
+    /// # Errors
+    /// `REFUSED` when it was not built.
+    pub fn find() -> Result<Self, ApiError> {
+        let path = beside_us("holdfast-runtime")?;
+        let digest = digest(&path).map_err(|error| on_file("read", &path, &error))?;
+        Ok(Self { path, digest })
+    }
+
+    /// Whether this is what the slot has.
+    pub fn is_in(&self, home: &Home, slot: Slot) -> bool {
+        let in_slot = manifest(home, slot).ok().flatten();
+        in_slot.is_some_and(|manifest| manifest.digests.get(RUNTIME) == Some(&self.digest))
+    }
+
+    /// Puts it into the slot, unless it is there already. Nothing alive may run from the slot. The manifest goes
+    /// first and comes last, so a slot that was left half filled is an empty one.
+    ///
+    /// # Errors
+    /// What the file system says, with the path.
+    pub fn fill(&self, home: &Home, slot: Slot) -> Result<(), ApiError> {
+        if self.is_in(home, slot) && home.slot(slot).join(RUNTIME).is_file() {
+            return Ok(());
+        }
+        let manifest_path = home.slot(slot).join("manifest.json");
+        match std::fs::remove_file(&manifest_path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(on_file("remove", &manifest_path, &error));
+            }
+            _ => {}
+        }
+        let to = home.slot(slot).join(RUNTIME);
+        copy(&self.path, &to).map_err(|error| on_file("write", &to, &error))?;
+        let manifest = Manifest {
+            version: env!("CARGO_PKG_VERSION").into(),
+            target: target(),
+            slot,
+            contracts: contracts(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            digests: BTreeMap::from([(RUNTIME.to_owned(), self.digest.clone())]),
+        };
+        write_file(&manifest_path, &serde_json::to_vec_pretty(&manifest).unwrap_or_default())
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let directory = to.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let temporary = to.with_extension("new");
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&temporary)?;
+    io::copy(&mut File::open(from)?, &mut out)?;
+    out.flush()?;
+    out.sync_all()?;
+    drop(out);
+    std::fs::rename(&temporary, to)?;
+    File::open(directory)?.sync_all()
+}
+
+fn target() -> String {
+    format!("{}-unknown-{}-gnu", std::env::consts::ARCH, std::env::consts::OS)
+}
+
+fn contracts() -> BTreeMap<String, version::VersionRange> {
+    [
+        ("control", version::CONTROL),
+        ("link", version::LINK),
+        ("inbox", version::INBOX),
+        ("spool", version::SPOOL),
+        ("journal", version::JOURNAL),
+        ("checkpoint", version::CHECKPOINT),
+    ]
+    .map(|(name, range)| (name.to_owned(), range))
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_slot_is_filled_a_full_one_left_and_damage_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        let binary = directory.path().join("built");
+        std::fs::write(&binary, b"program").unwrap();
+        let built = Built { path: binary.clone(), digest: digest(&binary).unwrap() };
+        assert_eq!(issues(&home, Slot::A), ["missing_manifest"]);
+        built.fill(&home, Slot::A).unwrap();
+        assert!(issues(&home, Slot::A).is_empty());
+        std::fs::write(home.slot(Slot::A).join(RUNTIME), b"other").unwrap();
+        assert_eq!(issues(&home, Slot::A), ["digest_mismatch"]);
+        std::fs::remove_file(home.slot(Slot::A).join(RUNTIME)).unwrap();
+        assert_eq!(issues(&home, Slot::A), ["missing_binary"]);
+        built.fill(&home, Slot::A).unwrap();
+        assert!(issues(&home, Slot::A).is_empty());
+    }
+}

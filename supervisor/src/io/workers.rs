@@ -1,0 +1,62 @@
+//! Workers' holders: started once per spawn id.
+
+use crate::io::child::{self, ChildPlan};
+use crate::io::home::on_file;
+use crate::io::slots::own_program;
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::home::Home;
+use holdfast_shared::supervisor_control::Spawned;
+use holdfast_shared::worker::{CWD_FD_VARIABLE, Order};
+use nix::fcntl::{OFlag, open, openat};
+use nix::sys::stat::{Mode, mkdirat};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+
+/// Starts the worker, unless its directory is there: then it was started before.
+///
+/// # Errors
+/// `WORKSPACE_POLICY_VIOLATION`, `STORAGE_FULL`, `BOOTSTRAP_FAILED`; a directory that was made stays, so this
+/// spawn id never runs.
+pub fn spawn(home: &Home, order: &Order) -> Result<Spawned, ApiError> {
+    let directory = home.worker(&order.spawn_id);
+    let spawned = |started| Spawned { spawn_id: order.spawn_id.clone(), started };
+    match DirBuilder::new().mode(0o700).create(&directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(spawned(false)),
+        Err(error) => return Err(on_file("create", &directory, &error)),
+        Ok(()) => {}
+    }
+    let workspace = open_workspace(home, &order.task)?;
+    order.write(&directory).map_err(|error| on_file("write", &Order::path(&directory), &error))?;
+    let plan = ChildPlan {
+        program: own_program(),
+        arguments: vec!["hold".into(), directory.clone().into()],
+        log: "holder",
+        notify: None,
+        passed: vec![workspace.as_fd()],
+        variables: vec![(CWD_FD_VARIABLE, holdfast_shared::process::FIRST_PASSED.to_string().into())],
+    };
+    child::start(home, &plan)
+        .map(|_| spawned(true))
+        .map_err(|error| ApiError::new(Code::BootstrapFailed, format!("start the holder: {error}")))
+}
+
+/// Opens a task's workspace beneath the workspaces' root, made when missing. No symlink is followed.
+fn open_workspace(home: &Home, task: &str) -> Result<OwnedFd, ApiError> {
+    let root_path = home.workspaces();
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let failed = |error: nix::Error| on_file("open", &root_path.join(task), &error.into());
+    let root = open(&root_path, flags, Mode::empty()).map_err(failed)?;
+    match mkdirat(&root, task, Mode::S_IRWXU) {
+        Ok(()) | Err(nix::Error::EEXIST) => {}
+        Err(error) => return Err(on_file("create", &root_path.join(task), &error.into())),
+    }
+    openat(&root, task, flags, Mode::empty()).map_err(|error| match error {
+        nix::Error::ELOOP | nix::Error::ENOTDIR => ApiError::new(
+            Code::WorkspacePolicyViolation,
+            format!("{}: a workspace is a directory, no link", root_path.join(task).display()),
+        ),
+        error => failed(error),
+    })
+}

@@ -1,0 +1,168 @@
+//! `<home>/holdfast.toml`, read by the supervisor; each child is given its own part whole at its start.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// What the inactive slot does when no switch is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standby {
+    /// Nothing runs there.
+    #[default]
+    None,
+    /// A runtime follows, so that settling after a crash costs no more than a switch.
+    Warm,
+}
+
+/// The whole file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `none` (default) or `warm`.
+    pub standby: Standby,
+    /// `[supervisor]`
+    pub supervisor: SupervisorSettings,
+    /// `[command]`: the built-in skill.
+    pub command: CommandSettings,
+    /// `[runtime]`: checked by the runtime.
+    pub runtime: toml::Table,
+    /// `[sidecar]`: checked by the sidecar.
+    pub sidecar: toml::Table,
+}
+
+/// The supervisor's own settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SupervisorSettings {
+    /// An active runtime that said nothing for so long is settled.
+    pub active_silent_ms: u64,
+    /// Any other child that said nothing for so long is killed.
+    pub child_silent_ms: u64,
+    /// A candidate that is not ready by then has failed.
+    pub prewarming_ms: u64,
+    /// Good probes in a row that admission and probation ask for.
+    pub good_probes: u32,
+    /// Between two probes.
+    pub probe_interval_ms: u64,
+    /// A probe that took longer is a bad one.
+    pub probe_timeout_ms: u64,
+    /// Probation ends as a failure after so long without the good probes.
+    pub probation_ms: u64,
+}
+
+impl Default for SupervisorSettings {
+    fn default() -> Self {
+        Self {
+            active_silent_ms: 3_000,
+            child_silent_ms: 15_000,
+            prewarming_ms: 60_000,
+            good_probes: 3,
+            probe_interval_ms: 100,
+            probe_timeout_ms: 2_000,
+            probation_ms: 60_000,
+        }
+    }
+}
+
+/// The built-in skill `command`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CommandSettings {
+    /// Bytes of output a turn may write.
+    pub output_quota_bytes: u64,
+    /// What a cancelled command is given between TERM and KILL.
+    pub kill_grace_ms: u64,
+    /// Variables of the supervisor's environment that commands are given, where set.
+    pub environment: Vec<String>,
+}
+
+impl Default for CommandSettings {
+    fn default() -> Self {
+        let environment = ["HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER"];
+        Self {
+            output_quota_bytes: holdfast_shared::worker::OUTPUT_QUOTA_BYTES,
+            kill_grace_ms: holdfast_shared::worker::KILL_GRACE_MS,
+            environment: environment.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// Settings that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// Not the form of a settings file; says line and field.
+    #[error("{0}")]
+    Malformed(String),
+    /// Values out of their range, all of them.
+    #[error("{}", .0.join("; "))]
+    OutOfRange(Vec<String>),
+}
+
+impl Settings {
+    /// Reads and checks the file's text.
+    ///
+    /// # Errors
+    /// All values out of range at once, or the first place that is not of the file's form.
+    pub fn parse(text: &str) -> Result<Self, SettingsError> {
+        let settings: Settings =
+            toml::from_str(text).map_err(|error| SettingsError::Malformed(error.to_string()))?;
+        let own = &settings.supervisor;
+        let ranges = [
+            ("supervisor.active_silent_ms", own.active_silent_ms, 1_000, 600_000),
+            ("supervisor.child_silent_ms", own.child_silent_ms, 1_000, 3_600_000),
+            ("supervisor.prewarming_ms", own.prewarming_ms, 100, 900_000),
+            ("supervisor.good_probes", u64::from(own.good_probes), 1, 1_000),
+            ("supervisor.probe_interval_ms", own.probe_interval_ms, 1, 60_000),
+            ("supervisor.probe_timeout_ms", own.probe_timeout_ms, 10, 60_000),
+            ("supervisor.probation_ms", own.probation_ms, 100, 900_000),
+            ("command.output_quota_bytes", settings.command.output_quota_bytes, 4_096, 1 << 40),
+            ("command.kill_grace_ms", settings.command.kill_grace_ms, 0, 600_000),
+        ];
+        let wrong: Vec<String> = ranges
+            .into_iter()
+            .filter(|(_, value, low, high)| !(*low..=*high).contains(value))
+            .map(|(name, value, low, high)| format!("{name} is {value}; allowed are {low} to {high}"))
+            .collect();
+        if wrong.is_empty() { Ok(settings) } else { Err(SettingsError::OutOfRange(wrong)) }
+    }
+
+    /// The runtime's part as it is given to it.
+    pub fn runtime_json(&self) -> String {
+        serde_json::to_string(&self.runtime).unwrap_or_else(|_| "{}".into())
+    }
+
+    /// The sidecar's part as it is given to it.
+    pub fn sidecar_json(&self) -> String {
+        serde_json::to_string(&self.sidecar).unwrap_or_else(|_| "{}".into())
+    }
+}
+
+impl SupervisorSettings {
+    /// See the field.
+    pub fn probe_timeout(&self) -> Duration {
+        Duration::from_millis(self.probe_timeout_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_all_defaults_and_children_get_their_own_part() {
+        assert_eq!(Settings::parse("").unwrap(), Settings::default());
+        let settings = Settings::parse("standby = \"warm\"\n[sidecar]\nping_ms = 5").unwrap();
+        assert_eq!(settings.standby, Standby::Warm);
+        assert_eq!(settings.sidecar_json(), r#"{"ping_ms":5}"#);
+        assert_eq!(settings.runtime_json(), "{}");
+    }
+
+    #[test]
+    fn mistakes_are_refused_all_at_once() {
+        let text = "[supervisor]\ngood_probes = 0\nprobe_interval_ms = 0";
+        let Err(SettingsError::OutOfRange(wrong)) = Settings::parse(text) else { panic!("taken") };
+        assert_eq!(wrong.len(), 2);
+        let error = Settings::parse("standbye = 1").unwrap_err().to_string();
+        assert!(error.contains("standbye"), "{error}");
+    }
+}
