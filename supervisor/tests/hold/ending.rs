@@ -158,3 +158,9 @@ fn what_a_killed_holder_leaves_behind_is_found_and_ended() {
     wait_for("an end of all of them", || (end_leftovers(&held.directory).unwrap() == 0).then_some(()));
     assert!(left.iter().all(|pid| !is_alive(*pid)), "{left:?}");
 }
+
+#[test]
+fn a_worker_that_closed_its_output_is_still_waited_for() {
+    let whole = Held::start(&shell("echo last; exec >&- 2>&-; sleep 0.2; exit 5")).ended();
+    assert_eq!((whole.text(Stream::Stdout).as_str(), whole.exit().status), ("last\n", ExitStatus::Code(5)));
+}

@@ -163,3 +163,28 @@ fn messages_left_when_the_worker_ends_are_not_consumed() {
     assert!(matches!(held.state(), WorkerState::Ended(_)));
     assert_eq!(Whole::read(&held.directory).records.len(), whole.records.len());
 }
+
+#[test]
+fn numbers_written_by_two_epochs_at_once_are_each_fed_once_and_in_order() {
+    const LAST: u64 = 400;
+    let mut held = Held::start(&with_stdin("cat"));
+    let mut old = held.inbox(1);
+    let directory = held.directory.clone();
+    // The old active goes on for a while after the new one has begun, as one that is being fenced does.
+    let fenced = std::thread::spawn(move || {
+        for number in 1..=LAST / 2 {
+            old.send(number, &input(&format!("{number}\n"))).unwrap();
+        }
+    });
+    held.wait_for_output("20\n");
+    let mut tail = holdfast_shared::spool::SpoolTail::open(&directory);
+    while !tail.poll(usize::MAX).unwrap().is_empty() {}
+    let mut new = held.inbox(2);
+    for number in tail.consumed() + 1..=LAST {
+        new.send(number, &input(&format!("{number}\n"))).unwrap();
+    }
+    new.send(LAST + 1, &Message::CloseStdin).unwrap();
+    fenced.join().unwrap();
+    let expected: String = (1..=LAST).map(|number| format!("{number}\n")).collect();
+    assert_eq!(held.ended().text(Stream::Stdout), expected);
+}
