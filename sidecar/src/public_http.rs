@@ -22,6 +22,8 @@ pub enum Route {
     PublicStatus,
     /// Whether the sidecar serves.
     Health,
+    /// Documents, which this release does not have.
+    Documents,
 }
 
 /// Finds what a request asks for.
@@ -43,6 +45,9 @@ pub fn route(method: &Method, path: &str, query: &str) -> Result<Route, ApiError
     let file = if path == "/" { Some("index.html") } else { path.strip_prefix("/console/") };
     if let Some(name) = file {
         return console::asset(name).map(Route::Console).ok_or_else(unknown);
+    }
+    if path.starts_with("/yws/") {
+        return Ok(Route::Documents);
     }
     match path {
         "/ws" => Ok(Route::Socket),

@@ -148,6 +148,10 @@ async fn respond(
     match route(request.method(), uri.path(), uri.query().unwrap_or_default())? {
         Route::Console(asset) => Ok(file(asset, headers)),
         Route::Health => Ok(json(StatusCode::OK, Bytes::from_static(b"{}"))),
+        Route::Documents => {
+            let error = ApiError::new(Code::UnknownMethod, "this release has no documents");
+            Ok(json(StatusCode::NOT_IMPLEMENTED, Bytes::from(serde_json::to_vec(&error).unwrap_or_default())))
+        }
         Route::PublicStatus => public_status(&world),
         Route::Socket => open_socket(world, &mut request, place),
         Route::History(question) => history(&world, headers, question).await,
