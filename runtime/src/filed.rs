@@ -59,7 +59,9 @@ pub struct Truncated {
     pub last: u64,
     /// The last turn in it.
     pub turn: String,
-    /// Workers whose directories go with it.
+    /// First offsets of files that it replaced last, beside its own.
+    pub files: Vec<u64>,
+    /// Workers of those files, whose directories go, too.
     pub workers: Vec<String>,
 }
 
@@ -200,6 +202,7 @@ pub fn truncate(oldest: &[Filed], newest_cumulative_bytes: u64, limit_bytes: u64
         first: begin.first(),
         last: last.last(),
         turn: String::new(),
+        files: oldest[1..going].iter().map(Filed::first).collect(),
         workers: Vec::new(),
     };
     let mut turns = 0;

@@ -3,7 +3,9 @@
 //! A file comes into place whole and durable. Whoever files is the active runtime; filing the same span again
 //! writes the same file, so a crash at any point is made good by doing it again.
 
-use crate::filed::{BadFile, FILED_FORMAT, Filed, FiledBody, file_name, parse_file_name, truncate};
+use crate::filed::{
+    BadFile, FILED_FORMAT, Filed, FiledBody, Truncated, file_name, parse_file_name, truncate,
+};
 use crate::span::Span;
 use holdfast_shared::durable_file;
 use holdfast_shared::home::Home;
@@ -18,6 +20,8 @@ pub const CONVERSATION_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 pub const FILED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// An index entry is filed for about every so many bytes of a spool: the quota of a turn has 512 of them.
 const INDEX_STEP_BYTES: u64 = 512 * 1024;
+/// Names the file written last, so that filing lists no directory of perhaps a million files.
+const NEWEST: &str = "newest";
 /// Turns removed by one filing at most; the next one goes on. So that no filing takes long.
 const REMOVED_PER_FILING: usize = 64;
 
@@ -75,8 +79,9 @@ impl FilingError {
     }
 }
 
-/// Files a sealed span durably (it reads its spool once, and waits for the disk: not for a loop), then removes the oldest turns past `limit_bytes` (the one filed always stays).
-/// Answers what was written, the marker second where one was.
+/// Files a sealed span durably (it reads its spool once, and waits for the disk: not for a loop), then removes the
+/// oldest turns past `limit_bytes` (the one filed always stays). Answers what is filed, the marker second where one
+/// was written.
 ///
 /// # Errors
 /// On failure the span is to be filed again; whatever was done already is found done.
@@ -88,14 +93,20 @@ pub fn file(home: &Home, span: &Span, limit_bytes: u64) -> Result<(Filed, Option
     let directory = directory(home, &span.conversation)?;
     make_directory(&directory)?;
     let _locked = lock(&directory)?;
-    if let Some(worker) = &span.worker {
-        sync_spool(&home.worker(worker))?;
-    }
-    let listed = list(home, &span.conversation)?;
-    let older: Vec<u64> = listed.into_iter().filter(|first| *first < span.first).collect();
-    let filed = with_bytes(home, span, &older)?;
-    write(&directory, &filed)?;
-    let marker = bound(home, &span.conversation, &older, filed.cumulative_bytes, limit_bytes)?;
+    let filed = match load(home, &span.conversation, span.first) {
+        Ok(filed) if matches!(&filed.body, FiledBody::Turn { span: there, .. } if there == span) => filed,
+        _ => {
+            if let Some(worker) = &span.worker {
+                sync_spool(&home.worker(worker))?;
+            }
+            let filed = with_bytes(home, span)?;
+            write(&directory, &filed)?;
+            filed
+        }
+    };
+    // Only a hint for the next filing; unwritten or torn it costs a listing.
+    let _hint = fs::write(directory.join(NEWEST), span.first.to_string());
+    let marker = bound(home, &filed, limit_bytes)?;
     Ok((filed, marker))
 }
 
@@ -196,14 +207,14 @@ fn sync_spool(worker: &Path) -> Result<(), FilingError> {
     Ok(())
 }
 
-fn with_bytes(home: &Home, span: &Span, older: &[u64]) -> Result<Filed, FilingError> {
+fn with_bytes(home: &Home, span: &Span) -> Result<Filed, FilingError> {
     let spool = match &span.worker {
         Some(worker) => bytes_of(&home.worker(worker))?,
         None => 0,
     };
     let events: u64 = span.events.iter().map(|event| event.data.to_string().len() as u64).sum();
     let bytes = spool + events;
-    let before = cumulative_before(home, &span.conversation, older)?;
+    let before = cumulative_before(home, &span.conversation, span.first)?;
     let index = span.worker.as_ref().map_or_else(Vec::new, |worker| index_of(&home.worker(worker)));
     let body = FiledBody::Turn { span: span.clone(), bytes, index };
     Ok(Filed { format: FILED_FORMAT, cumulative_bytes: before.saturating_add(bytes), body })
@@ -227,10 +238,20 @@ fn index_of(worker: &Path) -> Vec<(u64, u64)> {
     spool.index().thinned(INDEX_STEP_BYTES)
 }
 
-/// The running total of bytes at the last good file.
-fn cumulative_before(home: &Home, conversation: &str, older: &[u64]) -> Result<u64, FilingError> {
-    for first in older.iter().rev() {
-        match load(home, conversation, *first) {
+/// The running total of bytes at the last good file before `first`.
+fn cumulative_before(home: &Home, conversation: &str, first: u64) -> Result<u64, FilingError> {
+    if first <= 1 {
+        return Ok(0);
+    }
+    let newest = fs::read_to_string(home.conversation(conversation).join(NEWEST));
+    if let Some(newest) = newest.ok().and_then(|text| text.parse().ok())
+        && let Ok(filed) = load(home, conversation, newest)
+        && filed.last() + 1 == first
+    {
+        return Ok(filed.cumulative_bytes);
+    }
+    for older in list(home, conversation)?.into_iter().rev().filter(|older| *older < first) {
+        match load(home, conversation, older) {
             Ok(filed) => return Ok(filed.cumulative_bytes),
             Err(error) if error.is_lasting() => {}
             Err(error) => return Err(error),
@@ -245,50 +266,61 @@ fn write(directory: &Path, filed: &Filed) -> Result<(), FilingError> {
     durable_file::write(&path, &text).map_err(FilingError::io("write", &path))
 }
 
-/// Removes the oldest of `older` so that what is kept fits: the marker first, durably, then what it stands for.
-fn bound(
+/// Removes the oldest so that what is kept fits: the marker first, durably, then what it stands for.
+fn bound(home: &Home, newest: &Filed, limit_bytes: u64) -> Result<Option<Filed>, FilingError> {
+    let FiledBody::Turn { span, .. } = &newest.body else { return Ok(None) };
+    let conversation = &span.conversation;
+    let oldest = oldest(home, conversation, newest, limit_bytes)?;
+    if let Some(Filed { body: FiledBody::Truncated(marker), .. }) = oldest.first() {
+        // A crash may have come before all of it was gone.
+        sweep(home, marker)?;
+    }
+    let Some(marker) = truncate(&oldest, newest.cumulative_bytes, limit_bytes) else { return Ok(None) };
+    write(&directory(home, conversation)?, &marker)?;
+    if let FiledBody::Truncated(marker) = &marker.body {
+        sweep(home, marker)?;
+    }
+    Ok(Some(marker))
+}
+
+/// The oldest files, as many as may have to go. Each begins where the one before it ends; the first at offset 1.
+fn oldest(
     home: &Home,
     conversation: &str,
-    older: &[u64],
-    newest_cumulative_bytes: u64,
+    newest: &Filed,
     limit_bytes: u64,
-) -> Result<Option<Filed>, FilingError> {
-    let mut oldest = Vec::new();
-    for first in older.iter().take(REMOVED_PER_FILING) {
-        if oldest.first().is_some_and(|marker: &Filed| *first <= marker.last()) {
-            // A crash left it behind its marker; it is swept below.
-            continue;
-        }
-        match load(home, conversation, *first) {
+) -> Result<Vec<Filed>, FilingError> {
+    let (mut oldest, mut first): (Vec<Filed>, u64) = (Vec::new(), 1);
+    while first < newest.first() && oldest.len() < REMOVED_PER_FILING {
+        match load(home, conversation, first) {
             Ok(filed) => {
-                let seen = newest_cumulative_bytes.saturating_sub(filed.cumulative_bytes) <= limit_bytes;
+                let fits = newest.cumulative_bytes.saturating_sub(filed.cumulative_bytes) <= limit_bytes;
+                first = filed.last() + 1;
                 oldest.push(filed);
-                if seen {
+                if fits {
                     break;
                 }
             }
-            // A stretch that cannot be read does not hide behind a marker that names a limit.
-            Err(error) if error.is_lasting() && oldest.is_empty() => {}
+            // What cannot be read does not hide behind a marker that names a limit: the next one begins.
+            Err(error) if error.is_lasting() && oldest.is_empty() => {
+                let next = list(home, conversation)?.into_iter().find(|next| *next > first);
+                first = next.unwrap_or(newest.first());
+            }
             Err(error) if error.is_lasting() => break,
             Err(error) => return Err(error),
         }
     }
-    sweep(home, conversation, older, oldest.first())?;
-    let Some(marker) = truncate(&oldest, newest_cumulative_bytes, limit_bytes) else { return Ok(None) };
-    write(&directory(home, conversation)?, &marker)?;
-    sweep(home, conversation, older, Some(&marker))?;
-    Ok(Some(marker))
+    Ok(oldest)
 }
 
 /// Removes what a marker stands for. Done again at each filing, since a crash may have come in between.
-fn sweep(home: &Home, conversation: &str, older: &[u64], marker: Option<&Filed>) -> Result<(), FilingError> {
-    let Some(Filed { body: FiledBody::Truncated(marker), .. }) = marker else { return Ok(()) };
-    let directory = directory(home, conversation)?;
-    for first in older.iter().filter(|first| (marker.first + 1..=marker.last).contains(first)) {
+fn sweep(home: &Home, marker: &Truncated) -> Result<(), FilingError> {
+    let directory = directory(home, &marker.conversation)?;
+    for first in &marker.files {
         let path = directory.join(file_name(*first));
         absent_is_fine(fs::remove_file(&path)).map_err(FilingError::io("remove", &path))?;
     }
-    for worker in &marker.workers {
+    for worker in marker.workers.iter().filter(|worker| is_name(worker)) {
         let path = home.worker(worker);
         absent_is_fine(fs::remove_dir_all(&path)).map_err(FilingError::io("remove", &path))?;
     }

@@ -144,8 +144,11 @@ impl History {
         Ok(piece.publications)
     }
 
-    /// What is known of a conversation's files is asked for anew: some were written or removed.
+    /// What is known of a conversation's files is asked for anew: some were written or removed. Spools that were
+    /// removed are closed.
     pub fn forget(&mut self, conversation: &str) {
+        let home = &self.home;
+        self.spools.retain(|worker| home.worker(worker).is_dir());
         self.listings.retain(|name| name != conversation);
         self.parsed.retain(|(name, _)| name != conversation);
     }

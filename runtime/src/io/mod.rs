@@ -8,7 +8,7 @@ pub mod link;
 pub mod readable;
 #[cfg(test)]
 mod sample;
-pub mod view;
 pub mod served;
 pub mod spools;
+pub mod view;
 pub mod workers;

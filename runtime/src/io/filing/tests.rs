@@ -93,18 +93,55 @@ fn a_turn_larger_than_the_bound_stays_until_the_next_one() {
 fn what_a_crash_left_behind_a_marker_is_swept_at_the_next_filing() {
     let sample = Sample::new();
     let limit = 2 * turn_bytes() + 1;
-    filed_turns(&sample, 1..=2, limit);
-    let conversation = sample.home.conversation("c");
-    let second = fs::read(conversation.join(file_name(8))).unwrap();
-    filed_turns(&sample, 3..=4, limit);
+    filed_turns(&sample, 1..=3, limit);
+    let second = fs::read(sample.home.conversation("c").join(file_name(8))).unwrap();
+    filed_turns(&sample, 4..=4, limit);
     assert_eq!(list(&sample.home, "c").unwrap(), [1, 15, 22]);
     // As if the crash had come right behind the marker.
-    fs::write(conversation.join(file_name(8)), second).unwrap();
+    fs::write(sample.home.conversation("c").join(file_name(8)), second).unwrap();
     drop(sample.spool("c-2"));
     filed_turns(&sample, 5..=5, limit);
     assert_eq!(list(&sample.home, "c").unwrap(), [1, 22, 29]);
     assert_eq!(load(&sample.home, "c", 1).unwrap().last(), 21);
     assert_eq!(workers(&sample), ["c-4", "c-5"].map(String::from).into());
+}
+
+#[test]
+fn what_is_kept_is_counted_the_same_with_and_without_the_hint() {
+    let totals = [true, false].map(|hinted| {
+        let sample = Sample::new();
+        for number in 1..=4 {
+            filed_turns(&sample, number..=number, UNBOUNDED);
+            if !hinted {
+                fs::write(sample.home.conversation("c").join(NEWEST), b"torn").unwrap();
+            }
+        }
+        load(&sample.home, "c", 22).unwrap().cumulative_bytes
+    });
+    assert_eq!(totals, [4 * turn_bytes(); 2]);
+}
+
+#[test]
+fn a_torn_file_is_written_again() {
+    let sample = Sample::new();
+    filed_turns(&sample, 1..=1, UNBOUNDED);
+    let path = sample.home.conversation("c").join(file_name(1));
+    let good = fs::read(&path).unwrap();
+    fs::write(&path, &good[..20]).unwrap();
+    filed_turns(&sample, 1..=1, UNBOUNDED);
+    assert_eq!(fs::read(&path).unwrap(), good);
+}
+
+#[test]
+fn many_turns_go_a_bounded_number_at_a_time() {
+    let sample = Sample::new();
+    filed_turns(&sample, 1..=100, UNBOUNDED);
+    let markers = filed_turns(&sample, 101..=102, 1);
+    let lasts: Vec<_> = markers.iter().map(|marker| marker.as_ref().unwrap().last()).collect();
+    let each = REMOVED_PER_FILING as u64;
+    assert_eq!(lasts, [7 * each, 7 * 101]);
+    assert_eq!(list(&sample.home, "c").unwrap(), [1, 1 + 7 * 101]);
+    assert_eq!(workers(&sample), ["c-102"].map(String::from).into());
 }
 
 #[test]

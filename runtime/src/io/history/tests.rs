@@ -261,3 +261,59 @@ fn a_wrong_index_changes_nothing() {
         assert_eq!(history.read("c", &live, EVERYTHING, &Wrong(floor)).unwrap(), right);
     }
 }
+
+/// A turn by the gaps between its events; the last one is before the seal, or behind the last event.
+fn turn_of(sample: &Sample, first: u64, number: usize, gaps: &[u64], sealed: bool) -> (Span, u64) {
+    let (turn, worker) = (format!("t{number}"), format!("w{number}"));
+    let outputs: u64 = gaps.iter().sum();
+    sample.worker(&worker, (1..=outputs).map(|seq| format!("{seq:>3}")));
+    let mut span = Span::begin("c", "e", first, &turn, crate::event::turn_started(&turn, "x", 1));
+    span.worker = Some(worker);
+    let mut after = 0;
+    for gap in &gaps[..gaps.len().saturating_sub(1)] {
+        after += gap;
+        span.place(after, crate::event::turn_queued("q", &after.to_string(), 2)).unwrap();
+    }
+    if sealed {
+        seal(&mut span, outputs);
+    }
+    (span, outputs)
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_conversation_reads_as_the_merge_in_any_pieces(
+        turns in proptest::collection::vec(proptest::collection::vec(0..5u64, 1..5), 1..6),
+        filed in 0..6usize, open: bool, pieces in proptest::collection::vec((1..400usize, 1..7usize), 1..6),
+    ) {
+        let sample = Sample::new();
+        let (mut spans, mut first, mut last_outputs) = (Vec::new(), 1, 0);
+        for (number, gaps) in turns.iter().enumerate() {
+            let sealed = !(open && number + 1 == turns.len());
+            let (span, outputs) = turn_of(&sample, first, number, gaps, sealed);
+            first = span.last_offset(outputs) + 1;
+            last_outputs = outputs;
+            spans.push(span);
+        }
+        let sealed = spans.len() - usize::from(open);
+        let filed = filed.min(sealed);
+        for span in &spans[..filed] {
+            file(&sample.home, span, u64::MAX).unwrap();
+        }
+        let all: Vec<&Span> = spans.iter().collect();
+        let live = live(&spans[filed..sealed], spans.get(sealed), last_outputs);
+        let live = Live { top: first - 1, ..live };
+        let mut history = History::new(sample.home.clone());
+        let mut after = 0;
+        for (max_bytes, limit) in pieces.into_iter().cycle() {
+            let publications = history.read("c", &live, Asked { after, max_bytes, limit }, &()).unwrap();
+            check(&all, &publications, after + 1, 3);
+            proptest::prop_assert!(publications.len() <= limit);
+            let Some(last) = publications.last() else { break };
+            after = last.offset;
+        }
+        proptest::prop_assert_eq!(after, live.top);
+    }
+}
