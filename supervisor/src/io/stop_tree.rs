@@ -3,11 +3,12 @@
 //! Works from the files alone, so it serves the supervisor and, when that is dead, the command line.
 
 use holdfast_shared::home::{Home, Role};
+use holdfast_shared::leftovers::end_leftovers;
 use holdfast_shared::process::{Living, PidFd, read_holder};
 use holdfast_shared::slot::Slot;
 use holdfast_shared::worker::{Started, WorkerState};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What a daemon of ours is given between TERM, its clean stop, and KILL (CONTRACTS.md 2).
@@ -88,12 +89,12 @@ fn kill(pidfd: &PidFd, stopped: &mut Stopped) {
 
 fn stop_workers(home: &Home, stopped: &mut Stopped) {
     let holders = living_holders(home);
-    for (pidfd, _) in &holders {
+    for (pidfd, ..) in &holders {
         let _ = pidfd.send_signal(Signal::SIGTERM);
         let _ = pidfd.send_signal(Signal::SIGCONT);
     }
     let deadline = Instant::now() + HOLDER_STOPS;
-    for (pidfd, started) in holders {
+    for (pidfd, started, directory) in holders {
         if !pidfd.wait_dead(deadline.saturating_duration_since(Instant::now())) {
             tracing::warn!(
                 pid = pidfd.pid(),
@@ -101,20 +102,25 @@ fn stop_workers(home: &Home, stopped: &mut Stopped) {
                 "holder did not stop in time; it is killed"
             );
             kill(&pidfd, stopped);
-            // Its session outlives it; the holder can end no escaped ones any more.
-            let _ = killpg(Pid::from_raw(started.pid), Signal::SIGKILL);
+            // The holder can end them no more, escaped ones neither.
+            if !matches!(end_leftovers(&directory), Ok(0)) {
+                tracing::warn!(worker = started.pid, "processes that it left were killed");
+            }
             stopped.killed_workers += 1;
         }
         stopped.workers += 1;
     }
 }
 
-fn living_holders(home: &Home) -> Vec<(PidFd, Started)> {
+fn living_holders(home: &Home) -> Vec<(PidFd, Started, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(home.workers()) else { return Vec::new() };
-    entries.flatten().filter_map(|entry| living_holder(&entry.path())).collect()
+    let directories = entries.flatten().map(|entry| entry.path());
+    directories
+        .filter_map(|directory| living_holder(&directory).map(|(pidfd, started)| (pidfd, started, directory)))
+        .collect()
 }
 
-fn living_holder(directory: &std::path::Path) -> Option<(PidFd, Started)> {
+fn living_holder(directory: &Path) -> Option<(PidFd, Started)> {
     let deadline = Instant::now() + HOLDER_PREPARES;
     loop {
         match WorkerState::read(directory).ok()? {
