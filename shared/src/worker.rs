@@ -70,12 +70,6 @@ pub struct Order {
     /// Between TERM and KILL.
     #[serde(default = "default_kill_grace")]
     pub kill_grace_ms: u64,
-    /// Keep the worker from everything below `home` but its workspace, where the kernel can (Landlock).
-    #[serde(default)]
-    pub deny_state: bool,
-    /// The node's home; needed with `deny_state`.
-    #[serde(default)]
-    pub home: Option<PathBuf>,
 }
 
 fn default_quota() -> u64 {

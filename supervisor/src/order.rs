@@ -42,8 +42,6 @@ pub fn order(
         output_quota_bytes: settings.output_quota_bytes,
         term_grace_ms: TERM_GRACE_MS,
         kill_grace_ms: settings.kill_grace_ms,
-        deny_state: false,
-        home: None,
     })
 }
 

@@ -35,7 +35,7 @@ struct Check {
 pub fn doctor(place: &Place, output: &Output) -> Result<u8, CliError> {
     let mut checks = vec![binaries(), home(place), settings(place), pidfd(), disk(place), open_files()];
     checks.extend(Slot::BOTH.map(|slot| slot_check(place, slot)));
-    checks.extend([task_user(), landlock(), cgroup(), units()]);
+    checks.extend([task_user(), cgroup(), units()]);
     let failed = checks.iter().any(|check| check.state == State::Fail);
     let value = json!({"checks": checks.iter().map(as_json).collect::<Vec<Value>>()});
     output.result(&value, || checks.iter().map(|check| words(check, output)).collect::<Vec<_>>().join("\n"));
@@ -151,15 +151,6 @@ fn task_user() -> Check {
         State::Warn,
         "work runs as the node's own user: it can read and change what this user can, the node's files too",
     )
-}
-
-fn landlock() -> Check {
-    // SAFETY: asks for the version only: no attributes, size 0, flag LANDLOCK_CREATE_RULESET_VERSION.
-    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, 1) };
-    match version {
-        1.. => check("landlock", State::Ok, format!("present, version {version}")),
-        _ => check("landlock", State::Warn, "not present: work cannot be kept from the node's files"),
-    }
 }
 
 fn cgroup() -> Check {

@@ -42,8 +42,6 @@ pub fn shell(line: &str) -> Order {
         output_quota_bytes: 64 * 1024 * 1024,
         term_grace_ms: 100,
         kill_grace_ms: 300,
-        deny_state: false,
-        home: None,
     }
 }
 
