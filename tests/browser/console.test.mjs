@@ -62,6 +62,49 @@ check("held and gapless: switches and kills in the middle of a turn are seen as 
   assert.deepEqual(page.errors, []);
 });
 
+check("held: a supervisor killed in the middle of a turn is not noticed in the page", async () => {
+  await openTask("supervisor");
+  await prompt(page, counting(200));
+  await says(page, "t1", "line 20\n");
+  const { supervisor } = await node.status();
+  process.kill(supervisor.pid, "SIGKILL");
+  await until("another supervisor", async () => {
+    const now = (await node.status())?.supervisor;
+    return now?.pid && now.pid !== supervisor.pid;
+  });
+  await seal(page, "t1");
+  assert.equal(await output(page, "t1"), lines(1, 200));
+  await neverDown();
+});
+
+check("gapless: a sidecar killed in the middle of a turn costs a reconnect and no line", async () => {
+  await openTask("sidecar");
+  await prompt(page, counting(300));
+  await says(page, "t1", "line 20\n");
+  process.kill((await node.status()).sidecar.pid, "SIGKILL");
+  await shows(page, "reconnecting");
+  await shows(page, "running", "settling");
+  await seal(page, "t1");
+  assert.equal(await output(page, "t1"), lines(1, 300));
+  assert.equal((await states(page)).includes("offline"), false);
+});
+
+check("a turn of 100,000 lines is shown while it is written and after a reload", async () => {
+  await openTask("long");
+  await prompt(page, "seq -f 'line %.0f' 1 100000");
+  const tail = async () => (await output(page, "t1")).trimEnd().split("\n");
+  const whole = async () => {
+    await says(page, "t1", "line 100000\n");
+    await seal(page, "t1");
+    const seen = await tail();
+    assert.deepEqual(seen, lines(100_001 - seen.length, 100_000).trimEnd().split("\n"));
+    assert.match(await page.locator('[data-turn="t1"] footer').textContent(), /100.000 lines/);
+  };
+  await whole();
+  await page.reload();
+  await whole();
+});
+
 check("a reload in the middle of a turn shows the whole turn again and goes on", async () => {
   await openTask("reload");
   await prompt(page, counting(300));
