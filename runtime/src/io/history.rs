@@ -33,6 +33,8 @@ pub struct Live<'a> {
     pub open: Option<&'a Span>,
     /// Output records that the open span's spool is known to have.
     pub outputs: u64,
+    /// Where some of those are in the spool, as far as whoever follows it knows: (record, byte) ascending.
+    pub index: &'a [(u64, u64)],
     /// The last offset that may be shown: nothing at or behind an event that is not durable yet.
     pub top: u64,
 }
@@ -98,6 +100,10 @@ impl Live<'_> {
             .find(|span| span.first <= offset && span.total().is_some_and(|last| offset <= last))
     }
 
+    fn index_of(&self, span: &Span) -> &[(u64, u64)] {
+        if self.open.is_some_and(|open| open.first == span.first) { self.index } else { &[] }
+    }
+
     fn last_before(&self, offset: u64) -> Option<u64> {
         self.unfiled.iter().filter_map(Span::total).filter(|last| *last < offset).max()
     }
@@ -131,7 +137,7 @@ impl History {
         while piece.has_room() {
             let before = piece.next;
             match live.span_at(piece.next) {
-                Some(span) => self.read_span(span, live.outputs, &[], &mut piece)?,
+                Some(span) => self.read_span(span, live.outputs, live.index_of(span), &mut piece)?,
                 None => match self.find(conversation, piece.next, live, index)? {
                     Found::Gone(first, last) => piece.gone("", first, last, REASON_DAMAGED),
                     Found::Filed(filed) => self.read_filed(&filed, &mut piece)?,

@@ -218,7 +218,10 @@ impl Served {
         let outputs = self.outputs(id);
         let Some(task) = self.folded.state.task(id) else { return Ok(Vec::new()) };
         let conversation = &task.conversation;
-        let live = Live { unfiled: &conversation.unfiled, open: conversation.open.as_ref(), outputs, top };
+        let index =
+            task.running.as_ref().map_or(&[][..], |running| self.spools.index(&running.order.spawn_id));
+        let open = conversation.open.as_ref();
+        let live = Live { unfiled: &conversation.unfiled, open, outputs, index, top };
         self.history.read(id, &live, asked, &()).map_err(|error| {
             ApiError::new(Code::Unavailable, format!("conversation {id} cannot be read: {error}"))
         })

@@ -1,10 +1,16 @@
 //! The spools of running turns: how far each is read, and how its worker ended.
 
-use holdfast_shared::spool::{SpoolError, SpoolTail, SpoolWatch, TAIL_PIECE_BYTES_MAX, WatchToken};
+use holdfast_shared::spool::{
+    Position, RECORD_BYTES_MAX, SparseIndex, SpoolError, SpoolRecord, SpoolTail, SpoolWatch,
+    TAIL_PIECE_BYTES_MAX, WatchToken, segment_path,
+};
 use holdfast_shared::worker::Exit;
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// From so many bytes on a piece counts as full: one more record might not have fitted.
+const FULL_PIECE_BYTES: u64 = TAIL_PIECE_BYTES_MAX as u64 - 2 * RECORD_BYTES_MAX as u64;
 
 /// All spools that are followed.
 pub struct Spools {
@@ -16,7 +22,10 @@ pub struct Spools {
 
 struct Followed {
     token: WatchToken,
+    directory: PathBuf,
     tail: SpoolTail,
+    /// Of the first segment: what one turn's output is read from.
+    index: SparseIndex,
     damaged: bool,
 }
 
@@ -43,7 +52,9 @@ impl Spools {
         self.next_token += 1;
         self.tokens.insert(token, spawn_id.to_owned());
         let tail = SpoolTail::open(directory);
-        self.followed.insert(spawn_id.to_owned(), Followed { token, tail, damaged: false });
+        let (directory, index) = (directory.to_owned(), SparseIndex::default());
+        let followed = Followed { token, directory, tail, index, damaged: false };
+        self.followed.insert(spawn_id.to_owned(), followed);
         Ok(())
     }
 
@@ -83,19 +94,25 @@ impl Spools {
         Ok(tokens.iter().filter_map(|token| self.tokens.get(token).cloned()).collect())
     }
 
-    /// Reads on, at most one piece; whether there may be more.
+    /// Reads on, at most one piece; whether there may be more at once. A piece that was not full has met the end:
+    /// what comes behind it is news again.
     pub fn advance(&mut self, spawn_id: &str) -> bool {
         let Some(followed) = self.followed.get_mut(spawn_id).filter(|followed| !followed.damaged) else {
             return false;
         };
-        match followed.tail.poll(TAIL_PIECE_BYTES_MAX) {
-            Ok(records) => !records.is_empty(),
+        match followed.advance() {
+            Ok(more) => more,
             Err(error) => {
                 tracing::error!(%error, worker = spawn_id, "spool cannot be read on");
                 followed.damaged = true;
                 false
             }
         }
+    }
+
+    /// Where some of the output records read so far are in the first segment: (record, byte) ascending.
+    pub fn index(&self, spawn_id: &str) -> &[(u64, u64)] {
+        self.followed.get(spawn_id).map_or(&[], |followed| followed.index.entries())
     }
 
     /// Output records read so far.
@@ -124,5 +141,145 @@ impl Spools {
     /// When the sync fails.
     pub fn sync(&self, spawn_id: &str) -> Result<u64, SpoolError> {
         self.followed.get(spawn_id).map_or(Ok(0), |followed| followed.tail.sync())
+    }
+}
+
+impl Followed {
+    fn advance(&mut self) -> Result<bool, SpoolError> {
+        let records = self.tail.poll(TAIL_PIECE_BYTES_MAX)?;
+        for record in &records {
+            if let SpoolRecord::Output { seq, at: Position { segment: 0, byte }, .. } = record {
+                self.index.note(*seq, *byte);
+            }
+        }
+        let (Some(first), false) = (records.first().map(begin), self.tail.exit().is_some()) else {
+            return Ok(false);
+        };
+        let now = self.tail.position();
+        let full = now.segment != first.segment || now.byte - first.byte >= FULL_PIECE_BYTES;
+        Ok(full || segment_path(&self.directory, now.segment + 1).exists())
+    }
+}
+
+fn begin(record: &SpoolRecord) -> Position {
+    match record {
+        SpoolRecord::Output { at, .. } | SpoolRecord::Control { at, .. } => *at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sample::Sample;
+    use holdfast_shared::spool::{Control, Flushed, SpoolWriter, Stream};
+    use holdfast_shared::worker::{EndedBy, Exit, ExitStatus};
+
+    fn write(spool: &mut SpoolWriter, records: u64, bytes: usize) {
+        for _ in 0..records {
+            spool.output(Stream::Stdout, false, &vec![b'x'; bytes]);
+        }
+        assert_eq!(spool.flush().unwrap(), Flushed::Done);
+    }
+
+    fn end(spool: &mut SpoolWriter) -> Exit {
+        let exit =
+            Exit { status: ExitStatus::Code(0), final_seq: spool.outputs(), ended_by: EndedBy::Worker };
+        spool.control(&Control::Exit(exit));
+        assert_eq!(spool.flush().unwrap(), Flushed::Done);
+        exit
+    }
+
+    fn following(sample: &Sample, workers: &[&str]) -> Spools {
+        let mut spools = Spools::new().unwrap();
+        for worker in workers {
+            spools.follow(worker, &sample.home.worker(worker)).unwrap();
+        }
+        spools
+    }
+
+    fn read_to_end(spools: &mut Spools, worker: &str) -> usize {
+        let mut pieces = 1;
+        while spools.advance(worker) {
+            pieces += 1;
+        }
+        pieces
+    }
+
+    #[test]
+    fn what_grew_is_news_and_is_read_once() {
+        let sample = Sample::new();
+        let (mut one, mut other) = (sample.spool("one"), sample.spool("other"));
+        let mut spools = following(&sample, &["one", "other"]);
+        write(&mut one, 3, 10);
+        assert_eq!(spools.news().unwrap(), ["one".to_owned()].into());
+        assert_eq!(spools.news().unwrap(), BTreeSet::new(), "told once");
+        assert!(!spools.advance("one"), "a short piece has met the end");
+        assert_eq!((spools.outputs("one"), spools.outputs("other"), spools.outputs("none")), (3, 0, 0));
+        write(&mut one, 1, 10);
+        write(&mut other, 2, 10);
+        assert_eq!(spools.news().unwrap().len(), 2);
+        for worker in ["one", "other"] {
+            read_to_end(&mut spools, worker);
+        }
+        assert_eq!((spools.outputs("one"), spools.outputs("other")), (4, 2));
+        let exit = end(&mut one);
+        assert_eq!(spools.exit("one"), None);
+        read_to_end(&mut spools, "one");
+        assert_eq!((spools.exit("one"), spools.exit("other")), (Some(exit), None));
+    }
+
+    #[test]
+    fn a_flood_is_read_in_pieces_to_its_end_and_indexed() {
+        let sample = Sample::new();
+        let mut spool = sample.spool("w");
+        write(&mut spool, 2_000, 1_000);
+        let mut spools = following(&sample, &["w"]);
+        let pieces = read_to_end(&mut spools, "w");
+        assert!((8..=12).contains(&pieces), "{pieces} pieces of 2 MB");
+        assert_eq!(spools.outputs("w"), 2_000);
+        let index = spools.index("w");
+        assert!(index.len() >= 2_000 / 70 && index[0].0 == 1, "an entry for each 64 KiB");
+        assert!(spools.index("none").is_empty());
+    }
+
+    #[test]
+    fn later_segments_are_read_to_their_end_at_once() {
+        let sample = Sample::new();
+        let mut spool = sample.spool("w");
+        write(&mut spool, 3, 10);
+        assert_eq!(spool.next_segment("t2", 2).unwrap(), Flushed::Done);
+        write(&mut spool, 2, 10);
+        let exit = end(&mut spool);
+        let mut spools = following(&sample, &["w"]);
+        read_to_end(&mut spools, "w");
+        assert_eq!((spools.outputs("w"), spools.exit("w"), spools.consumed("w")), (5, Some(exit), 2));
+    }
+
+    #[test]
+    fn damage_ends_the_reading_where_it_is() {
+        let sample = Sample::new();
+        let mut spool = sample.spool("w");
+        write(&mut spool, 5, 100);
+        let path = sample.home.worker("w").join("spool");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = bytes.len() - 150;
+        bytes[at] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let mut spools = following(&sample, &["w"]);
+        read_to_end(&mut spools, "w");
+        read_to_end(&mut spools, "w");
+        assert_eq!((spools.outputs("w"), spools.is_damaged("w")), (3, true));
+    }
+
+    #[test]
+    fn what_is_left_is_no_news_any_more() {
+        let sample = Sample::new();
+        let mut spool = sample.spool("w");
+        let mut spools = following(&sample, &["w"]);
+        spools.leave("w");
+        write(&mut spool, 1, 1);
+        assert_eq!(spools.news().unwrap(), BTreeSet::new());
+        assert!(!spools.follows("w") && !spools.advance("w"));
+        assert!(matches!(spools.follow("gone", &sample.home.worker("gone")), Err(SpoolError::Io { .. })));
     }
 }

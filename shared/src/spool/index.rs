@@ -42,6 +42,11 @@ impl SparseIndex {
         self.entries.get(self.entries.partition_point(|(first, _)| *first <= seq)).copied()
     }
 
+    /// All entries, (record, byte) ascending.
+    pub fn entries(&self) -> &[(u64, u64)] {
+        &self.entries
+    }
+
     /// Entries at least `step_bytes` apart: what is worth keeping in a file.
     pub fn thinned(&self, step_bytes: u64) -> Vec<(u64, u64)> {
         let mut kept: Vec<(u64, u64)> = Vec::new();

@@ -10,7 +10,7 @@ const EVERYTHING: Asked = Asked { after: 0, max_bytes: usize::MAX, limit: usize:
 fn live<'a>(unfiled: &'a [Span], open: Option<&'a Span>, outputs: u64) -> Live<'a> {
     let sealed = unfiled.iter().filter_map(Span::total).max().unwrap_or(0);
     let top = open.map_or(sealed, |span| span.last_offset(outputs));
-    Live { unfiled, open, outputs, top }
+    Live { unfiled, open, outputs, index: &[], top }
 }
 
 fn read(sample: &Sample, live: &Live<'_>, asked: Asked) -> Vec<Publication> {
@@ -102,7 +102,7 @@ fn filing_changes_nothing_that_is_read() {
     for span in &spans {
         file(&sample.home, span, u64::MAX).unwrap();
     }
-    let filed = Live { unfiled: &[], open: None, outputs: 0, top: 66 };
+    let filed = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: 66 };
     assert_eq!(read(&sample, &filed, EVERYTHING), before);
     assert_eq!(read(&sample, &live(&spans[1..], None, 0), EVERYTHING), before);
 }
@@ -136,7 +136,7 @@ fn any_offset_of_a_long_turn_is_a_piece_away() {
     let sample = Sample::new();
     let span = sample.turn("c", 1, 1, 100_000, 40);
     file(&sample.home, &span, u64::MAX).unwrap();
-    let live = Live { unfiled: &[], open: None, outputs: 0, top: 100_003 };
+    let live = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: 100_003 };
     let mut history = History::new(sample.home.clone());
     for after in [99_999, 0, 50_000, 49_999, 100_002, 77_777, 3] {
         let asked = Asked { after, max_bytes: 256 * 1024, limit: 10_000 };
@@ -176,7 +176,10 @@ fn what_went_for_its_size_is_told() {
     for span in &spans {
         file(&sample.home, span, 1).unwrap();
     }
-    let all = the_same_from_everywhere(&sample, &Live { unfiled: &[], open: None, outputs: 0, top: 39 });
+    let all = the_same_from_everywhere(
+        &sample,
+        &Live { unfiled: &[], open: None, outputs: 0, index: &[], top: 39 },
+    );
     assert_eq!(truncations(&all), [(26, event::truncated("t2", 1, 26, REASON_LIMIT))]);
     check(&[&spans[2]], &all[26..], 27, 8);
 }
@@ -227,7 +230,7 @@ fn a_damage_in_a_filed_spool_costs_what_lies_before_the_next_indexed_record() {
     let middle = bytes.len() / 10;
     bytes[middle] ^= 1;
     fs::write(&spool, bytes).unwrap();
-    let live = Live { unfiled: &[], open: None, outputs: 0, top: span.total().unwrap() };
+    let live = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: span.total().unwrap() };
     let all = read(&sample, &live, EVERYTHING);
     assert_eq!(all.len() as u64, live.top);
     let told = truncations(&all);
