@@ -42,6 +42,8 @@ use tokio::sync::{mpsc, oneshot};
 const EVENTS: usize = 1024;
 /// Events handled before publications are looked at again.
 const EVENTS_AT_A_TIME: usize = 256;
+/// Spools that grow without end are read so often: their readers get more at once, the loop has time for others.
+const SPOOL_PAUSE: Duration = Duration::from_millis(2);
 /// How often the journal is looked at without a hint, and a missing one for the first time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -234,7 +236,7 @@ impl Daemon {
         let (following, folded) = Following::open(&start.home.journal())?;
         let spools = Spools::new()?;
         let descriptor = spools.descriptor().map_err(RunError::io("watch spools"))?;
-        let watched = Readable::new(descriptor).map_err(RunError::io("watch spools"))?;
+        let watched = Readable::paced(descriptor, SPOOL_PAUSE).map_err(RunError::io("watch spools"))?;
         let (sender, events) = mpsc::channel(EVENTS);
         let served = Served {
             home: start.home.clone(),

@@ -219,7 +219,7 @@ impl Served {
         let Some(task) = self.folded.state.task(id) else { return Ok(Vec::new()) };
         let conversation = &task.conversation;
         let index =
-            task.running.as_ref().map_or(&[][..], |running| self.spools.index(&running.order.spawn_id));
+            task.running.as_ref().map_or(&[][..], |running| self.spools.index_of(&running.order.spawn_id));
         let open = conversation.open.as_ref();
         let live = Live { unfiled: &conversation.unfiled, open, outputs, index, top };
         self.history.read(id, &live, asked, &()).map_err(|error| {

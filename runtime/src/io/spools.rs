@@ -111,7 +111,7 @@ impl Spools {
     }
 
     /// Where some of the output records read so far are in the first segment: (record, byte) ascending.
-    pub fn index(&self, spawn_id: &str) -> &[(u64, u64)] {
+    pub fn index_of(&self, spawn_id: &str) -> &[(u64, u64)] {
         self.followed.get(spawn_id).map_or(&[], |followed| followed.index.entries())
     }
 
@@ -237,9 +237,9 @@ mod tests {
         let pieces = read_to_end(&mut spools, "w");
         assert!((8..=12).contains(&pieces), "{pieces} pieces of 2 MB");
         assert_eq!(spools.outputs("w"), 2_000);
-        let index = spools.index("w");
+        let index = spools.index_of("w");
         assert!(index.len() >= 2_000 / 70 && index[0].0 == 1, "an entry for each 64 KiB");
-        assert!(spools.index("none").is_empty());
+        assert!(spools.index_of("none").is_empty());
     }
 
     #[test]
