@@ -163,7 +163,7 @@ fn open_logs_doctor_completion_and_version_answer() {
     let open = node.holdfast(&["open"]);
     assert!(String::from_utf8_lossy(&open.stdout).contains(&node.ready.open), "{}", told(&open));
     for arguments in
-        [&["logs"][..], &["doctor"], &["slots"], &["completion", "bash"], &["--version"], &["--help"]]
+        [&["logs"][..], &["doctor"], &["completion", "bash"], &["--version"], &["--help"]]
     {
         let output = node.holdfast(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", told(&output));
