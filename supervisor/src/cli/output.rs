@@ -18,7 +18,7 @@ pub enum CliError {
         home: String,
     },
     /// Refused, with a stable code.
-    #[error("{}", .0.message)]
+    #[error("{0}")]
     Refused(#[from] ApiError),
     /// The other side did not answer.
     #[error("{0}")]
