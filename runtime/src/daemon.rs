@@ -8,11 +8,12 @@ mod active;
 mod transition;
 
 use crate::io::history::History;
-use crate::io::journal::{Fatal, Following, JournalError, Step};
+use crate::io::journal::{Fatal, Following, JournalError, Step, Writing};
 use crate::io::link::Link;
 use crate::io::readable::Readable;
 use crate::io::served::{Served, Shared};
 use crate::io::spools::Spools;
+use crate::io::view::View;
 use crate::io::workers::SpawnOutcome;
 use crate::io::{control, link};
 use crate::outbound::Outbound;
@@ -22,7 +23,7 @@ use active::Active;
 use holdfast_shared::decision::Decision;
 use holdfast_shared::error::ApiError;
 use holdfast_shared::home::{self, Home};
-use holdfast_shared::journal::{WriteError, WriterEvent};
+use holdfast_shared::journal::{CheckpointError, CheckpointerEvent, WriteError, WriterEvent};
 use holdfast_shared::link::Caller;
 use holdfast_shared::notify::{Notifier, WATCHDOG_MILLISECONDS};
 use holdfast_shared::process::{LockError, RoleLock, Signals, bind_unix};
@@ -88,6 +89,8 @@ pub enum Event {
         /// It succeeded.
         ok: bool,
     },
+    /// The checkpointer reports.
+    Checkpoint(CheckpointerEvent),
     /// Half a second has passed.
     Tick,
     /// A signal came.
@@ -142,6 +145,9 @@ pub enum RunError {
     /// The journal was not written: nothing that waits may be answered.
     #[error(transparent)]
     Fatal(#[from] Fatal),
+    /// No checkpoints can be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// Spools cannot be watched.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -170,7 +176,7 @@ pub struct Start {
 
 /// Whether it writes the journal or follows it.
 enum Mode {
-    Passive(Passive),
+    Passive(Box<Passive>),
     Active(Box<Active>),
 }
 
@@ -178,6 +184,14 @@ struct Passive {
     following: Following,
     watch: Option<Readable>,
     more: bool,
+    /// Workers whose spool may have more.
+    unread: Names,
+}
+
+impl Passive {
+    fn new(following: Following) -> Self {
+        Self { following, watch: None, more: true, unread: Names::new() }
+    }
 }
 
 struct Daemon {
@@ -251,12 +265,13 @@ impl Daemon {
             folded,
             spools,
             history: History::new(start.home.clone()),
+            view: start_view(start),
             links: Vec::new(),
         };
         Ok(Self {
             shared: Rc::new(RefCell::new(served)),
             settings: start.settings.clone(),
-            mode: Mode::Passive(Passive { following, watch: None, more: true }),
+            mode: Mode::Passive(Box::new(Passive::new(following))),
             events,
             sender,
             spools: watched,
@@ -297,18 +312,18 @@ impl Daemon {
 
     async fn next_event(&mut self) -> Event {
         let busy = match &self.mode {
-            Mode::Passive(passive) => passive.more,
+            Mode::Passive(passive) => passive.more || !passive.unread.is_empty(),
             Mode::Active(active) => active.has_more(),
         };
-        let (writer, watch, passive) = match &mut self.mode {
-            Mode::Active(active) => (Some(&mut active.writing.events), None, false),
+        let (writing, watch, passive) = match &mut self.mode {
+            Mode::Active(active) => (Some(&mut active.writing), None, false),
             Mode::Passive(passive) => (None, passive.watch.as_ref(), true),
         };
         tokio::select! {
             biased;
             _ = self.tick.tick() => Event::Tick,
             signal = self.signals.next() => Event::Signal(signal),
-            Some(event) = received(writer) => Event::Journal(event),
+            event = reported(writing) => event,
             Some(event) = self.events.recv() => event,
             () = readable(Some(&self.spools)) => Event::SpoolsGrew,
             () = readable(watch) => Event::JournalGrew,
@@ -333,6 +348,8 @@ impl Daemon {
                 return Ok(true);
             }
             Event::Journal(WriterEvent::Failed { error }) => return Err(Fatal(error).into()),
+            Event::Checkpoint(CheckpointerEvent::Failed { error }) => return Err(error.into()),
+            Event::SpoolsGrew if matches!(self.mode, Mode::Passive(_)) => self.follow_spools(),
             event => {
                 if let Mode::Active(active) = &mut self.mode {
                     active.handle(event);
@@ -369,7 +386,7 @@ impl Daemon {
         {
             passive.watch = Readable::new(descriptor).ok();
         }
-        match passive.following.step(&mut served.folded) {
+        match passive.following.step(&mut served.folded, served.view.as_ref()) {
             Ok(Step::More) => passive.more = true,
             Ok(Step::CaughtUp) => {
                 passive.more = false;
@@ -386,6 +403,7 @@ impl Daemon {
             }
         }
         served.outbound.advance(served.folded.position.lsn);
+        passive.unread.extend(served.follow_running());
         if served.caught_up && !self.ready {
             self.ready = true;
             self.notifier.ready();
@@ -394,23 +412,45 @@ impl Daemon {
         Ok(())
     }
 
+    /// Follows the spools of running turns too, so that a take-over reads only what is new.
+    fn follow_spools(&mut self) {
+        let Mode::Passive(passive) = &mut self.mode else { return };
+        let mut served = self.shared.borrow_mut();
+        match served.spools.news() {
+            Ok(news) => passive.unread.extend(news),
+            Err(error) => tracing::error!(%error, "spools cannot be watched"),
+        }
+    }
+
     fn after_events(&mut self) -> Result<(), RunError> {
         match &mut self.mode {
-            Mode::Active(active) => active.after_events()?,
-            Mode::Passive(_) => {}
+            Mode::Active(active) => active.after_events(),
+            Mode::Passive(passive) => {
+                let mut served = self.shared.borrow_mut();
+                passive.unread.retain(|worker| served.spools.advance(worker));
+                Ok(())
+            }
         }
-        Ok(())
     }
 }
 
-async fn received(events: Option<&mut mpsc::Receiver<WriterEvent>>) -> Option<WriterEvent> {
-    match events {
-        Some(events) => match events.recv().await {
+/// Without a view everything is found by listing directories.
+fn start_view(start: &Start) -> Option<View> {
+    let started = View::start(start.home.clone(), start.slot);
+    started.inspect_err(|error| tracing::warn!(%error, "there is no view")).ok()
+}
+
+/// What the journal's threads say; nothing ever while passive.
+async fn reported(writing: Option<&mut Writing>) -> Event {
+    let Some(writing) = writing else { return std::future::pending().await };
+    tokio::select! {
+        biased;
+        event = writing.events.recv() => match event {
+            Some(event) => Event::Journal(event),
             // The thread is gone without a word: it panicked.
-            None => Some(WriterEvent::Failed { error: WriteError::Poisoned }),
-            event => event,
+            None => Event::Journal(WriterEvent::Failed { error: WriteError::Poisoned }),
         },
-        None => std::future::pending().await,
+        Some(event) = writing.checkpoints.recv() => Event::Checkpoint(event),
     }
 }
 

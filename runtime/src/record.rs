@@ -125,6 +125,9 @@ kinds! {
     CommandAnswered "command.answered";
 }
 
+/// The kind of [`Body::SpanFiled`].
+pub const SPAN_FILED: &str = "span.filed";
+
 /// See [`Body::NodeBooted`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeBooted {

@@ -85,7 +85,7 @@ impl State {
             Body::TurnStarted(started) => self.with(&started.task, |task| start(task, started, at), placed),
             Body::TurnQueued(queued) => self.with(&queued.task, |task| queue(task, queued, at), placed),
             Body::TurnDequeued(taken) => self.with(&taken.task, |task| dequeue(task, taken, at), placed),
-            Body::TurnCancelled(cancelled) => self.with(&cancelled.task, |task| cancel(task), placed),
+            Body::TurnCancelled(cancelled) => self.with(&cancelled.task, cancel, placed),
             Body::TaskStopped(stopped) => {
                 self.with(&stopped.task, |task| stop(task, stopped.after, at), placed)
             }

@@ -2,6 +2,7 @@
 //!
 //! Reconciling again after the actions were carried out gives none.
 
+use crate::order::END_MESSAGE;
 use crate::turn::TurnEvent;
 use holdfast_shared::worker::Exit;
 
@@ -46,6 +47,8 @@ pub enum Life {
     NotStarted,
     /// Its holder lives.
     Alive,
+    /// Its holder lives, but its spool is damaged: nothing more of it can be shown.
+    Spoiled,
     /// Its spool ends with an exit.
     Ended(Exit),
     /// It ran; nobody knows how it ended, or its spool is damaged.
@@ -88,6 +91,7 @@ pub fn reconcile(wanted: &Wanted, observed: &Observed) -> Option<Action> {
             let message = wanted.end_message.filter(|number| *number > observed.told)?;
             Some(Action::TellEnd(message))
         }
+        Life::Spoiled => (observed.told < END_MESSAGE).then_some(Action::TellEnd(END_MESSAGE)),
         Life::Ended(exit) => observed.read_to_end.then_some(Action::Turn(TurnEvent::Exited(exit))),
         Life::Lost => observed.read_to_end.then_some(Action::Turn(TurnEvent::Lost)),
     }
@@ -124,10 +128,11 @@ mod tests {
     #[test]
     fn each_life_has_its_action() {
         let never = Action::Turn(TurnEvent::NeverStarted(2));
-        let table: [(Life, Option<Action>, Option<Action>); 6] = [
+        let table: [(Life, Option<Action>, Option<Action>); 7] = [
             (Life::NotStarted, Some(Action::Spawn), Some(Action::Abandon)),
             (Life::BeforeStart, Some(Action::Spawn), Some(Action::Abandon)),
             (Life::Alive, None, Some(Action::TellEnd(1))),
+            (Life::Spoiled, Some(Action::TellEnd(1)), Some(Action::TellEnd(1))),
             (
                 Life::Ended(EXIT),
                 Some(Action::Turn(TurnEvent::Exited(EXIT))),
@@ -144,7 +149,7 @@ mod tests {
 
     #[test]
     fn carrying_out_and_reconciling_again_gives_no_action_twice() {
-        for life in [Life::NotStarted, Life::BeforeStart, Life::Alive] {
+        for life in [Life::NotStarted, Life::BeforeStart, Life::Alive, Life::Spoiled] {
             for end in [None, Some(1)] {
                 let mut observed = seen(life);
                 let mut before = None;

@@ -325,6 +325,3 @@ impl Transition {
         }
     }
 }
-
-#[cfg(test)]
-mod matrix;

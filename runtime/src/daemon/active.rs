@@ -16,7 +16,7 @@ use crate::task::Standing;
 use crate::turn::{self, TurnAction, TurnEvent};
 use crate::workers::{Action, reconcile};
 use holdfast_shared::error::{ApiError, Code};
-use holdfast_shared::journal::{SubmitError, WriteError, WriterEvent};
+use holdfast_shared::journal::{CheckpointerEvent, Position, SubmitError, WriteError, WriterEvent};
 use holdfast_shared::link::PIECE_BYTES;
 use holdfast_shared::spool::cut_to_last_good;
 use holdfast_shared::worker::Exit;
@@ -217,13 +217,20 @@ impl Active {
             }
             Event::Synced { task, spawn_id, outputs, ok } => self.synced(task, spawn_id, outputs, ok),
             Event::Filed { task, first, ok } => self.filed(task, first, ok),
+            Event::Checkpoint(event) => self.checkpoint(&event),
             _ => {}
         }
     }
 
     /// Everything up to `lsn` is durable: what waited for it may leave.
     pub fn release(&mut self, lsn: u64) {
-        let ready = self.shared.borrow_mut().outbound.advance(lsn);
+        let ready = {
+            let mut served = self.shared.borrow_mut();
+            if let Some(view) = &served.view {
+                view.reached(Position { epoch: self.writing.epoch, lsn });
+            }
+            served.outbound.advance(lsn)
+        };
         for waiting in ready {
             if let Some(link) = waiting.link.upgrade() {
                 link.reply(waiting.id, Ok(&waiting.result));
@@ -238,6 +245,15 @@ impl Active {
             self.look_at.insert(task);
         }
         self.news.insert(Channel::Tasks);
+    }
+
+    fn checkpoint(&mut self, event: &CheckpointerEvent) {
+        match event {
+            CheckpointerEvent::Written(written) => {
+                tracing::info!(lsn = written.position.lsn, "checkpoint written");
+            }
+            other => tracing::warn!(?other, "no checkpoint"),
+        }
     }
 
     fn storage(&mut self, problem: Option<&str>) {
@@ -255,6 +271,7 @@ impl Active {
 
     /// Twice a second: what the watch may have missed, and spools that are due for a sync.
     pub fn ticked(&mut self) {
+        self.writing.ticked();
         let running: Vec<String> =
             self.shared.borrow().folded.state.running().map(|(task, _)| task.id.clone()).collect();
         self.look_at.extend(running);
@@ -275,6 +292,9 @@ impl Active {
 
     /// One piece of each spool with news.
     fn read_spools(&mut self) {
+        if self.unread.is_empty() {
+            return;
+        }
         let mut served = self.shared.borrow_mut();
         let served = &mut *served;
         let now = now_ms();
@@ -349,10 +369,16 @@ impl Active {
             return;
         }
         self.shared.borrow_mut().history.forget(&task);
-        let body = Body::SpanFiled(record::SpanFiled { task, first });
-        // Left out when the queue is full: filing again writes the same file.
-        if let Err(error) = self.write(&Record::new(now_ms(), body)) {
-            tracing::error!(%error, "the journal does not take a record");
+        let body = Body::SpanFiled(record::SpanFiled { task: task.clone(), first });
+        match self.write(&Record::new(now_ms(), body)) {
+            Ok(Some(_)) => {
+                if let Some(view) = &self.shared.borrow().view {
+                    view.filed(&task, first);
+                }
+            }
+            // A full queue: filing again writes the same file.
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "the journal does not take a record"),
         }
     }
 
@@ -505,6 +531,15 @@ impl Active {
         for id in ids {
             let _looked = self.next_action(&id);
         }
+        let mut served = self.shared.borrow_mut();
+        for worker in served.follow_running() {
+            self.unread.insert(worker);
+        }
+        let running = served.folded.state.running();
+        let workers: Vec<String> = running.map(|(_, running)| running.order.spawn_id.clone()).collect();
+        for worker in workers {
+            while served.spools.advance(&worker) {}
+        }
     }
 
     /// After another boot than the journal knows: spools are cut to what is left of them, their conversations get
@@ -540,6 +575,7 @@ impl Active {
             match cut_to_last_good(&served.home.worker(worker), running.order.synced_outputs) {
                 Ok(report) => {
                     tracing::warn!(worker, ?report, "spool cut after a power cut");
+                    served.history.forget_spool(worker);
                     let (task, outputs) = (task.id.clone(), report.outputs);
                     cuts.push(record::CutConversation { task, epoch: fresh_epoch(), outputs });
                 }

@@ -52,7 +52,8 @@ impl Daemon {
                 now_ms: now_ms(),
                 checkpoint_records: self.settings.checkpoint_records,
             };
-            let writing = Writing::take_over(&mut passive.following, &mut served.folded, &taker)
+            let (folded, view) = (&mut served.folded, served.view.as_ref());
+            let writing = Writing::take_over(&mut passive.following, folded, view, &taker)
                 .map_err(|error| ApiError::from(&error))?;
             served.role.took_over(epoch);
             served.fencing = false;
@@ -85,11 +86,10 @@ impl Daemon {
         let mut served = self.shared.borrow_mut();
         served.role.gave_up();
         served.fencing = false;
-        served.spools.leave_all();
         served.living_links().iter().filter(|link| link.is_route()).for_each(|link| link.close());
         let home = served.home.clone();
         let following = Following::behind(&home.journal(), &mut served.folded)?;
-        self.mode = Mode::Passive(Passive { following, watch: None, more: true });
+        self.mode = Mode::Passive(Box::new(Passive::new(following)));
         Ok(())
     }
 }

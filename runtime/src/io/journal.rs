@@ -1,17 +1,19 @@
 //! The journal as this runtime sees it: followed while passive, written while active.
 
-use crate::record::{KINDS, Record};
+use crate::io::view::View;
+use crate::record::{Body, KINDS, Record, SPAN_FILED, Unreadable};
 use crate::state::State;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::journal::{
-    Folded, FollowError, Followed, Follower, Limits, LoadError, Position, RealDisk, Request, SubmitError,
-    TakeOver, TakeOverError, Watch, WriteClass, WriteError, WriterEvent, WriterThread,
-    open_at_newest_checkpoint,
+    Checkpointer, CheckpointerEvent, Folded, FollowError, Followed, Follower, Limits, LoadError, Position,
+    RealDisk, Record as JournalRecord, Request, SubmitError, TakeOver, TakeOverError, Watch, WriteClass,
+    WriteError, WriterEvent, WriterThread, open_at_newest_checkpoint,
 };
 use holdfast_shared::slot::Slot;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -19,6 +21,11 @@ use uuid::Uuid;
 const FOLDED_AT_A_TIME: usize = 2000;
 /// Times a follower is begun anew before a take-over gives up: each time a newer checkpoint is there.
 const RESTARTS: usize = 4;
+/// Events of the checkpointer that may wait for the loop.
+const CHECKPOINT_EVENTS: usize = 16;
+/// How long after a take-over nothing behind it is truncated: a switch is settled or rolled back by then (probation
+/// is at most 60 s, CONTRACTS.md 2), and an older release can follow from before it.
+const TRUNCATION_HELD: Duration = Duration::from_secs(120);
 /// Events of the writer thread that may wait for the loop; the thread waits past it.
 const WRITER_EVENTS: usize = 256;
 
@@ -101,26 +108,29 @@ impl Following {
         Ok(following)
     }
 
-    /// Folds what has come, so many records at most.
+    /// Folds what has come, so many records at most; the view is told what is its own.
     ///
     /// # Errors
     /// When journal or checkpoint cannot be read.
-    pub fn step(&mut self, folded: &mut Folded<State>) -> Result<Step, JournalError> {
+    pub fn step(&mut self, folded: &mut Folded<State>, view: Option<&View>) -> Result<Step, JournalError> {
         if let Some(watch) = &self.watch {
             // A watch that fails costs time, not truth: the loop looks by itself now and then.
             let _hints = watch.clear();
         }
         match self.follower.poll(FOLDED_AT_A_TIME)? {
             Followed::Records(records) => {
-                records.into_iter().for_each(|record| folded.apply(record));
+                records.into_iter().for_each(|record| fold(folded, record, view));
                 Ok(Step::More)
             }
-            Followed::UpToDate => Ok(Step::CaughtUp),
+            Followed::UpToDate => {
+                if let Some(view) = view {
+                    view.reached(folded.position);
+                }
+                Ok(Step::CaughtUp)
+            }
             Followed::Restart => {
                 tracing::info!(at = folded.position.lsn, "following the journal anew from its checkpoint");
-                let (follower, anew) = Self::open(&self.dir)?;
-                self.follower = follower.follower;
-                *folded = anew;
+                self.begin_anew(folded, view)?;
                 Ok(Step::More)
             }
         }
@@ -139,17 +149,45 @@ impl Following {
         self.watch.is_some()
     }
 
-    fn fold_to(&mut self, end: Position, folded: &mut Folded<State>) -> Result<(), JournalError> {
+    fn begin_anew(&mut self, folded: &mut Folded<State>, view: Option<&View>) -> Result<(), JournalError> {
+        let (anew, from_checkpoint) = Self::open(&self.dir)?;
+        self.follower = anew.follower;
+        *folded = from_checkpoint;
+        if let Some(view) = view {
+            view.skipped();
+        }
+        Ok(())
+    }
+
+    fn fold_to(
+        &mut self,
+        end: Position,
+        folded: &mut Folded<State>,
+        view: Option<&View>,
+    ) -> Result<(), JournalError> {
         for _ in 0..RESTARTS {
-            if self.follower.drain_to(end, |record| folded.apply(record))? {
+            if self.follower.drain_to(end, |record| fold(folded, record, view))? {
                 return Ok(());
             }
-            let (anew, from_checkpoint) = Self::open(&self.dir)?;
-            self.follower = anew.follower;
-            *folded = from_checkpoint;
+            self.begin_anew(folded, view)?;
         }
         Err(JournalError::Unsettled)
     }
+}
+
+/// Folds a record and tells the view of what became a file.
+fn fold(folded: &mut Folded<State>, record: JournalRecord, view: Option<&View>) {
+    if let Some(view) = view
+        && let Ok(Some(Record { body: Body::SpanFiled(filed), .. })) = filed(&record)
+    {
+        view.filed(&filed.task, filed.first);
+    }
+    folded.apply(record);
+}
+
+/// Only the kind that concerns the view is parsed here.
+fn filed(record: &JournalRecord) -> Result<Option<Record>, Unreadable> {
+    if record.kind == SPAN_FILED { Record::of(record) } else { Ok(None) }
 }
 
 /// Who takes the journal over.
@@ -172,9 +210,15 @@ pub struct Taker<'a> {
 
 /// The journal, held for writing.
 pub struct Writing {
+    // Dropped first: without the writer it puts nothing into place.
+    checkpointer: Checkpointer,
+    /// Nothing since the take-over is truncated before this.
+    held_until: Option<Instant>,
     thread: WriterThread,
     /// What the thread reports.
     pub events: mpsc::Receiver<WriterEvent>,
+    /// What the checkpointer reports.
+    pub checkpoints: mpsc::Receiver<CheckpointerEvent>,
     /// The epoch of its records.
     pub epoch: u64,
     next_lsn: u64,
@@ -188,6 +232,7 @@ impl Writing {
     pub fn take_over(
         following: &mut Following,
         folded: &mut Folded<State>,
+        view: Option<&View>,
         taker: &Taker<'_>,
     ) -> Result<Self, JournalError> {
         let limits = Limits { checkpoint_records: taker.checkpoint_records, ..Limits::RUNTIME };
@@ -205,7 +250,7 @@ impl Writing {
         check_readable(folded)?;
         let disk = Arc::new(RealDisk);
         let (writer, taken) = TakeOver::begin_warm(&following.dir, disk, request, &following.follower)?;
-        following.fold_to(taken.last, folded)?;
+        following.fold_to(taken.last, folded, view)?;
         check_readable(folded)?;
         if taken.torn_bytes > 0 {
             tracing::warn!(bytes = taken.torn_bytes, "the journal's torn tail was left behind");
@@ -214,7 +259,14 @@ impl Writing {
         // The loop is gone only when the process ends; then nobody waits for events.
         let on_event = move |event| drop(sender.blocking_send(event));
         let thread = WriterThread::spawn(writer, on_event).map_err(JournalError::Thread)?;
-        Ok(Self { thread, events, epoch: taker.epoch, next_lsn: taken.last.lsn + 1 })
+        let (sender, checkpoints) = mpsc::channel(CHECKPOINT_EVENTS);
+        let on_event = move |event| drop(sender.blocking_send(event));
+        let held = Some(taken.last.lsn);
+        let checkpointer = Checkpointer::spawn::<State>(thread.client(), held, on_event);
+        let checkpointer = checkpointer.map_err(JournalError::Thread)?;
+        let held_until = Some(Instant::now() + TRUNCATION_HELD);
+        let next_lsn = taken.last.lsn + 1;
+        Ok(Self { checkpointer, held_until, thread, events, checkpoints, epoch: taker.epoch, next_lsn })
     }
 
     /// Submits a record and answers its LSN; it is durable when the thread says so.
@@ -241,6 +293,15 @@ impl Writing {
     /// Whether the disk is too full for new commands.
     pub fn storage_full(&self) -> bool {
         !self.thread.admits(WriteClass::Command)
+    }
+
+    /// Twice a second: the attempt that made this runtime active has settled after its time, and what lies before
+    /// may go.
+    pub fn ticked(&mut self) {
+        if self.held_until.is_some_and(|until| Instant::now() >= until) {
+            self.held_until = None;
+            self.checkpointer.hold_truncation(None);
+        }
     }
 
     /// Asks for the lock to be given back; answered by [`WriterEvent::Fenced`] or [`WriterEvent::Failed`].

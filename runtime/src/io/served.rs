@@ -6,6 +6,7 @@ use crate::channels::Channel;
 use crate::io::history::{Asked, History, Live};
 use crate::io::link::Link;
 use crate::io::spools::Spools;
+use crate::io::view::View;
 use crate::outbound::Outbound;
 use crate::role::Role;
 use crate::state::State;
@@ -17,6 +18,7 @@ use holdfast_shared::runtime_control::{LastRecord, RuntimeReport};
 use holdfast_shared::slot::Slot;
 use serde_json::Value;
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 
 /// The shared part, on one thread.
@@ -58,6 +60,8 @@ pub struct Served {
     pub spools: Spools,
     /// Reads conversations.
     pub history: History,
+    /// Where ended turns are found quickly; without it they are found all the same.
+    pub view: Option<View>,
     /// Living links.
     pub links: Vec<Weak<Link>>,
 }
@@ -128,6 +132,25 @@ impl Served {
     pub fn living_links(&mut self) -> Vec<Rc<Link>> {
         self.links.retain(|link| link.strong_count() > 0);
         self.links.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Follows the spools of the turns that run, and no others; answers the workers that it follows newly.
+    pub fn follow_running(&mut self) -> Vec<String> {
+        let running: BTreeSet<&str> =
+            self.folded.state.running().map(|(_, running)| running.order.spawn_id.as_str()).collect();
+        let mut newly = Vec::new();
+        for worker in &running {
+            let directory = self.home.worker(worker);
+            if self.spools.follows(worker) || !directory.is_dir() {
+                continue;
+            }
+            match self.spools.follow(worker, &directory) {
+                Ok(()) => newly.push((*worker).to_owned()),
+                Err(error) => tracing::warn!(%error, worker, "spool cannot be followed"),
+            }
+        }
+        self.spools.keep_only(&running);
+        newly
     }
 
     /// Output records seen of the turn that runs in a task.
@@ -222,7 +245,11 @@ impl Served {
             task.running.as_ref().map_or(&[][..], |running| self.spools.index_of(&running.order.spawn_id));
         let open = conversation.open.as_ref();
         let live = Live { unfiled: &conversation.unfiled, open, outputs, index, top };
-        self.history.read(id, &live, asked, &()).map_err(|error| {
+        let read = match &self.view {
+            Some(view) => self.history.read(id, &live, asked, view),
+            None => self.history.read(id, &live, asked, &()),
+        };
+        read.map_err(|error| {
             ApiError::new(Code::Unavailable, format!("conversation {id} cannot be read: {error}"))
         })
     }

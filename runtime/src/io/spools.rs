@@ -71,10 +71,13 @@ impl Spools {
         }
     }
 
-    /// Follows nothing any more.
-    pub fn leave_all(&mut self) {
-        let all: Vec<String> = self.followed.keys().cloned().collect();
-        all.iter().for_each(|spawn_id| self.leave(spawn_id));
+    /// Follows these workers only.
+    pub fn keep_only(&mut self, workers: &BTreeSet<&str>) {
+        if self.followed.len() > workers.len() {
+            let others = self.followed.keys().filter(|worker| !workers.contains(worker.as_str()));
+            let others: Vec<String> = others.cloned().collect();
+            others.iter().for_each(|worker| self.leave(worker));
+        }
     }
 
     /// A descriptor that is readable when there is news.

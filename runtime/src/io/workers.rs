@@ -14,6 +14,7 @@ use holdfast_shared::spool::{SpoolError, SyncInterval, is_locked};
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
 use holdfast_shared::worker::{self, WorkerState};
 use std::collections::HashMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -115,35 +116,33 @@ impl Workers {
         if let Some(exit) = spools.exit(spawn_id) {
             return Ok(Life::Ended(exit));
         }
-        if known.lost || spools.is_damaged(spawn_id) {
+        if known.lost {
             return Ok(Life::Lost);
         }
         if spools.follows(spawn_id) && is_locked(&directory)? {
-            return Ok(Life::Alive);
+            return Ok(if spools.is_damaged(spawn_id) { Life::Spoiled } else { Life::Alive });
         }
-        let state = WorkerState::read(&directory)?;
-        if state != WorkerState::NotStarted {
+        let state = match WorkerState::read(&directory) {
+            // Not locked, and no exit can be found: lost, as far as anyone can tell.
+            Err(SpoolError::Damaged { .. }) => None,
+            state => Some(state?),
+        };
+        if state != Some(WorkerState::NotStarted) {
             spools.follow(spawn_id, &directory)?;
             // What lies there already is no news.
             while spools.advance(spawn_id) {}
         }
         Ok(match state {
-            WorkerState::NotStarted => Life::NotStarted,
-            WorkerState::Alive(_) => Life::Alive,
-            WorkerState::LostBeforeStart => match worker::is_abandoned(&directory) {
+            Some(WorkerState::NotStarted) => Life::NotStarted,
+            Some(WorkerState::Alive(_)) => Life::Alive,
+            Some(WorkerState::LostBeforeStart) => match worker::is_abandoned(&directory) {
                 Ok(true) => Life::Abandoned,
                 _ => Life::BeforeStart,
             },
-            WorkerState::Ended(exit) => spools.exit(spawn_id).map_or(Life::Ended(exit), Life::Ended),
-            WorkerState::Lost(_) => {
+            Some(WorkerState::Ended(exit)) => Life::Ended(exit),
+            Some(WorkerState::Lost(_)) | None => {
                 known.lost = true;
-                // Before the turn is sealed: nothing of it goes on in the workspace.
-                match end_leftovers(&directory) {
-                    Ok(0) => {}
-                    left => {
-                        tracing::warn!(worker = spawn_id, ?left, "processes of a lost worker were killed")
-                    }
-                }
+                end_lost(spawn_id, &directory);
                 Life::Lost
             }
         })
@@ -258,6 +257,14 @@ impl Workers {
             known.sync.synced(outputs, now_ms, seen);
         }
         ok
+    }
+}
+
+/// Before the turn is sealed: nothing of a lost worker goes on in the workspace.
+fn end_lost(spawn_id: &str, directory: &Path) {
+    match end_leftovers(directory) {
+        Ok(0) => {}
+        left => tracing::warn!(worker = spawn_id, ?left, "processes of a lost worker were killed"),
     }
 }
 

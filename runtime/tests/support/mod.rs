@@ -1,5 +1,7 @@
 //! A supervisor and a sidecar in the test, and holders whose workers do what the test says.
 
+#![allow(clippy::unwrap_used)]
+
 use bytes::BytesMut;
 use holdfast_shared::control::{self, Client, Limits, Reply, Request, unknown_method};
 use holdfast_shared::decision::Decision;
@@ -100,7 +102,7 @@ pub struct Supervised {
 
 /// A home with a supervisor that starts played workers.
 pub struct Node {
-    pub directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
     pub home: Home,
     pub supervised: Rc<RefCell<Supervised>>,
     sequence: RefCell<u64>,
@@ -124,7 +126,7 @@ impl Node {
         for path in [home.run(), home.workers(), home.logs()] {
             std::fs::create_dir_all(path).unwrap();
         }
-        let node = Self { directory, home, supervised: Rc::default(), sequence: RefCell::new(0) };
+        let node = Self { _directory: directory, home, supervised: Rc::default(), sequence: RefCell::new(0) };
         node.supervise();
         node
     }

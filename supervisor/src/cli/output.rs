@@ -18,14 +18,11 @@ pub enum CliError {
         home: String,
     },
     /// Refused, with a stable code.
-    #[error("{0}")]
+    #[error("{}", .0.message)]
     Refused(#[from] ApiError),
     /// The other side did not answer.
     #[error("{0}")]
     Call(CallError),
-    /// The demonstration could not be carried out.
-    #[error("the demonstration stopped: {0}")]
-    Demo(#[from] crate::io::demo::DemoError),
     /// The session with the node failed.
     #[error("{0}")]
     Session(#[from] crate::io::centrifuge_client::ClientError),
@@ -63,7 +60,7 @@ impl CliError {
             CliError::Refused(error) if error.code == Code::Unavailable => crate::exit::DEGRADED,
             CliError::Refused(_) | CliError::Session(_) => crate::exit::REFUSED,
             CliError::Call(_) => crate::exit::DEGRADED,
-            CliError::System { .. } | CliError::Demo(_) => crate::exit::FAILED,
+            CliError::System { .. } => crate::exit::FAILED,
         }
     }
 
@@ -74,7 +71,7 @@ impl CliError {
             CliError::NotRunning { .. } | CliError::Call(_) => {
                 ApiError::new(Code::Unavailable, self.to_string())
             }
-            CliError::Session(_) | CliError::System { .. } | CliError::Demo(_) => {
+            CliError::Session(_) | CliError::System { .. } => {
                 ApiError::new(Code::InternalError, self.to_string())
             }
         }
