@@ -5,20 +5,26 @@
 
 use crate::peer::ProcessStat;
 use crate::process::{self, PidFd};
-use crate::worker::{Order, Started};
+use crate::worker::Started;
 use nix::sys::signal::Signal;
 use std::io;
 use std::path::Path;
 
-/// In the environment of every worker and, unless it removes it, of all it starts: its spawn id.
-pub const SPAWN_ID_VARIABLE: &str = "HOLDFAST_SPAWN_ID";
+/// In the environment of every worker and, unless it removes it, of all it starts: which worker this is.
+pub const WORKER_VARIABLE: &str = "HOLDFAST_WORKER";
+
+/// The value of [`WORKER_VARIABLE`]: pid and start time of the worker's own process, which no other worker of any
+/// node on this machine has in this boot.
+pub fn worker_mark(pid: i32, start_time: u64) -> String {
+    format!("{pid}-{start_time}")
+}
 
 /// How often the processes are looked for: those that one round finds may have forked meanwhile.
 const ROUNDS: usize = 8;
 
 /// Sends KILL to every living process of a worker that has no holder any more, and answers how many it last
 /// found: 0 where none is left but what is dying. A process is the worker's if it is in the worker's session or carries its
-/// spawn id in its environment; one of another boot, or started before the worker, is not.
+/// mark in its environment; one of another boot, or started before the worker, is not.
 ///
 /// Only for a worker that is [`Lost`](crate::worker::WorkerState::Lost): a living one's holder does this itself.
 pub fn end_leftovers(directory: &Path) -> io::Result<usize> {
@@ -26,7 +32,7 @@ pub fn end_leftovers(directory: &Path) -> io::Result<usize> {
     if started.boot_id != process::boot_id()? {
         return Ok(0);
     }
-    let mark = format!("{SPAWN_ID_VARIABLE}={}", Order::read(directory)?.spawn_id);
+    let mark = format!("{WORKER_VARIABLE}={}", worker_mark(started.pid, started.start_time));
     let mut ended = 0;
     for _ in 0..ROUNDS {
         ended = end_round(&started, mark.as_bytes())?;

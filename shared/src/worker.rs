@@ -56,8 +56,8 @@ pub struct Order {
     pub mode: OutputMode,
     /// Program and arguments; a program without a slash is looked for in the `PATH` of `env`.
     pub argv: Vec<String>,
-    /// The whole environment; nothing is inherited. The holder adds only the worker's own spawn id
-    /// ([`SPAWN_ID_VARIABLE`](crate::leftovers::SPAWN_ID_VARIABLE)).
+    /// The whole environment; nothing is inherited. The holder adds only the worker's mark
+    /// ([`WORKER_VARIABLE`](crate::leftovers::WORKER_VARIABLE)).
     pub env: BTreeMap<String, String>,
     /// The working directory, unless a descriptor is passed ([`CWD_FD_VARIABLE`]).
     pub cwd: PathBuf,

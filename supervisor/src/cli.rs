@@ -1,5 +1,6 @@
 //! The operator's command line: what it looks like, and the way into each command.
 
+mod demo;
 mod doctor;
 mod follow;
 mod logs;
@@ -89,6 +90,8 @@ enum Command {
         #[arg(default_value = "{}")]
         params: String,
     },
+    /// Show on a node of its own, with clients and faults, what is dropped, lost or doubled.
+    Demo(demo::Arguments),
     /// Keep a supervisor running (what `up` and systemd start).
     #[command(hide = true)]
     Keep,
@@ -125,6 +128,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
             Ok(crate::exit::FINE)
         }
         Command::Up { listen } => up::up(&Place::for_start(home)?, listen, output),
+        Command::Demo(arguments) => demo::demo(&arguments, output),
         Command::Doctor => doctor::doctor(&Place::for_start(home)?, output),
         command => {
             let place = Place::find(home)?;
@@ -141,7 +145,9 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 Command::Token(command) => token::token(&place, command, output),
                 Command::Task(command) => task::task(&place, command, output),
                 Command::Rpc { method, params } => task::rpc(&place, &method, &params, output),
-                Command::Up { .. } | Command::Doctor | Command::Completion { .. } => Ok(crate::exit::USAGE),
+                Command::Up { .. } | Command::Demo(_) | Command::Doctor | Command::Completion { .. } => {
+                    Ok(crate::exit::USAGE)
+                }
             }
         }
     }

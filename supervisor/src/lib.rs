@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod cli;
 pub mod command;
 pub mod daemon;
+pub mod demo;
 pub mod exit;
 pub mod hold;
 pub mod io;

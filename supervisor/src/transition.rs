@@ -325,3 +325,6 @@ impl Transition {
         }
     }
 }
+
+#[cfg(test)]
+mod matrix;

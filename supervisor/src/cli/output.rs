@@ -18,11 +18,14 @@ pub enum CliError {
         home: String,
     },
     /// Refused, with a stable code.
-    #[error("{}", .0.message)]
+    #[error("{0}")]
     Refused(#[from] ApiError),
     /// The other side did not answer.
     #[error("{0}")]
     Call(CallError),
+    /// The demonstration could not be carried out.
+    #[error("the demonstration stopped: {0}")]
+    Demo(#[from] crate::io::demo::DemoError),
     /// The session with the node failed.
     #[error("{0}")]
     Session(#[from] crate::io::centrifuge_client::ClientError),
@@ -60,7 +63,7 @@ impl CliError {
             CliError::Refused(error) if error.code == Code::Unavailable => crate::exit::DEGRADED,
             CliError::Refused(_) | CliError::Session(_) => crate::exit::REFUSED,
             CliError::Call(_) => crate::exit::DEGRADED,
-            CliError::System { .. } => crate::exit::FAILED,
+            CliError::System { .. } | CliError::Demo(_) => crate::exit::FAILED,
         }
     }
 
@@ -71,7 +74,7 @@ impl CliError {
             CliError::NotRunning { .. } | CliError::Call(_) => {
                 ApiError::new(Code::Unavailable, self.to_string())
             }
-            CliError::Session(_) | CliError::System { .. } => {
+            CliError::Session(_) | CliError::System { .. } | CliError::Demo(_) => {
                 ApiError::new(Code::InternalError, self.to_string())
             }
         }

@@ -3,6 +3,7 @@
 pub mod centrifuge_client;
 pub mod child;
 pub mod control;
+pub mod demo;
 pub mod home;
 pub mod journal;
 pub mod listener;

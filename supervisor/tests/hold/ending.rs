@@ -145,10 +145,8 @@ fn a_worker_past_its_quota_that_ignores_term_is_killed_while_it_writes() {
 
 #[test]
 fn what_a_killed_holder_leaves_behind_is_found_and_ended() {
-    let mut order = shell(&format!("{ESCAPING} sleep 1003 & echo $!; sleep 0.3; echo all; wait"));
-    // Other tests' workers run beside this one.
-    order.spawn_id = format!("leftovers-{}", std::process::id());
-    let mut held = Held::start(&order);
+    let line = format!("{ESCAPING} sleep 1003 & echo $!; sleep 0.3; echo all; wait");
+    let mut held = Held::start(&shell(&line));
     held.wait_for_output("all");
     let left = pids(&Whole::read(&held.directory).text(Stream::Stdout));
     assert!(left.len() >= 3);

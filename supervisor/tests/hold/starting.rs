@@ -22,11 +22,13 @@ fn the_environment_is_the_ordered_one_and_nothing_else() {
     let mut order = shell("");
     order.argv = vec!["env".to_owned()];
     order.env.insert("GREETING".to_owned(), "hello there".to_owned());
-    let whole = Held::start(&order).ended();
-    let text = whole.text(Stream::Stdout);
+    let mut held = Held::start(&order);
+    let text = held.ended().text(Stream::Stdout);
     let mut lines: Vec<_> = text.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["GREETING=hello there", "HOLDFAST_SPAWN_ID=s1", "PATH=/usr/bin:/bin"]);
+    let started = held.started();
+    let mark = format!("HOLDFAST_WORKER={}-{}", started.pid, started.start_time);
+    assert_eq!(lines, ["GREETING=hello there", &mark, "PATH=/usr/bin:/bin"]);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! One worker in a directory of its own, held by the built binary.
 
 use holdfast_shared::inbox::InboxWriter;
+use holdfast_shared::leftovers::end_leftovers;
 use holdfast_shared::peer::ProcessStat;
 use holdfast_shared::spool::{Control, SpoolRecord, SpoolTail, Stream, TAIL_PIECE_BYTES_MAX};
 use holdfast_shared::worker::{Exit, Order, OutputMode, Protocol, Started, WorkerState};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a level is waited for; nothing asserts how quickly it comes.
@@ -28,10 +30,16 @@ pub fn is_alive(pid: i32) -> bool {
     ProcessStat::read(pid).is_ok_and(|stat| stat.state != b'Z')
 }
 
+/// Tests run side by side, and a worker's processes are known by its name.
+fn unique_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// An order for a shell command line.
 pub fn shell(line: &str) -> Order {
     Order {
-        spawn_id: "s1".to_owned(),
+        spawn_id: unique_name(),
         task: "task".to_owned(),
         turn: "t1".to_owned(),
         protocol: Protocol::Command,
@@ -70,9 +78,10 @@ pub struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // The worker goes with its holder.
+        // The worker goes with its holder, what the worker had started does not.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
+        let _ = end_leftovers(&self.directory);
     }
 }
 

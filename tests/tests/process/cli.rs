@@ -91,7 +91,7 @@ fn task_prompt_wait_streams_and_exits_with_the_code_of_the_command() {
     let node = Node::up();
     let opened = node.holdfast(&["task", "open", "t"]);
     assert!(opened.status.success(), "{}", told(&opened));
-    let ran = node.holdfast(&["task", "prompt", "t", "echo out; echo err >&2; exit 9", "--wait"]);
+    let ran = node.holdfast(&["task", "prompt", "t", "--wait", "echo out; echo err >&2; exit 9"]);
     assert_eq!(ran.status.code(), Some(9), "{}", told(&ran));
     assert!(String::from_utf8_lossy(&ran.stdout).contains("out"), "{}", told(&ran));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("err"), "{}", told(&ran));
@@ -162,9 +162,7 @@ fn open_logs_doctor_completion_and_version_answer() {
     let node = Node::up();
     let open = node.holdfast(&["open"]);
     assert!(String::from_utf8_lossy(&open.stdout).contains(&node.ready.open), "{}", told(&open));
-    for arguments in
-        [&["logs"][..], &["doctor"], &["slots"], &["completion", "bash"], &["--version"], &["--help"]]
-    {
+    for arguments in [&["logs"][..], &["doctor"], &["completion", "bash"], &["--version"], &["--help"]] {
         let output = node.holdfast(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", told(&output));
         assert!(!output.stdout.is_empty(), "{arguments:?} says nothing");

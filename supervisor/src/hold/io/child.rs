@@ -1,6 +1,7 @@
 //! Starting the worker's program: forked, made ready, and held back until `started` is durable.
 
-use holdfast_shared::leftovers::SPAWN_ID_VARIABLE;
+use holdfast_shared::leftovers::{WORKER_VARIABLE, worker_mark};
+use holdfast_shared::peer::ProcessStat;
 use holdfast_shared::worker::{Order, Protocol};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -110,7 +111,11 @@ fn run(program: &Program, descriptors: &Descriptors<'_>, order: &Order) -> i32 {
     if let Err((what, errno)) = prepared {
         return say(CANNOT_RUN, &format!("cannot {what} {}: {}", order.cwd.display(), errno.desc()));
     }
-    let errno = match exec(program) {
+    let mark = match own_mark() {
+        Ok(mark) => mark,
+        Err(error) => return say(CANNOT_RUN, &format!("cannot mark the worker: {error}")),
+    };
+    let errno = match exec(program, mark) {
         Ok(never) => match never {},
         Err(errno) => errno,
     };
@@ -168,10 +173,17 @@ fn wait_for_go(go: &OwnedFd) -> Result<bool, Errno> {
     }
 }
 
-fn exec(program: &Program) -> Result<Infallible, Errno> {
+fn own_mark() -> io::Result<CString> {
+    let pid = Pid::this().as_raw();
+    let mark = worker_mark(pid, ProcessStat::read(pid)?.start_time);
+    c_string(format!("{WORKER_VARIABLE}={mark}").as_bytes())
+}
+
+fn exec(program: &Program, mark: CString) -> Result<Infallible, Errno> {
+    let environment: Vec<CString> = program.environment.iter().cloned().chain([mark]).collect();
     let mut first_failure = None;
     for candidate in &program.candidates {
-        let Err(errno) = nix::unistd::execve(candidate, &program.arguments, &program.environment);
+        let Err(errno) = nix::unistd::execve(candidate, &program.arguments, &environment);
         match errno {
             Errno::ENOENT | Errno::ENOTDIR => {}
             other => first_failure = first_failure.or(Some(other)),
@@ -195,8 +207,7 @@ impl Program {
                 .collect::<io::Result<_>>()?
         };
         let arguments = order.argv.iter().map(|text| c_string(text.as_bytes())).collect::<io::Result<_>>()?;
-        let mark = (SPAWN_ID_VARIABLE, order.spawn_id.as_str());
-        let variables = order.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain([mark]);
+        let variables = order.env.iter().filter(|(name, _)| *name != WORKER_VARIABLE);
         let environment = variables
             .map(|(name, value)| c_string(format!("{name}={value}").as_bytes()))
             .collect::<io::Result<_>>()?;
