@@ -216,3 +216,91 @@ fn fail(failure: Failure, useless: Option<Slot>) -> (Attempt, Vec<Action>) {
     actions.push(Action::Finish(Err(failure)));
     (Attempt::Idle, actions)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_shared::blessed::blessed;
+    use std::fmt::Write;
+
+    const RULES: Rules = Rules { good_probes: 3 };
+
+    /// One of each kind of state, with slot `b` as the target and `a` as the old one.
+    const STATES: [Attempt; 8] = [
+        Attempt::Idle,
+        Attempt::Prewarming { to: Slot::B },
+        Attempt::Admitting { to: Slot::B, good: 0 },
+        Attempt::Admitting { to: Slot::B, good: 2 },
+        Attempt::Switching { to: Slot::B, back: false },
+        Attempt::Switching { to: Slot::A, back: true },
+        Attempt::Probation { of: Slot::B, good: 0 },
+        Attempt::Probation { of: Slot::B, good: 2 },
+    ];
+
+    const EVENTS: [Event; 14] = [
+        Event::Request { to: Slot::A, ready: false },
+        Event::Request { to: Slot::A, ready: true },
+        Event::Ready(Slot::A),
+        Event::Ready(Slot::B),
+        Event::Died(Slot::A),
+        Event::Died(Slot::B),
+        Event::Probed(Slot::B, true),
+        Event::Probed(Slot::B, false),
+        Event::Probed(Slot::A, true),
+        Event::Serves(Slot::A, false),
+        Event::Serves(Slot::B, false),
+        Event::Serves(Slot::B, true),
+        Event::Refused,
+        Event::Deadline,
+    ];
+
+    #[test]
+    fn the_whole_matrix_is_as_committed() {
+        let mut text = String::from(
+            "# A switch that people asked for\n\nWritten by a test of `supervisor/src/attempt.rs` \
+             (HOLDFAST_BLESS=1). Events that change nothing are left out.\n",
+        );
+        for state in STATES {
+            let _ = write!(text, "\n## {state:?}\n\n| event | state | actions |\n| --- | --- | --- |\n");
+            for event in EVENTS {
+                let (next, actions) = state.step(event, RULES);
+                if next != state || !actions.is_empty() {
+                    let actions: Vec<String> = actions.iter().map(|action| format!("{action:?}")).collect();
+                    let _ = writeln!(text, "| {event:?} | {next:?} | {} |", actions.join(", "));
+                }
+            }
+        }
+        blessed("docs/machines/attempt.md", &text);
+    }
+
+    #[test]
+    fn whoever_asked_is_told_once_and_every_state_has_an_end() {
+        for state in STATES.into_iter().filter(|state| *state != Attempt::Idle) {
+            let (_, actions) = state.step(Event::Request { to: Slot::A, ready: true }, RULES);
+            let told = actions.iter().filter(|action| matches!(action, Action::Finish(_))).count();
+            assert!(told <= 1, "{state:?}");
+            let ends = EVENTS.into_iter().any(|event| state.step(event, RULES).0 == Attempt::Idle);
+            let goes_on = EVENTS.into_iter().any(|event| state.step(event, RULES).0 != state);
+            assert!(ends || goes_on, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_switch_goes_through_admission_and_probation() {
+        let mut state = Attempt::Idle;
+        let mut names = Vec::new();
+        let probed = Event::Probed(Slot::B, true);
+        let events = [Event::Request { to: Slot::B, ready: false }, Event::Ready(Slot::B)]
+            .into_iter()
+            .chain([probed; 3])
+            .chain([Event::Serves(Slot::B, true)])
+            .chain([probed; 3]);
+        for event in events {
+            state = state.step(event, RULES).0;
+            if names.last() != Some(&state.name()) {
+                names.push(state.name());
+            }
+        }
+        assert_eq!(names, ["prewarming", "admitted", "switching", "probation", "idle"]);
+    }
+}

@@ -249,6 +249,9 @@ impl Supervisor {
         if self.stopping.is_some() {
             return Ok(());
         }
+        if self.attempt == Attempt::Idle && self.transition.owner().is_some() {
+            self.journal.checkpoint_if_due();
+        }
         self.look_for_silence()?;
         self.look_at_active();
         self.reconcile_inactive()

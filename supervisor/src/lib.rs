@@ -9,6 +9,7 @@ pub mod exit;
 pub mod hold;
 pub mod io;
 pub mod keeper;
+pub mod memory;
 pub mod node_state;
 pub mod order;
 pub mod restart;

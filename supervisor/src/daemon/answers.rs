@@ -5,6 +5,7 @@ use crate::attempt::{self, Failure};
 use crate::command::{Command, NewToken};
 use crate::io::control::Responder;
 use crate::io::{listener, slots, stop_tree, workers};
+use crate::memory;
 use crate::node_state::Change;
 use crate::order::order;
 use crate::status::Label;
@@ -61,12 +62,30 @@ impl Supervisor {
             refuse(responder, &Failure::Busy.to_string());
             return Ok(());
         }
+        if let Some(why) = self.memory_blocks(to) {
+            refuse(responder, &why);
+            return Ok(());
+        }
         self.renew_candidate(to);
         self.waiting = Some(responder);
         self.failure.clear();
         let ready = self.transition.runtime(to) == Runtime::Ready
             && self.processes.process(Role::Runtime(to)).is_some_and(|process| !process.ending);
         self.advance_attempt(attempt::Event::Request { to, ready })
+    }
+
+    /// The memory gate, before two runtimes overlap; says what is missing. Where the kernel does not say how much
+    /// there is, nothing is refused.
+    fn memory_blocks(&self, to: Slot) -> Option<String> {
+        let overlaps = self.processes.process(Role::Runtime(to)).is_some();
+        let active = self.processes.process(Role::Runtime(to.other())).filter(|_| !overlaps)?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", active.pid)).ok()?;
+        let needed = memory::needed(memory::resident(&status)?);
+        let available = memory::available(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
+        (available < needed).then(|| {
+            let mib = |bytes: u64| bytes / (1024 * 1024);
+            format!("memory_blocked: {} MiB are available, {} MiB needed", mib(available), mib(needed))
+        })
     }
 
     fn attempt_is_busy(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::node_state::{Change, NodeState};
 use holdfast_shared::home::Home;
+use holdfast_shared::journal::io::checkpointer::checkpoint_inline;
 use holdfast_shared::journal::io::lock::{JournalLock, LockError};
 use holdfast_shared::journal::{
     Fold, Folded, FollowError, Followed, Limits, LoadError, RealDisk, Record, Request, TakeOver,
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// A predecessor that was killed is dead within this time, whatever it was doing, unless the kernel is stuck.
 const PREDECESSOR_DIES: Duration = Duration::from_secs(30);
+
+/// A checkpoint is written after so many records; a switch makes about six.
+const CHECKPOINT_RECORDS: u64 = 1_000;
 
 /// Records read at once.
 const POLL_RECORDS: usize = 1024;
@@ -47,6 +51,8 @@ pub struct SupervisorJournal {
     writer: Writer,
     folded: Folded<NodeState>,
     id: String,
+    /// Records since the last checkpoint.
+    since_checkpoint: u64,
 }
 
 impl SupervisorJournal {
@@ -72,8 +78,10 @@ impl SupervisorJournal {
             limits: Limits::SMALL,
         };
         let (writer, taken) = TakeOver::begin_locked(lock, disk, request, None)?;
-        let folded = fold(&directory)?;
-        Ok(Self { writer, folded, id: short(&taken.journal_id) })
+        let (folded, since_checkpoint) = fold(&directory)?;
+        let mut journal = Self { writer, folded, id: short(&taken.journal_id), since_checkpoint };
+        journal.checkpoint_if_due();
+        Ok(journal)
     }
 
     /// The generation: the epoch of this journal.
@@ -106,8 +114,21 @@ impl SupervisorJournal {
         for (lsn, record) in (range.first..).zip(records) {
             let kind = record.kind.into_owned();
             self.folded.apply(Record { epoch, lsn, kind, must_understand: false, payload: record.payload });
+            self.since_checkpoint += 1;
         }
         Ok(())
+    }
+
+    /// Bounds what the next supervisor reads. Takes several syncs: call it when nothing is held. A checkpoint that
+    /// cannot be written costs disk until the next one; a writer that failed says so at the next append.
+    pub fn checkpoint_if_due(&mut self) {
+        if self.since_checkpoint < CHECKPOINT_RECORDS {
+            return;
+        }
+        self.since_checkpoint = 0;
+        if let Err(error) = checkpoint_inline(&mut self.writer, &self.folded, None) {
+            tracing::warn!(%error, "supervisor journal");
+        }
     }
 }
 
@@ -139,13 +160,15 @@ fn lock(directory: &Path, disk: &RealDisk) -> Result<JournalLock, OpenError> {
     }
 }
 
-fn fold(directory: &Path) -> Result<Folded<NodeState>, OpenError> {
+/// The fold of everything, and how many records of it are behind the newest checkpoint.
+fn fold(directory: &Path) -> Result<(Folded<NodeState>, u64), OpenError> {
     let (checkpoint, mut follower) = open_at_newest_checkpoint(directory)?;
     let mut folded = Folded::load_or_empty(checkpoint)?;
+    let checkpointed = folded.position.lsn;
     loop {
         match follower.poll(POLL_RECORDS)? {
             Followed::Records(records) => records.into_iter().for_each(|record| folded.apply(record)),
-            Followed::UpToDate => return Ok(folded),
+            Followed::UpToDate => return Ok((folded.clone(), folded.position.lsn - checkpointed)),
             Followed::Restart => return fold(directory),
         }
     }
@@ -161,6 +184,21 @@ mod tests {
     use super::*;
     use crate::node_state::Epoch;
     use holdfast_shared::slot::Slot;
+
+    #[test]
+    fn after_a_thousand_records_a_checkpoint_bounds_what_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        let mut journal = SupervisorJournal::open(&home, "sv-test", 1).unwrap();
+        for epoch in 1..=CHECKPOINT_RECORDS {
+            journal.append(vec![Change::Switching(Epoch { slot: Slot::A, epoch })]).unwrap();
+        }
+        journal.checkpoint_if_due();
+        drop(journal);
+        let journal = SupervisorJournal::open(&home, "sv-test", 1).unwrap();
+        assert_eq!(journal.state().highest_epoch, CHECKPOINT_RECORDS);
+        assert!(journal.since_checkpoint < 10, "{}", journal.since_checkpoint);
+    }
 
     #[test]
     fn each_start_raises_the_generation_and_finds_the_state() {
