@@ -304,6 +304,20 @@ mod tests {
         assert!(matches!(Filed::parse(&text, "c", 4), Err(BadFile::Endless { first: 4 })));
     }
 
+    /// As files of format 1 lie on disks: these two never change.
+    const FORMAT_1: [&str; 2] = [
+        r#"{"format":1,"cumulative_bytes":900,"type":"turn","span":{"conversation":"c","epoch":"e","first":4,"turn":"t2","worker":"w-1-9","events":[{"after":0,"data":{"text":"ls","turn":"t2","type":"turn.started"}},{"after":2,"data":{"exit_code":1,"stop_reason":"end_turn","turn":"t2","type":"turn.sealed"}}],"sealed":{"stop_reason":"end_turn","exit_code":1,"sealed_at":17,"outputs":2}},"bytes":300,"index":[[1,118]]}"#,
+        r#"{"format":1,"cumulative_bytes":600,"type":"truncated","conversation":"c","first":1,"last":3,"turn":"t1","files":[2],"workers":["w-1-3"]}"#,
+    ];
+
+    #[test]
+    fn files_of_every_format_are_read() {
+        for (text, first, last) in [(FORMAT_1[0], 4, 7), (FORMAT_1[1], 1, 3)] {
+            let filed = Filed::parse(text.as_bytes(), "c", first).unwrap();
+            assert_eq!((filed.last(), serde_json::to_string(&filed).unwrap()), (last, text.to_owned()));
+        }
+    }
+
     #[test]
     fn names_are_first_offsets() {
         assert_eq!(file_name(255), "00000000000000ff.json");

@@ -159,6 +159,27 @@ impl History {
         self.parsed.retain(|(name, _)| name != conversation);
     }
 
+    /// A span was filed, and with it perhaps a marker put in place of the oldest: costs one small file, however many
+    /// there are.
+    pub fn filed(&mut self, conversation: &str, first: u64) {
+        let gone = match filing::load(&self.home, conversation, 1) {
+            Ok(Filed { body: FiledBody::Truncated(marker), .. }) => marker.last,
+            _ => 0,
+        };
+        self.parsed.retain(|(name, kept)| name != conversation || *kept > gone);
+        if let Some(listing) = self.listings.get(conversation) {
+            let listing = Arc::make_mut(listing);
+            listing.retain(|kept| *kept == 1 || *kept > gone);
+            if let Err(place) = listing.binary_search(&first) {
+                listing.insert(place, first);
+            }
+        }
+        if gone > 0 {
+            let home = &self.home;
+            self.spools.retain(|worker| home.worker(worker).is_dir());
+        }
+    }
+
     /// A worker's spool is closed, since it was removed or cut.
     pub fn forget_spool(&mut self, spawn_id: &str) {
         self.spools.retain(|kept| kept != spawn_id);

@@ -105,9 +105,12 @@ impl View {
         self.tell(News::Skipped);
     }
 
-    /// Everything up to this record was folded and told. Never waits for the disk.
+    /// Everything up to this record was folded and told. Never waits: where the thread is just looking, the next
+    /// one tells.
     pub fn reached(&self, position: Position) {
-        *lock(&self.shared.reached) = Some(position);
+        if let Ok(mut reached) = self.shared.reached.try_lock() {
+            *reached = Some(position);
+        }
     }
 
     /// How it is.
@@ -152,7 +155,8 @@ impl View {
     }
 
     fn ask<T>(&self, question: impl FnOnce(&Store) -> Result<T, StoreError>) -> Option<T> {
-        let store = lock(&self.shared.store).clone()?;
+        // The thread has the lowest priority: whoever asks does not wait for it, even where it holds this briefly.
+        let store = self.shared.store.try_lock().ok()?.clone()?;
         match guarded(|| question(&store)) {
             Ok(answer) => Some(answer),
             Err(reason) => {

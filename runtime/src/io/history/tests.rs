@@ -185,6 +185,28 @@ fn what_went_for_its_size_is_told() {
 }
 
 #[test]
+fn a_reader_that_is_told_of_filings_reads_what_a_new_one_reads() {
+    let sample = Sample::new();
+    let mut told = History::new(sample.home.clone());
+    let each = 1_000;
+    for number in 1..=8u64 {
+        let first = 1 + 13 * (number - 1);
+        let span = sample.turn("c", first, number, 10, 8);
+        file(&sample.home, &span, 3 * each).unwrap();
+        told.filed("c", first);
+        let live = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: first + 12 };
+        for after in (0..live.top).step_by(5) {
+            let asked = Asked { after, ..EVERYTHING };
+            let wanted = History::new(sample.home.clone()).read("c", &live, asked, &()).unwrap();
+            assert_eq!(told.read("c", &live, asked, &()).unwrap(), wanted, "turn {number} after {after}");
+        }
+    }
+    let listed = told.listings.get("c").unwrap();
+    assert_eq!(**listed, filing::list(&sample.home, "c").unwrap());
+    assert!(listed.len() < 8, "some went");
+}
+
+#[test]
 fn a_broken_or_missing_file_is_told_and_the_rest_is_read() {
     for broken in [true, false] {
         let sample = Sample::new();

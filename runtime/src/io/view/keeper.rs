@@ -65,6 +65,7 @@ impl Keeper {
 
     /// Until the view is dropped.
     pub(super) fn run(mut self) {
+        yield_to_others();
         let Some(journal) = self.wait_for_journal() else { return };
         let mut opened = guarded(|| self.open_proven(&journal));
         loop {
@@ -254,5 +255,16 @@ impl Keeper {
             }
         }
         Ok(true)
+    }
+}
+
+/// The lowest priority for this thread, and for those that sled starts from it: whoever serves comes first.
+#[allow(unsafe_code)]
+fn yield_to_others() {
+    const LOWEST: libc::c_int = 19;
+    // SAFETY: takes three numbers and no memory; on Linux, process 0 is the calling thread.
+    let set = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, LOWEST) };
+    if set != 0 {
+        tracing::debug!("the view's thread keeps its priority");
     }
 }

@@ -74,7 +74,7 @@ impl Node {
     fn stopped_view(&mut self) -> Position {
         let view = self.start();
         let position = self.append();
-        view.reached(position);
+        reach(&view, position);
         view.stop();
         position
     }
@@ -86,6 +86,13 @@ impl Node {
 
 fn ready(view: &View) {
     wait("a ready view", || view.state() == ViewState::Ready);
+}
+
+fn reach(view: &View, position: Position) {
+    wait("the position", || {
+        view.reached(position);
+        *lock(&view.shared.reached) == Some(position)
+    });
 }
 
 fn turns(view: &View) -> Vec<String> {
@@ -142,7 +149,7 @@ fn a_view_whose_record_vanished_is_made_again() {
     let mut node = Node::new();
     let position = node.stopped_view();
     let view = node.start();
-    view.reached(Position { epoch: position.epoch, lsn: position.lsn + 1 });
+    reach(&view, Position { epoch: position.epoch, lsn: position.lsn + 1 });
     view.stop();
     let view = node.start();
     has(&view, &["t2", "t1"]);
@@ -247,7 +254,7 @@ fn a_view_that_took_its_process_down_when_opened_is_not_opened_again() {
     let view = node.start();
     has(&view, &["t2", "t1"]);
     assert_eq!(node.set_aside(), 1);
-    view.reached(node.append());
+    reach(&view, node.append());
     view.stop();
     has(&node.start(), &["t2", "t1"]);
     assert_eq!(node.set_aside(), 1, "once");
