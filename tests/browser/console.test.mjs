@@ -77,6 +77,22 @@ check("held: a supervisor killed in the middle of a turn is not noticed in the p
   await neverDown();
 });
 
+check("held: an active runtime that stands still is replaced, and a prompt sent meanwhile runs once", async () => {
+  await openTask("still");
+  await prompt(page, counting(300));
+  await says(page, "t1", "line 20\n");
+  const before = await node.active();
+  process.kill(before.pid, "SIGSTOP");
+  await prompt(page, "echo queued meanwhile");
+  await node.active(before.runtime_instance_id);
+  await seal(page, "t1");
+  assert.equal(await output(page, "t1"), lines(1, 300));
+  await seal(page, "t2");
+  assert.equal(await output(page, "t2"), "queued meanwhile\n");
+  assert.equal(await page.locator(".turn").count(), 2);
+  await neverDown();
+});
+
 check("gapless: a sidecar killed in the middle of a turn costs a reconnect and no line", async () => {
   await openTask("sidecar");
   await prompt(page, counting(300));
