@@ -128,7 +128,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let settings = Settings { hot_tail_bytes: 3000, hold_unavailable_ms: u64::MAX / 2, ..Settings::default() };
+        let settings =
+            Settings { hot_tail_bytes: 3000, hold_unavailable_ms: u64::MAX / 2, ..Settings::default() };
         let mut made = 0;
         let make_id = Box::new(move || {
             made += 1;
