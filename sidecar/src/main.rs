@@ -6,6 +6,7 @@ use holdfast_shared::process::listen_fds;
 use holdfast_shared::{log, token};
 use holdfast_sidecar::daemon::{self, Start};
 use holdfast_sidecar::settings::Settings;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -24,6 +25,7 @@ fn start() -> Result<(), Box<dyn std::error::Error>> {
     let passed = listen_fds();
     let instance = format!("sc-{}", token::generate()?.get(..8).unwrap_or_default());
     log::init("sidecar", &instance);
+    raise_open_files();
     let (home, settings) = arguments(std::env::args().skip(1))?;
     let listener = passed.into_iter().next().ok_or("no listener was passed by LISTEN_FDS")?;
     let listener = std::net::TcpListener::from(listener.fd);
@@ -32,6 +34,15 @@ fn start() -> Result<(), Box<dyn std::error::Error>> {
     let result = local.block_on(&runtime, daemon::run(Start { home, settings, listener, instance }));
     runtime.shutdown_background();
     Ok(result?)
+}
+
+/// As many files as the system allows: each session is one, and the usual soft limit is 1,024.
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+    }
 }
 
 fn arguments(

@@ -1,7 +1,7 @@
 //! The public listener: HTTP for the page and the command table, WebSockets for sessions.
 
 use crate::console::{self, Asset};
-use crate::io::world::World;
+use crate::io::world::{BAD_TOKEN, World};
 use crate::io::{upgrade, websocket};
 use crate::origin::Allowed;
 use crate::protocol::HistoryRequest;
@@ -30,6 +30,8 @@ const BODY_BYTES: usize = websocket::FRAME_BYTES;
 const HEAD_BYTES: usize = 32 * 1024;
 /// What a client gets to send a request's head.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// What a client gets to send a request's body: a megabyte over a slow network.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes the kernel may keep unsent per socket: with one message of ours below the 128 KiB of CONTRACTS.md 8.
 const KERNEL_UNSENT_BYTES: u32 = 32 * 1024;
 /// Connections that are not sessions at most, besides the sessions'.
@@ -189,8 +191,10 @@ fn caller(world: &World, headers: &HeaderMap) -> Result<Caller, ApiError> {
 
 async fn rpc(world: &Rc<World>, request: Request<Incoming>, method: &str) -> Result<Answer, ApiError> {
     let caller = caller(world, request.headers())?;
-    let body = Limited::new(request.into_body(), BODY_BYTES).collect().await;
     let invalid = |message: String| ApiError::new(Code::InvalidRequest, message);
+    let body = Limited::new(request.into_body(), BODY_BYTES).collect();
+    let body =
+        tokio::time::timeout(BODY_WITHIN, body).await.map_err(|_| invalid("the body is late".to_owned()))?;
     let body = body.map_err(|error| invalid(format!("read the body: {error}")))?.to_bytes();
     let params: Option<Box<RawValue>> = match body.trim_ascii().is_empty() {
         true => None,
@@ -241,10 +245,10 @@ fn json(status: StatusCode, body: Bytes) -> Answer {
 }
 
 fn refusal(error: &ApiError) -> Answer {
-    // A bearer that opens nothing is the one refusal that HTTP has a status of its own for.
-    let status = match error.code {
-        Code::Forbidden if error.message.contains("token") => StatusCode::UNAUTHORIZED,
-        code => StatusCode::from_u16(code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+    // A token that opens nothing is the one refusal that HTTP has a status of its own for.
+    let status = match error.details.get(BAD_TOKEN) {
+        Some(_) => StatusCode::UNAUTHORIZED,
+        None => StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
     };
     json(status, Bytes::from(serde_json::to_vec(error).unwrap_or_default()))
 }

@@ -6,7 +6,7 @@ use crate::io::bell::Bell;
 use crate::io::probe;
 use crate::pacing::Pacing;
 use crate::session::{Entrance, SessionId};
-use crate::tokens::Identity;
+use crate::tokens::{Identity, TokenError};
 use bytes::Bytes;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
@@ -15,6 +15,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
+
+/// In the details of a refusal because of the token: whether that has expired (else it is not known).
+pub const BAD_TOKEN: &str = "expired";
 
 /// HTTP requests waiting for an answer at most; more are refused with `BUSY`.
 pub const WAITING_REQUESTS: usize = 1024;
@@ -167,7 +170,10 @@ impl World {
             let tokens = exchange.tokens();
             let tokens = tokens.ok_or_else(|| ApiError::new(Code::Unavailable, "starting"))?;
             let identity = tokens.identify(token.unwrap_or_default(), now.unix_ms);
-            identity.map_err(|error| ApiError::new(Code::Forbidden, error.to_string()))
+            identity.map_err(|error| {
+                let details = serde_json::json!({ BAD_TOKEN: error == TokenError::Expired });
+                ApiError::new(Code::Forbidden, error.to_string()).with_details(details)
+            })
         })
     }
 }
