@@ -368,7 +368,7 @@ impl Active {
             // Tried again when something happens to the task, and with the next activation.
             return;
         }
-        self.shared.borrow_mut().history.forget(&task);
+        self.shared.borrow_mut().history.filed(&task, first);
         let body = Body::SpanFiled(record::SpanFiled { task: task.clone(), first });
         match self.write(&Record::new(now_ms(), body)) {
             Ok(Some(_)) => {

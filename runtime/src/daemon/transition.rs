@@ -4,6 +4,7 @@
 
 use super::active::Active;
 use super::{Daemon, Mode, Ordered, Passive, RunError, now_ms};
+use crate::io::history::History;
 use crate::io::journal::{Fatal, Following, Taker, Writing};
 use crate::io::served::Served;
 use crate::outbound::Outbound;
@@ -88,6 +89,8 @@ impl Daemon {
         served.fencing = false;
         served.living_links().iter().filter(|link| link.is_route()).for_each(|link| link.close());
         let home = served.home.clone();
+        // Others file and remove from here on.
+        served.history = History::new(home.clone());
         let following = Following::behind(&home.journal(), &mut served.folded)?;
         self.mode = Mode::Passive(Box::new(Passive::new(following)));
         Ok(())
