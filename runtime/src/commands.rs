@@ -130,7 +130,11 @@ pub fn decide(
         return decide_write(state, *method, call, given, outputs);
     }
     match method {
-        Method::List => Ok(Decision::Answer { result: list(state, params::parse(call.params)?), lsn: 0 }),
+        // It shows what was decided last, and so waits for that.
+        Method::List => {
+            let result = list(state, params::parse(call.params)?);
+            Ok(Decision::Answer { result, lsn: given.next.1.saturating_sub(1) })
+        }
         Method::History => history(state, params::parse(call.params)?),
         _ => params::parse(call.params).map(|params::Nothing {}| Decision::Probe),
     }
@@ -309,3 +313,6 @@ fn refusal(code: Code, task: &Task, done: &str) -> ApiError {
     let error = ApiError::new(code, format!("task {} is {state} and cannot be {done}", task.id));
     error.with_details(json!({"task": task.id, "state": state}))
 }
+
+#[cfg(test)]
+mod tests;

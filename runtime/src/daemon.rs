@@ -37,7 +37,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Events that may wait for the loop; whoever brings more waits, and with it its socket.
 const EVENTS: usize = 1024;
@@ -123,6 +123,8 @@ pub struct IncomingCall {
     pub command_id: String,
     /// Who calls.
     pub caller: Caller,
+    /// Its share of what may wait for the loop; given back when it is decided on.
+    pub _room: OwnedSemaphorePermit,
 }
 
 /// Why the process ends, other than by being asked to.

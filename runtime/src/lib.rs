@@ -13,6 +13,8 @@ pub mod daemon;
 pub mod event;
 pub mod filed;
 pub mod io;
+#[cfg(test)]
+mod lifetime;
 pub mod order;
 pub mod outbound;
 pub mod params;

@@ -298,3 +298,6 @@ impl Fold for State {
         KINDS
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,14 +40,12 @@ pub enum TurnEvent {
     Stop,
     /// The worker ended and all its output was read.
     Exited(Exit),
-    /// The worker's holder is gone without an exit, or its spool is damaged.
+    /// The worker's holder is gone without an exit (a power cut does that too), or its spool is damaged.
     Lost,
     /// The worker never started, and never will; it was the order with this number, from 1.
     NeverStarted(u32),
     /// The supervisor will not start this worker.
     Refused,
-    /// The machine went down: the worker is gone, its spool is cut.
-    PowerCut,
 }
 
 /// What is to be journaled or done for it.
@@ -87,7 +85,7 @@ pub fn step(state: TurnState, event: TurnEvent) -> Result<(TurnState, Vec<TurnAc
         (Ordered, TurnEvent::Cancel | TurnEvent::Stop) => Ok((Cancelling, vec![End])),
         (Cancelling, TurnEvent::Cancel | TurnEvent::Stop) => Ok((Cancelling, vec![])),
         (Ordered | Cancelling, TurnEvent::Exited(exit)) => sealed(reason(exit)),
-        (Ordered | Cancelling, TurnEvent::Lost | TurnEvent::PowerCut) => sealed(StopReason::Interrupted),
+        (Ordered | Cancelling, TurnEvent::Lost) => sealed(StopReason::Interrupted),
         (Ordered, TurnEvent::NeverStarted(order)) if order < ORDERS_PER_TURN => {
             Ok((Ordered, vec![OrderAgain]))
         }
@@ -148,7 +146,6 @@ mod tests {
             ("never started, order 1", TurnEvent::NeverStarted(1)),
             ("never started, order 3", TurnEvent::NeverStarted(ORDERS_PER_TURN)),
             ("refused", TurnEvent::Refused),
-            ("power cut", TurnEvent::PowerCut),
         ]
     }
 
@@ -180,7 +177,7 @@ mod tests {
         blessed("docs/machines/turn.md", &text);
     }
 
-    const DIAGRAM: &str = "\n```mermaid\nstateDiagram-v2\n  [*] --> Queued: queued behind another\n  [*] --> Ordered: prompt to an idle task\n  Queued --> Ordered: due\n  Queued --> Sealed: dequeue, stop\n  Ordered --> Ordered: never started\n  Ordered --> Cancelling: cancel, stop\n  Ordered --> Sealed: exited, lost, refused, power cut\n  Cancelling --> Sealed: exited, lost, never started, power cut\n  Sealed --> [*]\n```\n";
+    const DIAGRAM: &str = "\n```mermaid\nstateDiagram-v2\n  [*] --> Queued: queued behind another\n  [*] --> Ordered: prompt to an idle task\n  Queued --> Ordered: due\n  Queued --> Sealed: dequeue, stop\n  Ordered --> Ordered: never started\n  Ordered --> Cancelling: cancel, stop\n  Ordered --> Sealed: exited, lost, refused\n  Cancelling --> Sealed: exited, lost, never started\n  Sealed --> [*]\n```\n";
 
     #[test]
     fn a_sealed_turn_stays_as_it_is_and_a_turn_is_sealed_once() {

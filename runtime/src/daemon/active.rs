@@ -47,8 +47,12 @@ pub struct Active {
     events: mpsc::Sender<Event>,
 }
 
-/// Answers a call to a runtime that is not active: reads and probes only.
+/// Answers a call to a runtime that is not active: reads and probes only. What came for the active that it was
+/// stays unanswered: its link is being closed, and the sidecar asks the next active.
 pub fn call_passive(shared: &Shared, call: &IncomingCall) {
+    if call.link.is_route() {
+        return;
+    }
     let given = Given {
         now_ms: now_ms(),
         next: (0, 0),
@@ -272,13 +276,17 @@ impl Active {
     /// Twice a second: what the watch may have missed, and spools that are due for a sync.
     pub fn ticked(&mut self) {
         self.writing.ticked();
-        let running: Vec<String> =
-            self.shared.borrow().folded.state.running().map(|(task, _)| task.id.clone()).collect();
-        self.look_at.extend(running);
+        let served = self.shared.borrow();
+        let unfinished = served.folded.state.tasks.values().filter(|task| {
+            task.running.is_some() || !task.queue.is_empty() || !task.conversation.unfiled.is_empty()
+        });
+        self.look_at.extend(unfinished.map(|task| task.id.clone()));
     }
 
     /// Reads spools on, does what workers and turns need, and publishes.
     pub fn after_events(&mut self) -> Result<(), RunError> {
+        // Looked at each time, so that a flood of calls delays no output.
+        self.spools_grew();
         self.read_spools();
         for task in std::mem::take(&mut self.look_at) {
             self.look_at_task(&task)?;
@@ -365,7 +373,7 @@ impl Active {
     fn filed(&mut self, task: String, first: u64, ok: bool) {
         self.filing.remove(&task);
         if !ok {
-            // Tried again when something happens to the task, and with the next activation.
+            // Tried again with the next tick.
             return;
         }
         self.shared.borrow_mut().history.filed(&task, first);
@@ -572,7 +580,8 @@ impl Active {
                 continue;
             }
             served.spools.leave(worker);
-            match cut_to_last_good(&served.home.worker(worker), running.order.synced_outputs) {
+            let directory = served.home.worker(worker);
+            match cut_to_last_good(&directory, running.order.synced_outputs) {
                 Ok(report) => {
                     tracing::warn!(worker, ?report, "spool cut after a power cut");
                     served.history.forget_spool(worker);
@@ -581,6 +590,10 @@ impl Active {
                 }
                 Err(error) => tracing::error!(%error, worker, "spool cannot be cut"),
             }
+            if let Err(error) = served.spools.follow(worker, &directory) {
+                tracing::error!(%error, worker, "spool cannot be followed");
+            }
+            while served.spools.advance(worker) {}
         }
         cuts
     }

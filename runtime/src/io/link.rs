@@ -9,7 +9,7 @@ use crate::daemon::{Event, IncomingCall};
 use crate::io::served::Shared;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::frame::{
-    Decoder, FrameError, Message, encode_json, encode_piece, encode_publications,
+    Decoder, FrameError, MESSAGE_BYTES, Message, encode_json, encode_piece, encode_publications,
 };
 use holdfast_shared::link::window::{ReceiveWindow, SendWindow};
 use holdfast_shared::link::{Caller, PIECE_BYTES, Piece, Publications, Purpose, ToRuntime, ToSidecar};
@@ -20,14 +20,17 @@ use serde_json::value::RawValue;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 /// Links at a time: the sidecar's route, and the probes of two supervisors with some to spare.
 pub const LINKS: usize = 16;
+/// Reads that may wait on one link; each session has at most 32 unanswered commands, few of them reads.
+pub const READS_WAITING: usize = 4096;
 /// Channels in use on one link: 128 of each of 1,000 sessions, most of them shared.
 pub const CHANNELS_IN_USE: usize = 128 * 1024;
 /// Bytes of publications gathered into one message; two frames.
@@ -76,6 +79,10 @@ pub struct Link {
     pub epoch: u64,
     purpose: Purpose,
     queue: RefCell<VecDeque<Queued>>,
+    /// Reads in the queue.
+    reads: Cell<usize>,
+    /// Bytes of calls that the loop has not decided on yet.
+    calls: Arc<Semaphore>,
     window: Cell<SendWindow>,
     granted: Cell<ReceiveWindow>,
     channels: RefCell<InUse>,
@@ -85,7 +92,17 @@ pub struct Link {
 
 enum Queued {
     Json(ToSidecar),
-    Piece(Piece),
+    /// Read when it can be sent, so that what waits is small.
+    Read(ReadRequest),
+}
+
+struct ReadRequest {
+    id: u64,
+    channel: String,
+    epoch: String,
+    offset: u64,
+    limit: usize,
+    max_bytes: usize,
 }
 
 /// The channels in use on a link.
@@ -111,6 +128,8 @@ impl Link {
             epoch,
             purpose,
             queue: RefCell::default(),
+            reads: Cell::new(0),
+            calls: Arc::new(Semaphore::new(MESSAGE_BYTES)),
             window: Cell::default(),
             granted: Cell::default(),
             channels: RefCell::default(),
@@ -151,6 +170,19 @@ impl Link {
     /// Whether it is for browser traffic.
     pub fn is_route(&self) -> bool {
         self.purpose == Purpose::Route
+    }
+
+    fn may_wait(&self) -> Result<(), ApiError> {
+        if self.reads.get() < READS_WAITING {
+            return Ok(());
+        }
+        Err(ApiError::new(Code::Busy, format!("{READS_WAITING} reads wait on this link already")))
+    }
+
+    fn queue_read(&self, request: ReadRequest) {
+        self.reads.set(self.reads.get() + 1);
+        self.queue.borrow_mut().push_back(Queued::Read(request));
+        self.wake.notify_one();
     }
 
     fn send(&self, message: ToSidecar) {
@@ -270,14 +302,18 @@ async fn read_all(
             }
             ToRuntime::Unsubscribe { no } => link.channels.borrow_mut().remove(no),
             ToRuntime::Read { id, channel, epoch, offset, limit, max_bytes, caller } => {
-                let max_bytes = max_bytes.min(PIECE_BYTES) as usize;
-                let piece = may_read(&caller).and_then(|()| {
-                    shared.borrow_mut().piece(&channel, &epoch, offset, limit as usize, max_bytes)
-                });
-                answer_read(link, id, piece);
+                let (limit, max_bytes) = (limit as usize, max_bytes.min(PIECE_BYTES) as usize);
+                match may_read(&caller).and_then(|()| link.may_wait()) {
+                    Ok(()) => link.queue_read(ReadRequest { id, channel, epoch, offset, limit, max_bytes }),
+                    Err(error) => link.reply(id, Err(error)),
+                }
             }
             ToRuntime::Call { id, method, params, command_id, caller } => {
-                let call = IncomingCall { link: link.clone(), id, method, params, command_id, caller };
+                let bytes = u32::try_from(received.frame_bytes.min(MESSAGE_BYTES)).unwrap_or(u32::MAX);
+                // Never closed while the link lives.
+                let Ok(room) = link.calls.clone().acquire_many_owned(bytes).await else { return Ok(()) };
+                let link = link.clone();
+                let call = IncomingCall { link, id, method, params, command_id, caller, _room: room };
                 // The loop is gone only when the process ends.
                 let _sent = events.send(Event::Call(Box::new(call))).await;
             }
@@ -285,16 +321,6 @@ async fn read_all(
         grant(link, received.frame_bytes);
     }
     Ok(())
-}
-
-fn answer_read(link: &Link, id: u64, piece: Result<Piece, ApiError>) {
-    match piece {
-        Ok(piece) => {
-            link.queue.borrow_mut().push_back(Queued::Piece(Piece { id, ..piece }));
-            link.wake.notify_one();
-        }
-        Err(error) => link.reply(id, Err(error)),
-    }
 }
 
 fn may_read(caller: &Caller) -> Result<(), ApiError> {
@@ -391,7 +417,7 @@ async fn write_all(link: Rc<Link>, mut write: OwnedWriteHalf, shared: Shared) ->
 /// Encodes what may be sent now; whether there was anything.
 fn fill(link: &Link, shared: &Shared, out: &mut bytes::BytesMut) -> bool {
     let mut window = link.window.get();
-    fill_queued(link, &mut window, out);
+    fill_queued(link, shared, &mut window, out);
     if !link.closing.get() {
         fill_publications(link, shared, &mut window, out);
     }
@@ -399,7 +425,7 @@ fn fill(link: &Link, shared: &Shared, out: &mut bytes::BytesMut) -> bool {
     !out.is_empty()
 }
 
-fn fill_queued(link: &Link, window: &mut SendWindow, out: &mut bytes::BytesMut) {
+fn fill_queued(link: &Link, shared: &Shared, window: &mut SendWindow, out: &mut bytes::BytesMut) {
     let mut queue = link.queue.borrow_mut();
     // Grants and hello go whatever the window says, else two closed windows would wait for each other.
     let free = |message: &Queued| {
@@ -411,7 +437,10 @@ fn fill_queued(link: &Link, window: &mut SendWindow, out: &mut bytes::BytesMut) 
     {
         let sent = match queue.pop_front() {
             Some(Queued::Json(message)) => encode_json(link.epoch, &message, out),
-            Some(Queued::Piece(piece)) => encode_piece(link.epoch, &piece, out),
+            Some(Queued::Read(request)) => {
+                link.reads.set(link.reads.get() - 1);
+                encode_read(link.epoch, shared, request, out)
+            }
             None => 0,
         };
         window.sent(sent);
@@ -421,6 +450,17 @@ fn fill_queued(link: &Link, window: &mut SendWindow, out: &mut bytes::BytesMut) 
             queue.iter().position(|message| matches!(message, Queued::Json(ToSidecar::Window { .. })));
         if let Some(Queued::Json(message)) = grants.and_then(|index| queue.remove(index)) {
             window.sent(encode_json(link.epoch, &message, out));
+        }
+    }
+}
+
+fn encode_read(epoch: u64, shared: &Shared, asked: ReadRequest, out: &mut bytes::BytesMut) -> usize {
+    let ReadRequest { id, channel, epoch: position, offset, limit, max_bytes } = asked;
+    match shared.borrow_mut().piece(&channel, &position, offset, limit, max_bytes) {
+        Ok(piece) => encode_piece(epoch, &Piece { id, ..piece }, out),
+        Err(error) => {
+            let reply = ToSidecar::Reply { id, result: None, error: Some(error) };
+            encode_json(epoch, &reply, out)
         }
     }
 }

@@ -1,0 +1,121 @@
+//! For tests: a runtime's decisions and their fold, without a world.
+
+use crate::command_id::tests::id_at;
+use crate::commands::{Call, Decision, Given, decide};
+use crate::record::{self, Body, Record};
+use crate::span::StopReason;
+use crate::state::{Placed, State};
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::link::Caller;
+use holdfast_shared::token::TokenRole;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// When tests take place, unix milliseconds.
+pub const NOW: u64 = 1_800_000_000_000;
+
+/// A state, the records that made it, and how much each task's worker has written.
+#[derive(Clone, Debug, Default)]
+pub struct Lifetime {
+    pub state: State,
+    pub records: Vec<Record>,
+    pub outputs: BTreeMap<String, u64>,
+    pub storage_full: bool,
+    pub passive: bool,
+    ids: u64,
+}
+
+pub fn caller(role: TokenRole) -> Caller {
+    Caller { principal: "p".into(), role, focus: None }
+}
+
+impl Lifetime {
+    pub fn lsn(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    /// Decides on a call, and takes what is to be written.
+    pub fn call_as(
+        &mut self,
+        method: &str,
+        params: &Value,
+        id: &str,
+        who: &Caller,
+    ) -> Result<Value, ApiError> {
+        let given = Given {
+            now_ms: NOW,
+            next: (1, self.lsn() + 1),
+            fresh_epoch: format!("{:08x}", self.lsn()),
+            active: !self.passive,
+            storage_full: self.storage_full,
+        };
+        let params = params.to_string();
+        let call = Call { method, params: &params, command_id: id, caller: who };
+        let outputs = self.outputs.clone();
+        match decide(&self.state, &call, &given, |task| outputs.get(task).copied().unwrap_or(0))? {
+            Decision::Answer { result, .. } => Ok(result),
+            Decision::Write(record) => {
+                let answer = record.command.clone().expect("a command's record answers it").answer;
+                self.take(*record);
+                Ok(answer)
+            }
+            Decision::History(_) => Ok(json!("history")),
+            Decision::Probe => Ok(json!("probe")),
+        }
+    }
+
+    /// The operator's call under a fresh id.
+    pub fn call(&mut self, method: &str, params: Value) -> Result<Value, ApiError> {
+        self.ids += 1;
+        let id = id_at(NOW, self.ids);
+        self.call_as(method, &params, &id, &caller(TokenRole::Operator))
+    }
+
+    #[track_caller]
+    pub fn does(&mut self, method: &str, params: Value) -> Value {
+        self.call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    #[track_caller]
+    pub fn refuses(&mut self, method: &str, params: Value, code: Code) -> ApiError {
+        let before = self.state.clone();
+        match self.call(method, params.clone()) {
+            Ok(answer) => panic!("{method} {params} answered {answer}"),
+            Err(error) => {
+                assert_eq!(error.code, code, "{error}");
+                assert_eq!(self.state, before, "a refusal changes nothing");
+                error
+            }
+        }
+    }
+
+    pub fn take(&mut self, record: Record) -> Vec<Placed> {
+        let placed = self.state.take(self.lsn() + 1, &record);
+        self.records.push(record);
+        placed
+    }
+
+    /// The turn that runs in a task ends, with as many outputs as were written.
+    pub fn seal(&mut self, task: &str, stop_reason: StopReason, errored: Option<&str>) {
+        let Some(running) = self.state.task(task).and_then(|task| task.running.as_ref()) else { return };
+        let sealed = record::TurnSealed {
+            task: task.into(),
+            turn: running.turn.clone(),
+            stop_reason,
+            exit_code: Some(0),
+            outputs: self.outputs.remove(task).unwrap_or(0),
+            errored: errored.map(str::to_owned),
+        };
+        self.take(Record::new(NOW, Body::TurnSealed(sealed)));
+    }
+
+    /// The first prompt that waits begins, if it can.
+    pub fn start_queued(&mut self, task: &str) {
+        let Some(found) = self.state.task(task) else { return };
+        let Some(first) = found.queue.front().filter(|_| found.running.is_none()) else { return };
+        let (turn, text) = (first.turn.clone(), first.text.clone());
+        let spawn_id = crate::order::spawn_id(1, self.lsn() + 1);
+        let started = record::TurnStarted { task: task.into(), turn, text, spawn_id };
+        self.take(Record::new(NOW, Body::TurnStarted(started)));
+    }
+}
