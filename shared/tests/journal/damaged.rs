@@ -207,6 +207,26 @@ fn a_checkpoint_that_knows_more_than_the_segment_shows_corruption() {
 }
 
 #[test]
+fn a_checkpoint_bears_witness_against_the_segment_it_does_not_lead_beyond() {
+    let home = with_checkpoints();
+    let dir = home.journal();
+    let end = inspect(&dir).unwrap().end.lsn;
+    let (path, bytes) =
+        contents(&dir).into_iter().rfind(|(path, _)| path.extension().unwrap() == "checkpoint").unwrap();
+    let data = checkpoint::decode(&bytes).unwrap();
+    fs::remove_file(path).unwrap();
+    let mut header = data.header;
+    for (lsn, damaged) in [(end, false), (end + 1, true)] {
+        header.position.lsn = lsn;
+        let pieces = checkpoint::encode(header.clone(), data.state.clone(), &[]);
+        fs::write(dir.join(header.file_name()), pieces.concat()).unwrap();
+        assert_eq!(inspect(&dir).is_err(), damaged);
+    }
+    let TakeOverError::Corrupt(damage) = refused(&dir) else { panic!() };
+    assert_eq!(damage.why, Why::LostDurable { lsn: end + 1, synced_lsn: end + 1 });
+}
+
+#[test]
 fn a_newer_format_is_named_and_not_touched() {
     for suffix in [".segment", ".checkpoint"] {
         let home = with_checkpoints();
