@@ -79,10 +79,6 @@ pub(super) fn find(home: &Home) -> std::io::Result<Found> {
 }
 
 impl Found {
-    pub(super) fn has_runtime(&self) -> bool {
-        self.runtimes.iter().any(Option::is_some)
-    }
-
     pub(super) fn runs_from(&self, slot: Slot) -> bool {
         self.runtimes[slot as usize].is_some()
     }

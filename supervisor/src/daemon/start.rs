@@ -37,9 +37,6 @@ pub(super) async fn start(
     let mut journal = SupervisorJournal::open(home, &instance, now)?;
     let lock = take_lock(home, &instance)?;
     let adopted = processes::find(home).map_err(SuperviseError::system("look for living processes"))?;
-    if journal.state().committed.is_some() && !adopted.has_runtime() {
-        home::look_for_committed_journal(home)?;
-    }
     let notify =
         NotifySocket::bind(&home.notify()).map_err(SuperviseError::system("bind run/notify.sock"))?;
     fill_slots(home, &adopted)?;

@@ -42,19 +42,17 @@ pub fn look(home: &Home) -> Result<Found, ApiError> {
         Some(_) if !own.exists => {
             Err(damaged(&home.supervisor_journal(), "is missing, but there is home.json"))
         }
+        Some(_) if !business.exists && has_committed(&home.supervisor_journal())? => {
+            Err(damaged(&home.journal(), "is missing, but the supervisor's journal says that it was written"))
+        }
         Some(identity) => Ok(Found::Node(identity)),
     }
 }
 
-/// Looks at the business journal of a node that has committed before: it must be there.
-///
-/// # Errors
-/// `HOME_DAMAGED` when it is not, or is damaged.
-pub fn look_for_committed_journal(home: &Home) -> Result<(), ApiError> {
-    if inspect_journal(&home.journal())?.exists {
-        return Ok(());
-    }
-    Err(damaged(&home.journal(), "is missing, but the supervisor's journal says that it was written"))
+/// Whether the supervisor's journal says that a runtime has committed.
+fn has_committed(directory: &Path) -> Result<bool, ApiError> {
+    let read = crate::io::journal::read(directory);
+    read.map(|state| state.committed.is_some()).map_err(|error| damaged(directory, &error.to_string()))
 }
 
 fn read_identity(home: &Home) -> Result<Option<Identity>, ApiError> {
