@@ -360,3 +360,6 @@ impl Exchange {
 fn temporarily(message: &str) -> ApiError {
     ApiError::new(Code::Unavailable, message)
 }
+
+#[cfg(test)]
+mod tests;
