@@ -1,14 +1,22 @@
 //! The real runtime process, with a supervisor, a sidecar and workers that the test plays.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
-use holdfast_shared::error::Code;
-use holdfast_shared::link::{Purpose, ToSidecar};
+use holdfast_runtime::record::{Body, KINDS, NodeBooted, Record};
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::journal::{Limits, RealDisk, Request, TakeOver};
+use holdfast_shared::link::{PIECE_BYTES, Purpose, ToSidecar};
+use holdfast_shared::process::PidFd;
 use holdfast_shared::runtime_control::TransitionRole;
 use holdfast_shared::slot::Slot;
+use holdfast_shared::spool::segment_path;
 use holdfast_shared::token::TokenRole;
-use holdfast_shared::worker::EndedBy;
+use holdfast_shared::worker::{EndedBy, is_abandoned};
+use nix::sys::signal::Signal;
 use serde_json::json;
+use std::io::Write;
 use support::{DEADLINE, Node, local, new_id, operator, until};
 
 #[test]
@@ -179,5 +187,244 @@ fn a_stale_decision_is_refused_and_a_second_writer_impossible() {
         let refused = node.activate(&b, 5).await.unwrap_err().to_string();
         assert!(refused.contains("not fresh"), "{refused}");
         node.activate(&b, 6).await.unwrap();
+    });
+}
+
+#[test]
+fn two_copies_of_a_command_are_one() {
+    local(async {
+        let node = Node::new();
+        let runtime = node.active(Slot::A, 1).await;
+        let mut link = runtime.route(1).await;
+        link.begin(&node, "demo").await;
+        let queued = json!({"task": "demo", "text": "second", "queue": true});
+        let id = new_id();
+        let mut calls = Vec::new();
+        for _ in 0..3 {
+            calls.push(link.start("task.prompt", queued.clone(), &id, operator()).await);
+        }
+        for call in calls {
+            assert_eq!(link.answer(call).await.unwrap(), json!({"turn": "t2"}));
+        }
+        let list = link.call("task.list", json!({})).await.unwrap();
+        assert_eq!(list["tasks"][0]["queued"], json!(["t2"]));
+    });
+}
+
+#[test]
+fn a_cancel_before_the_start_keeps_the_worker_from_ever_starting() {
+    local(async {
+        let node = Node::new();
+        let runtime = node.active(Slot::A, 1).await;
+        let away = ApiError::new(Code::Unavailable, "the supervisor is busy");
+        node.supervised.borrow_mut().refuse = Some(away);
+        let mut link = runtime.route(1).await;
+        link.call("task.open", json!({"task": "x", "skill": "command"})).await.unwrap();
+        link.call("task.prompt", json!({"task": "x", "text": "a"})).await.unwrap();
+        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        link.call("task.cancel", json!({"task": "x"})).await.unwrap();
+        assert_eq!(link.event(1, "turn.sealed").await["stop_reason"], "cancelled");
+        let asked = node.supervised.borrow().requests[0].spawn_id.clone();
+        assert!(is_abandoned(&node.home.worker(&asked)).unwrap());
+        let list = link.call("task.list", json!({})).await.unwrap();
+        assert_eq!(list["tasks"][0]["state"], "idle");
+    });
+}
+
+#[test]
+fn a_worker_that_cannot_start_is_ordered_three_times_and_its_task_says_so() {
+    local(async {
+        let node = Node::new();
+        let runtime = node.active(Slot::A, 1).await;
+        let broken = ApiError::new(Code::BootstrapFailed, "no holder");
+        node.supervised.borrow_mut().refuse = Some(broken);
+        let mut link = runtime.route(1).await;
+        link.call("task.open", json!({"task": "x", "skill": "command"})).await.unwrap();
+        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        link.subscribe(2, "task:x", "", Some(0)).await;
+        link.call("task.prompt", json!({"task": "x", "text": "a"})).await.unwrap();
+        link.call("task.prompt", json!({"task": "x", "text": "b", "queue": true})).await.unwrap();
+        let sealed = link.event(2, "turn.sealed").await;
+        assert_eq!((&sealed["state"], &sealed["stop_reason"]), (&json!("errored"), &json!("failed")));
+        assert_eq!(sealed["error"], "no worker started in 3 tries");
+        link.events(1, 4).await;
+        let types = ["turn.started", "turn.queued", "turn.sealed", "turn.sealed"];
+        assert_eq!(link.channels[&1].types(), types, "nothing waits for ever");
+        let spawned: std::collections::BTreeSet<String> =
+            node.supervised.borrow().requests.iter().map(|request| request.spawn_id.clone()).collect();
+        assert_eq!(spawned.len(), 3, "each order is another worker");
+        node.supervised.borrow_mut().refuse = None;
+        let opened = link.call("task.open", json!({"task": "x", "skill": "command"})).await.unwrap();
+        assert_eq!(opened["mode"], "recovered");
+        link.call("task.prompt", json!({"task": "x", "text": "c"})).await.unwrap();
+        node.worker("x", "t3").await;
+    });
+}
+
+#[test]
+fn a_lost_worker_seals_its_turn_with_all_that_it_said() {
+    local(async {
+        let node = Node::new();
+        let runtime = node.active(Slot::A, 1).await;
+        let mut link = runtime.route(1).await;
+        let worker = link.begin(&node, "x").await;
+        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        node.say(&worker, "last words");
+        drop(node.supervised.borrow_mut().workers.remove(&worker));
+        assert_eq!(link.event(1, "turn.sealed").await["stop_reason"], "interrupted");
+        assert_eq!(link.channels[&1].types(), ["turn.started", "turn.output", "turn.sealed"]);
+        assert_eq!(node.supervised.borrow().requests.len(), 1, "nothing is run twice");
+    });
+}
+
+#[test]
+fn after_a_power_cut_the_spool_is_cut_the_turn_interrupted_and_the_epoch_new() {
+    local(async {
+        let node = Node::new();
+        let mut a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        let worker = link.begin(&node, "x").await;
+        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        node.say(&worker, "kept");
+        link.events(1, 2).await;
+        let epoch = link.channels[&1].subscribed.clone().unwrap().0;
+        a.kill();
+        drop(node.supervised.borrow_mut().workers.remove(&worker));
+        let spool = segment_path(&node.home.worker(&worker), 0);
+        let good = std::fs::metadata(&spool).unwrap().len();
+        std::fs::File::options().append(true).open(&spool).unwrap().write_all(&[7; 100]).unwrap();
+        write_other_boot(&node, 2);
+
+        let b = node.active(Slot::B, 3).await;
+        let mut link = b.route(3).await;
+        link.subscribe(1, "conversation:x", &epoch, Some(2)).await;
+        let (new_epoch, _, _, recovered) = link.channels[&1].subscribed.clone().unwrap();
+        assert!(new_epoch != epoch && !recovered, "{new_epoch}");
+        link.subscribe(2, "conversation:x", "", Some(0)).await;
+        assert_eq!(link.event(2, "turn.sealed").await["stop_reason"], "interrupted");
+        assert_eq!(link.channels[&2].types(), ["turn.started", "turn.output", "turn.sealed"]);
+        assert_eq!(std::fs::metadata(&spool).unwrap().len(), good, "cut to its last good record");
+    });
+}
+
+/// Says in the journal that the last active ran in another boot.
+fn write_other_boot(node: &Node, epoch: u64) {
+    let request = Request {
+        epoch,
+        owner: "test".into(),
+        instance: "test".into(),
+        release: "test".into(),
+        at_ms: 1,
+        first: false,
+        journal_id: uuid::Uuid::nil(),
+        known_kinds: KINDS,
+        limits: Limits::SMALL,
+    };
+    let (mut writer, _) =
+        TakeOver::begin(&node.home.journal(), std::sync::Arc::new(RealDisk), request).unwrap();
+    let booted = NodeBooted { boot_id: "another".into(), channel_epoch: String::new(), cut: Vec::new() };
+    writer.append(&[Record::new(1, Body::NodeBooted(booted)).encode()]).unwrap();
+    writer.fence().unwrap();
+}
+
+#[test]
+fn a_hostile_link_is_closed_and_no_other_is_touched() {
+    local(async {
+        let node = Node::new();
+        let runtime = node.active(Slot::A, 1).await;
+        let mut good = runtime.route(1).await;
+        let mut wrong_epoch = runtime.route(1).await;
+        wrong_epoch.pretend_epoch(2);
+        wrong_epoch.start("task.list", json!({}), "", operator()).await;
+        let mut rubbish = runtime.route(1).await;
+        rubbish.send_raw(&[0xff; 64]).await;
+        let mut unknown = runtime.route(1).await;
+        unknown.send_raw(&frame(1, br#"{"explode":{}}"#)).await;
+        for link in [&mut wrong_epoch, &mut rubbish, &mut unknown] {
+            while link.receive().await {}
+        }
+        good.call("task.list", json!({})).await.unwrap();
+        let unknown = good.call("task.explode", json!({})).await.unwrap_err();
+        assert_eq!(unknown.code, Code::UnknownMethod);
+        good.subscribe(1, "conversation:none", "", None).await;
+        assert_eq!(good.channels[&1].failed.as_ref().unwrap().code, Code::UnknownChannel);
+    });
+}
+
+/// A frame with this JSON text.
+fn frame(epoch: u64, text: &[u8]) -> Vec<u8> {
+    let mut frame = ((10 + text.len()) as u32).to_le_bytes().to_vec();
+    frame.extend(epoch.to_le_bytes());
+    frame.extend([0, 0]);
+    frame.extend(text);
+    frame
+}
+
+#[test]
+fn a_late_joiner_of_a_long_turn_gets_it_whole_through_the_window() {
+    local(async {
+        let node = Node::new();
+        let runtime = node.active(Slot::A, 1).await;
+        let mut link = runtime.route(1).await;
+        let worker = link.begin(&node, "x").await;
+        let line = "x".repeat(400);
+        for _ in 0..20_000 {
+            node.say(&worker, &line);
+        }
+        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        link.events(1, 20_001).await;
+        node.exit(&worker, 0, EndedBy::Worker);
+        link.event(1, "turn.sealed").await;
+        let piece = link.read("conversation:x", 10_000, 10_000, u32::MAX).await;
+        let bytes: usize = piece.publications.iter().map(|one| one.data.len()).sum();
+        assert!(bytes <= PIECE_BYTES as usize, "{bytes}");
+        assert_eq!((piece.publications[0].offset, piece.top, piece.recovered), (10_001, 20_002, true));
+    });
+}
+
+#[test]
+fn what_a_checkpoint_holds_is_what_a_new_candidate_knows() {
+    local(async {
+        let node = Node::new();
+        let a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        let id = new_id();
+        let open = json!({"task": "first", "skill": "command"});
+        let call = link.start("task.open", open.clone(), &id, operator()).await;
+        let answer = link.answer(call).await.unwrap();
+        for number in 0..200 {
+            let task = format!("t{number}");
+            link.call("task.open", json!({"task": task, "skill": "command"})).await.unwrap();
+        }
+        until("a checkpoint", async || {
+            let mut names =
+                std::fs::read_dir(node.home.journal()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.any(|name| name.to_string_lossy().ends_with(".checkpoint")).then_some(())
+        })
+        .await;
+        let before = link.call("task.list", json!({})).await.unwrap();
+        let b = node.runtime(Slot::B).await;
+        node.fence(&a, 1).await.unwrap();
+        node.activate(&b, 2).await.unwrap();
+        let mut link = b.route(2).await;
+        assert_eq!(link.call("task.list", json!({})).await.unwrap(), before);
+        let again = link.start("task.open", open, &id, operator()).await;
+        assert_eq!(link.answer(again).await.unwrap(), answer, "answers are in checkpoints too");
+    });
+}
+
+#[test]
+fn told_to_end_it_gives_the_journal_back_and_succeeds() {
+    local(async {
+        let node = Node::new();
+        let mut a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        link.call("task.open", json!({"task": "x", "skill": "command"})).await.unwrap();
+        let pid = PidFd::open(a.child.id().cast_signed()).unwrap();
+        pid.send_signal(Signal::SIGTERM).unwrap();
+        assert!(a.child.wait().unwrap().success());
+        let b = node.active(Slot::B, 2).await;
+        let list = b.route(2).await.call("task.list", json!({})).await.unwrap();
+        assert_eq!(list["tasks"][0]["task"], "x");
     });
 }

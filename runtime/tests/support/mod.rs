@@ -31,6 +31,9 @@ use tokio::net::{UnixListener, UnixStream};
 /// Everything is there long before; only a failure waits for it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Checkpoints come often.
+const SETTINGS: &str = r#"{"checkpoint_records": 40}"#;
+
 /// Runs a test on one thread.
 pub fn local(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -60,12 +63,9 @@ impl Played {
     fn start(home: &Home, order: SpawnWorker) -> Self {
         let directory = home.worker(&order.spawn_id);
         let writer = SpoolWriter::create(&directory, &order.turn).unwrap();
-        let started = Started {
-            pid: 1,
-            start_time: 1,
-            boot_id: holdfast_shared::process::boot_id().unwrap(),
-            holder_pid: 1,
-        };
+        // No process has this number, so none can be taken for what a lost worker left behind.
+        let boot_id = holdfast_shared::process::boot_id().unwrap();
+        let started = Started { pid: i32::MAX, start_time: u64::MAX, boot_id, holder_pid: i32::MAX };
         started.write(&directory).unwrap();
         Self { writer, directory, order }
     }
@@ -160,7 +160,14 @@ impl Node {
             .open(self.home.logs().join(format!("runtime-{slot}.log")))
             .unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_holdfast-runtime"))
-            .args(["--home", self.home.path().to_str().unwrap(), "--slot", slot.name(), "--settings", "{}"])
+            .args([
+                "--home",
+                self.home.path().to_str().unwrap(),
+                "--slot",
+                slot.name(),
+                "--settings",
+                SETTINGS,
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -448,6 +455,16 @@ impl Link {
             }
             assert!(self.receive().await, "link closed at {} of {count} events", events.len());
         }
+    }
+
+    /// Sends bytes that need not be frames.
+    pub async fn send_raw(&mut self, bytes: &[u8]) {
+        let _sent = self.stream.write_all(bytes).await;
+    }
+
+    /// Frames of another epoch from here on.
+    pub fn pretend_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
     }
 
     /// Opens a task and begins a turn; answers the worker.
