@@ -222,9 +222,12 @@ fn a_cancel_before_the_start_keeps_the_worker_from_ever_starting() {
         link.call("task.open", json!({"task": "x", "skill": "command"})).await.unwrap();
         link.call("task.prompt", json!({"task": "x", "text": "a"})).await.unwrap();
         link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let asked = until("the supervisor is asked", async || {
+            node.supervised.borrow().requests.first().map(|request| request.spawn_id.clone())
+        })
+        .await;
         link.call("task.cancel", json!({"task": "x"})).await.unwrap();
         assert_eq!(link.event(1, "turn.sealed").await["stop_reason"], "cancelled");
-        let asked = node.supervised.borrow().requests[0].spawn_id.clone();
         assert!(is_abandoned(&node.home.worker(&asked)).unwrap());
         let list = link.call("task.list", json!({})).await.unwrap();
         assert_eq!(list["tasks"][0]["state"], "idle");
