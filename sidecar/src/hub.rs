@@ -409,6 +409,22 @@ mod tests {
     }
 
     #[test]
+    fn with_many_channels_each_hot_tail_gets_less() {
+        let mut hub = Hub::new(HOT_TAILS_BYTES);
+        for index in 0..CHANNELS {
+            hub.join(&format!("c{index}"), 1, &caller()).unwrap();
+        }
+        let (no, _) = subscribe(&mut hub);
+        assert!(matches!(hub.subscribed(no, "e", 0, true), Change::Ready(_)));
+        let share = HOT_TAILS_BYTES / CHANNELS;
+        let data = Bytes::from(format!("\"{}\"", "x".repeat(share / 4)));
+        let publications = (1..=100).map(|offset| Publication { offset, data: data.clone() }).collect();
+        let Change::Grown(key) = hub.published(Publications { no, publications }) else { panic!() };
+        let log = hub.get(key).unwrap().log.as_ref().unwrap();
+        assert!(log.tail.top() == 100 && log.tail.bytes() <= share);
+    }
+
+    #[test]
     fn the_local_channel_continues_or_starts_anew() {
         let mut hub = Hub::new(1000);
         let events = |range| publications(0, range).publications;

@@ -290,3 +290,60 @@ fn command_ids_are_taken_out_of_parameters_and_checked() {
         assert_eq!(split(wrong), Err(Code::InvalidRequest), "{wrong}");
     }
 }
+
+#[test]
+fn a_runtime_that_breaks_the_links_rules_is_a_fault() {
+    let json = |text: &str| Message::Json(Bytes::copy_from_slice(text.as_bytes()));
+    let hello = concat!(
+        r#"{"hello":{"version":1,"slot":"a","epoch":1,"role":"active","#,
+        r#""runtime_instance_id":"rt-a-1","release":"1"}}"#
+    );
+    for (epoch, message, fault) in [
+        (2, json(r#"{"window":{"bytes":1}}"#), Some("link frame of epoch 2 on a link of epoch 1")),
+        (1, json("{"), Some("cannot be read")),
+        (1, json(r#"{"nonsense":{}}"#), Some("cannot be read")),
+        (1, json(hello), Some("hello twice")),
+        (1, json(r#"{"reply":{"id":77,"result":{}}}"#), None),
+        (1, json(r#"{"subscribed":{"no":9,"epoch":"e","top":1,"from":1,"recovered":true}}"#), None),
+        (1, json(r#"{"reset":{"no":9}}"#), None),
+        (
+            1,
+            Message::Piece(Piece { id: 5, epoch: "e".into(), top: 1, recovered: true, publications: vec![] }),
+            None,
+        ),
+    ] {
+        let mut exchange = exchange();
+        exchange.forward(1, 1);
+        let shown = format!("{message:?}");
+        let taken = exchange.link_input(Received { epoch, frame_bytes: 9, message }, AT);
+        match fault {
+            Some(fault) => assert!(taken.unwrap_err().to_string().contains(fault), "{shown}"),
+            None => assert!(taken.is_ok(), "late, but no fault: {shown}"),
+        }
+    }
+    let mut holding = exchange();
+    let message = json("{");
+    assert!(
+        holding.link_input(Received { epoch: 9, frame_bytes: 9, message }, AT).is_ok(),
+        "unread while holding"
+    );
+}
+
+#[test]
+fn what_came_is_granted_back_even_when_nothing_may_be_sent() {
+    let mut exchange = exchange();
+    exchange.forward(1, 1);
+    for _ in 0..4 {
+        let frame_bytes = holdfast_shared::link::WINDOW_BYTES as usize / 8;
+        let message = Message::Json(Bytes::from_static(br#"{"reset":{"no":9}}"#));
+        exchange.link_input(Received { epoch: 1, frame_bytes, message }, AT).unwrap();
+    }
+    let (mut wire, mut decoder) = (BytesMut::new(), Decoder::default());
+    exchange.link_output(1, &mut wire);
+    decoder.input().extend_from_slice(&wire);
+    let Message::Json(text) = decoder.next_message().unwrap().unwrap().message else { panic!("not JSON") };
+    let granted: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(granted, json!({"window": {"bytes": holdfast_shared::link::WINDOW_BYTES / 2}}));
+    exchange.link_output(2, &mut wire);
+    assert!(decoder.next_message().unwrap().is_none(), "nothing for a link that is not the present one");
+}

@@ -96,6 +96,27 @@ fn http_requests_wait_during_a_switch() {
 }
 
 #[test]
+fn past_1024_waiting_requests_a_further_one_is_told_so() {
+    run(async {
+        let mut sidecar = Sidecar::start(json!({"call_within_ms": 60_000})).await;
+        sidecar.hold().await;
+        let at = sidecar.address;
+        let call = "POST /api/v1/rpc/count HTTP/1.1\r\nauthorization: Bearer operator";
+        let waiting: Vec<_> =
+            (0..1025).map(|_| tokio::task::spawn_local(async move { request(at, call, "").await })).collect();
+        crate::process::wait_for(|| async { waiting.iter().any(|one| one.is_finished()).then_some(()) })
+            .await;
+        let _a = FakeRuntime::start(&sidecar.home, Slot::A, &Store::new(&[]), Some(1));
+        sidecar.route(Slot::A, 1).await;
+        let mut statuses = std::collections::BTreeMap::new();
+        for one in waiting {
+            *statuses.entry(one.await.unwrap().0).or_insert(0) += 1;
+        }
+        assert_eq!(statuses, [(200, 1024), (429, 1)].into());
+    });
+}
+
+#[test]
 fn local_principals_need_no_token() {
     run(async {
         let store = Store::new(&[CHANNEL]);

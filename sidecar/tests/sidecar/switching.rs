@@ -157,6 +157,53 @@ fn old_decisions_and_passive_runtimes_are_refused() {
 }
 
 #[test]
+fn past_16_wishes_waiting_for_their_route_a_further_one_is_told_so() {
+    run(async {
+        let sidecar = Rc::new(Sidecar::start(json!({})).await);
+        let decision = Decision { generation: 1, sequence: 1 };
+        let wishes: Vec<_> = (0..17)
+            .map(|_| {
+                let sidecar = sidecar.clone();
+                let wish = json!({"wish": "route", "slot": "a", "epoch": 1});
+                tokio::task::spawn_local(async move { sidecar.put(decision, wish).await })
+            })
+            .collect();
+        wait_for(|| async { wishes.iter().any(|wish| wish.is_finished()).then_some(()) }).await;
+        let _a = FakeRuntime::start(&sidecar.home, Slot::A, &Store::new(&[]), Some(1));
+        let mut busy = 0;
+        for wish in wishes {
+            match wish.await.unwrap() {
+                Ok(report) => assert!(report.link_up),
+                refusal => busy += usize::from(refused(refusal) == Code::Busy),
+            }
+        }
+        assert_eq!(busy, 1);
+    });
+}
+
+#[test]
+fn a_newer_wish_takes_the_place_of_one_that_still_waits() {
+    run(async {
+        let sidecar = Rc::new(Sidecar::start(json!({})).await);
+        let waiting = tokio::task::spawn_local({
+            let sidecar = sidecar.clone();
+            async move {
+                let decision = Decision { generation: 1, sequence: 1 };
+                sidecar.put(decision, json!({"wish": "route", "slot": "a", "epoch": 1})).await
+            }
+        });
+        wait_for(|| async {
+            let status = sidecar.client.get::<Value>("/v1/status", crate::browser::SOON).await.unwrap();
+            (status["wish"] == json!("route")).then_some(())
+        })
+        .await;
+        let decision = Decision { generation: 1, sequence: 2 };
+        assert!(sidecar.put(decision, json!({"wish": "hold"})).await.is_ok());
+        assert_eq!(refused(waiting.await.unwrap()), Code::StaleDecision);
+    });
+}
+
+#[test]
 fn a_probe_goes_to_its_own_slot_whatever_is_routed() {
     run(async {
         let store = Store::new(&[CHANNEL]);
