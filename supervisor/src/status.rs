@@ -149,14 +149,14 @@ impl Facts<'_> {
         })
     }
 
-    /// An event of channel `node`, without its time.
-    pub fn node_event(&self) -> Value {
-        json!({
-            "type": "node.state",
-            "state": self.label.name(),
-            "active": self.active(),
-            "update": {"state": self.attempt.name(), "message": self.message(), "failure_reason":
-                if self.failure.is_empty() { Value::Null } else { json!(self.failure) }},
-        })
+    /// An event of channel `node`: the public status (CONTRACTS.md 2), the state in one word and the active runtime.
+    /// `at` is its time in unix milliseconds.
+    pub fn node_event(&self, at: i64) -> Value {
+        let mut event = self.public(at);
+        event["type"] = json!("node.state");
+        event["state"] = json!(self.label.name());
+        event["active"] = self.active();
+        event["at"] = json!(at);
+        event
     }
 }

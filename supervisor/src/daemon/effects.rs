@@ -73,14 +73,14 @@ impl Supervisor {
 
     /// Adds an event of channel `node` when what it would say has changed.
     fn note(&mut self, next: &Transition, changes: &mut Vec<Change>) {
-        let event = self.facts(next).node_event();
+        let facts = self.facts(next);
+        let event = facts.node_event(0);
         if event == self.last_event {
             return;
         }
-        self.last_event = event.clone();
-        let mut dated = event;
-        dated["at"] = serde_json::json!(now_ms());
+        let dated = facts.node_event(now_ms());
         changes.push(self.journal.state().node_event(0, dated));
+        self.last_event = event;
     }
 
     /// Journals an event of channel `node` when what it would say has changed.
