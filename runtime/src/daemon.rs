@@ -5,7 +5,10 @@
 //! record is durable.
 
 mod active;
+mod boot;
+mod reads;
 mod transition;
+mod turns;
 
 use crate::io::history::History;
 use crate::io::journal::{Fatal, Following, JournalError, Step, Writing};
@@ -262,6 +265,7 @@ impl Daemon {
             role: Role::default(),
             caught_up: false,
             problems: Vec::new(),
+            degraded: None,
             fencing: false,
             outbound: Outbound::new(folded.position.lsn),
             folded,
@@ -364,7 +368,7 @@ impl Daemon {
     fn call(&mut self, call: IncomingCall) -> Result<(), RunError> {
         match &mut self.mode {
             Mode::Active(active) => active.call(call)?,
-            Mode::Passive(_) => active::call_passive(&self.shared, &call),
+            Mode::Passive(_) => reads::call_passive(&self.shared, &call),
         }
         Ok(())
     }

@@ -30,6 +30,11 @@ pub fn caller(role: TokenRole) -> Caller {
 }
 
 impl Lifetime {
+    /// Another life with this state; its command ids begin at `ids`.
+    pub fn behind(state: State, ids: u64) -> Self {
+        Self { state, ids, ..Self::default() }
+    }
+
     pub fn lsn(&self) -> u64 {
         self.records.len() as u64
     }

@@ -322,3 +322,6 @@ fn check_readable(folded: &Folded<State>) -> Result<(), JournalError> {
 #[derive(Debug, thiserror::Error)]
 #[error("write the journal: {0}")]
 pub struct Fatal(#[from] pub WriteError);
+
+#[cfg(test)]
+mod tests;

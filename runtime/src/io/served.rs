@@ -48,8 +48,10 @@ pub struct Served {
     pub role: Role,
     /// It has read the journal to its end at least once.
     pub caught_up: bool,
-    /// What is wrong.
+    /// What keeps it from serving.
     pub problems: Vec<String>,
+    /// What does not work while it serves all the same: a full disk.
+    pub degraded: Option<String>,
     /// Calls are not taken any more: it is giving up the journal.
     pub fencing: bool,
     /// The state and where it stands in the journal.
@@ -107,6 +109,8 @@ impl Served {
     pub fn report(&self) -> RuntimeReport {
         let mut problems = self.problems.clone();
         problems.extend(self.folded.state.unreadable.clone());
+        let healthy = problems.is_empty();
+        problems.extend(self.degraded.clone());
         RuntimeReport {
             decision: self.role.decision(),
             slot: self.slot,
@@ -117,7 +121,7 @@ impl Served {
             epoch: self.role.epoch(),
             last: self.last(),
             caught_up: self.caught_up,
-            healthy: problems.is_empty(),
+            healthy,
             problems,
             running_turns: self.folded.state.running().count() as u64,
         }
