@@ -200,6 +200,8 @@ impl Active {
             task.running.is_some() || !task.queue.is_empty() || !task.conversation.unfiled.is_empty()
         });
         self.look_at.extend(unfinished.map(|task| task.id.clone()));
+        let running = served.folded.state.running();
+        self.unread.extend(running.map(|(_, running)| running.order.spawn_id.clone()));
     }
 
     /// Reads spools on, does what workers and turns need, and publishes.
