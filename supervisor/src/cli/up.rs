@@ -151,7 +151,10 @@ fn keeper_ended(place: &Place, keeper: &mut Child, output: &Output) -> u8 {
     let code = keeper.wait().ok().and_then(|status| status.code());
     match code {
         Some(0) => {
-            output.say("Stopped.");
+            output.say(match place.anything_lives() {
+                true => "The keeper was told to go; what runs goes on. `holdfast up` takes it over.",
+                false => "Stopped.",
+            });
             crate::exit::FINE
         }
         code => {
