@@ -241,6 +241,7 @@ impl Supervisor {
 
     fn tick(&mut self) -> Result<(), SuperviseError> {
         self.ticks += 1;
+        self.journal.sync()?;
         if self.ticks.is_multiple_of(ROTATE_EVERY_TICKS)
             && let Err(error) = crate::io::logs::rotate(&self.home.logs(), crate::io::logs::ROTATE_BYTES)
         {

@@ -136,6 +136,7 @@ impl Supervisor {
         tracing::info!(keep_workers, "stopping everything");
         self.stopping = Some(vec![responder]);
         self.note_now()?;
+        self.journal.sync()?;
         self.state_wish();
         let (home, events) = (self.home.clone(), self.events.clone());
         tokio::task::spawn_local(async move {

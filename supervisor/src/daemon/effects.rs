@@ -60,7 +60,12 @@ impl Supervisor {
         }
         let mut changes: Vec<Change> = actions.iter().filter_map(record).collect();
         self.note(&next, &mut changes);
-        self.journal.append(changes)?;
+        // A used epoch is durable before anything is done with it. `Committed` only records what is durable in the
+        // business journal, and browsers wait while it is written: its sync comes when they are served again.
+        match changes.iter().any(|change| matches!(change, Change::Switching(_))) {
+            true => self.journal.append(changes)?,
+            false => self.journal.append_later(changes)?,
+        }
         let before = std::mem::replace(&mut self.transition, next);
         if before.phase != self.transition.phase {
             tracing::info!(phase = ?self.transition.phase, "transition");
@@ -87,7 +92,7 @@ impl Supervisor {
     pub(super) fn note_now(&mut self) -> Result<(), SuperviseError> {
         let mut changes = Vec::new();
         self.note(&self.transition.clone(), &mut changes);
-        Ok(self.journal.append(changes)?)
+        Ok(self.journal.append_later(changes)?)
     }
 
     /// What the statuses are made of.

@@ -148,7 +148,7 @@ impl Supervisor {
         }
         let state = self.journal.state();
         let tokens = state.tokens.iter().cloned().chain(self.sidecar.probe_entries()).collect();
-        Said { decision, wish, node_offset: state.node_offset, tokens, public }
+        Said { decision, wish, node_offset: self.journal.synced_node_offset(), tokens, public }
     }
 
     fn wished_state(&self, said: &Said) -> Option<WishedState> {
@@ -157,7 +157,8 @@ impl Supervisor {
             Some(report) if report.node_epoch == self.journal.id() => report.node_offset,
             _ => 0,
         };
-        let new = state.events.iter().filter(|event| event.offset > known);
+        let new =
+            state.events.iter().filter(|event| event.offset > known && event.offset <= said.node_offset);
         let events = new
             .map(|event| Ok(NodeEvent { offset: event.offset, data: to_raw_value(&event.data)? }))
             .collect::<Result<Vec<NodeEvent>, serde_json::Error>>();
@@ -193,10 +194,13 @@ impl Supervisor {
             Ok(report) => {
                 self.sidecar.report = Some(report);
                 self.say_ready();
-                self.advance(match said.wish {
-                    Wish::Hold => Input::Held(decision),
-                    Wish::Route { .. } => Input::Routed(decision, true),
-                })
+                match said.wish {
+                    Wish::Hold => self.advance(Input::Held(decision)),
+                    Wish::Route { .. } => {
+                        self.advance(Input::Routed(decision, true))?;
+                        Ok(self.journal.sync()?)
+                    }
+                }
             }
             Err(error) if error.code == Code::NotActive => {
                 tracing::warn!(%error, "route");

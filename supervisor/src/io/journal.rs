@@ -53,6 +53,7 @@ pub struct SupervisorJournal {
     id: String,
     /// Records since the last checkpoint.
     since_checkpoint: u64,
+    synced_node_offset: u64,
 }
 
 impl SupervisorJournal {
@@ -79,7 +80,9 @@ impl SupervisorJournal {
         };
         let (writer, taken) = TakeOver::begin_locked(lock, disk, request, None)?;
         let (folded, since_checkpoint) = fold(&directory)?;
-        let mut journal = Self { writer, folded, id: short(&taken.journal_id), since_checkpoint };
+        let synced_node_offset = folded.state.node_offset;
+        let id = short(&taken.journal_id);
+        let mut journal = Self { writer, folded, id, since_checkpoint, synced_node_offset };
         journal.checkpoint_if_due();
         Ok(journal)
     }
@@ -104,12 +107,36 @@ impl SupervisorJournal {
     /// # Errors
     /// After a failed write or sync nothing more may be done by this supervisor: it ends.
     pub fn append(&mut self, changes: Vec<Change>) -> Result<(), WriteError> {
+        self.append_later(changes)?;
+        self.sync()
+    }
+
+    /// Makes everything journaled durable.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn sync(&mut self) -> Result<(), WriteError> {
+        self.writer.sync()?;
+        self.synced_node_offset = self.state().node_offset;
+        Ok(())
+    }
+
+    /// Offset of the last event of channel `node` that is durable; later ones are told to nobody yet.
+    pub fn synced_node_offset(&self) -> u64 {
+        self.synced_node_offset
+    }
+
+    /// Journals changes as one batch that no power cut may be asked about before [`Self::sync`]: for what only
+    /// records something that is durable elsewhere, while browsers are held and a sync is time they wait.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_later(&mut self, changes: Vec<Change>) -> Result<(), WriteError> {
         if changes.is_empty() {
             return Ok(());
         }
         let records: Vec<_> = changes.iter().map(Change::record).collect();
         let range = self.writer.append(&records)?;
-        self.writer.sync()?;
         let epoch = self.writer.last().epoch;
         for (lsn, record) in (range.first..).zip(records) {
             let kind = record.kind.into_owned();
