@@ -118,10 +118,6 @@ fn hostile_frames_end_or_refuse_their_own_session_only() {
             ("malformed JSON", vec![good.clone(), Message::text("{\"id\":2,\"rpc\":{")]),
             ("not an object", vec![good.clone(), Message::text("[1,2,3]")]),
             ("unknown command", vec![good.clone(), text(json!({"id": 2, "explode": {}}))]),
-            (
-                "two commands in one",
-                vec![good.clone(), text(json!({"id": 2, "rpc": {"method": "node.state"}, "ping": {}}))],
-            ),
             ("a command without an id", vec![good.clone(), text(json!({"rpc": {"method": "task.list"}}))]),
             ("rpc before connect", vec![text(json!({"id": 1, "rpc": {"method": "task.list", "data": {}}}))]),
             ("connect twice", vec![good.clone(), good.clone()]),

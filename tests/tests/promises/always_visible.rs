@@ -80,7 +80,7 @@ fn always_visible_a_switch_is_told_on_the_node_channel() {
         client
             .wait("the new slot on channel node", Duration::from_secs(20), |seen| {
                 let events = &seen.channel("node").events;
-                events.iter().any(|event| event.to_string().contains(&format!("\"active_slot\":\"{after}\"")))
+                events.iter().any(|event| event["active"]["slot"] == after)
             })
             .await;
         client.observed(|seen| assert_eq!(seen.complaints(), Vec::<String>::new()));

@@ -15,10 +15,10 @@ fn work_goes_on_through_the_death_of_every_other_process() {
     run(async {
         let mut node = Node::up();
         let channel = conversation("t");
-        let client = work::recorder(&node, &[(&channel, Since::Start)]);
         let operator = work::client(&node, &[]);
         operator.ready().await;
         work::open_task(&operator, "t").await;
+        let client = work::recorder(&node, &[(&channel, Since::Start)]);
         let paced = PacedTurn::new(node.scratch());
         let line = format!("{}; exit 7", paced.command_line());
         let turn = work::prompt(&operator, "t", &line, false).await.expect("accepted");
@@ -89,10 +89,10 @@ fn work_ends_when_it_is_cancelled_and_leaves_no_process() {
     run(async {
         let node = Node::up();
         let channel = conversation("t");
-        let client = work::recorder(&node, &[(&channel, Since::Start)]);
         let operator = work::client(&node, &[]);
         operator.ready().await;
         work::open_task(&operator, "t").await;
+        let client = work::recorder(&node, &[(&channel, Since::Start)]);
         let marked = node.scratch().join("marked-sleep");
         std::os::unix::fs::symlink("/bin/sleep", &marked).expect("a new link");
         let sleep = marked.display();
