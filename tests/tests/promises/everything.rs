@@ -38,6 +38,7 @@ fn held_durable_gapless_through_switches_kills_and_stops() {
         let operator = work::client(&node, &[("tasks", Since::Start)]);
         operator.ready().await;
         work::open_task(&operator, "busy").await;
+        work::open_task(&operator, "count").await;
         let paced = PacedTurn::new(node.scratch());
         let turn = work::prompt(&operator, "busy", &paced.command_line(), false).await.expect("an idle task");
         let channel = conversation("busy");
@@ -170,7 +171,6 @@ impl Sender {
 }
 
 async fn send(client: Rc<Client>, file: PathBuf, stop: Rc<Cell<bool>>) -> u64 {
-    work::open_task(&client, "count").await;
     client.ready().await;
     let mut sent = 0;
     while !stop.get() {
