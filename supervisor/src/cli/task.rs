@@ -41,8 +41,8 @@ pub enum TaskCommand {
         /// Stream the turn and exit with the command's code.
         #[arg(long)]
         wait: bool,
-        /// The prompt.
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        /// The prompt; in quotes, or behind `--`, where it has options of its own.
+        #[arg(required = true)]
         text: Vec<String>,
     },
     /// Show a task's whole conversation and go on live. Ctrl-C detaches; the work goes on.

@@ -9,7 +9,7 @@ use holdfast_shared::supervisor_control::Spawned;
 use holdfast_shared::worker::{CWD_FD_VARIABLE, Order};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -27,6 +27,9 @@ pub fn spawn(home: &Home, order: &Order) -> Result<Spawned, ApiError> {
         Err(error) => return Err(on_file("create", &directory, &error)),
         Ok(()) => {}
     }
+    // Before the holder starts: after a power cut, no directory would mean that it never had.
+    let workers = home.workers();
+    File::open(&workers).and_then(|it| it.sync_all()).map_err(|error| on_file("sync", &workers, &error))?;
     let workspace = open_workspace(home, &order.task)?;
     order.write(&directory).map_err(|error| on_file("write", &Order::path(&directory), &error))?;
     let plan = ChildPlan {

@@ -91,7 +91,7 @@ fn task_prompt_wait_streams_and_exits_with_the_code_of_the_command() {
     let node = Node::up();
     let opened = node.holdfast(&["task", "open", "t"]);
     assert!(opened.status.success(), "{}", told(&opened));
-    let ran = node.holdfast(&["task", "prompt", "t", "--wait", "echo out; echo err >&2; exit 9"]);
+    let ran = node.holdfast(&["task", "prompt", "t", "echo out; echo err >&2; exit 9", "--wait"]);
     assert_eq!(ran.status.code(), Some(9), "{}", told(&ran));
     assert!(String::from_utf8_lossy(&ran.stdout).contains("out"), "{}", told(&ran));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("err"), "{}", told(&ran));
