@@ -48,12 +48,27 @@ pub fn piece(needed: u64, reserve_bytes: u64, limits: &Limits) -> u64 {
     needed.max(limits.reserve_bytes / 64).min(reserve_bytes)
 }
 
+/// How much of the reserve a file of `needed` bytes beside the journal, a checkpoint, may take: all it needs or
+/// nothing. An eighth stays for records: seals and transitions must go on where a checkpoint does not fit.
+pub fn file_piece(needed: u64, reserve_bytes: u64, limits: &Limits) -> Option<u64> {
+    let piece = piece(needed, reserve_bytes, limits);
+    (piece >= needed && reserve_bytes - piece >= limits.reserve_bytes / 8).then_some(piece)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LIMITS: Limits =
         Limits { reserve_bytes: 640, headroom_bytes: 100, low_space_bytes: 50, ..Limits::SMALL };
+
+    #[test]
+    fn a_file_takes_what_it_needs_or_nothing_and_leaves_room_for_records() {
+        assert_eq!(file_piece(500, 640, &LIMITS), Some(500));
+        assert_eq!(file_piece(600, 640, &LIMITS), None, "less than an eighth would stay");
+        assert_eq!(file_piece(700, 640, &LIMITS), None, "it would not fit");
+        assert_eq!(file_piece(1, 0, &LIMITS), None);
+    }
 
     #[test]
     fn only_commands_are_refused_when_full() {

@@ -7,7 +7,6 @@ use crate::exit;
 use crate::io::demo::{Clients, DemoError, DemoNode};
 use clap::Args;
 use holdfast_shared::process::Signals;
-use serde_json::json;
 use std::time::Duration;
 
 /// In a temporary home of its own: clients on a running turn, warm switches, SIGKILLs; what was lost.
@@ -21,12 +20,25 @@ pub struct Arguments {
     seed: Option<u64>,
 }
 
+/// Lines between two faults, 50 a second: a death within a second of READY=1 counts as a failed start and is
+/// answered with a pause, which is not what is to be seen here.
+const CALM_LINES: u64 = 75;
+
 /// One line of the timeline.
 #[derive(serde::Serialize)]
 struct Moment {
     at_ms: u64,
     fault: Fault,
     gap_ms: u64,
+}
+
+/// What `--json` prints.
+#[derive(serde::Serialize)]
+struct Report<'a> {
+    seed: u64,
+    #[serde(flatten)]
+    total: &'a Total,
+    timeline: Vec<Moment>,
 }
 
 /// Ctrl-C: 128 + SIGINT.
@@ -56,7 +68,7 @@ pub fn demo(arguments: &Arguments, output: &Output) -> Result<u8, CliError> {
             output.say(&format!("logs and state are kept in {}", node.directory().display()));
         }
         let (timeline, total) = shown?;
-        let value = json!({"seed": seed, "timeline": timeline, "total": total});
+        let value = serde_json::to_value(Report { seed, timeline, total: &total }).unwrap_or_default();
         output.result(&value, || words(&total, output));
         Ok(if fine { exit::FINE } else { exit::FAILED })
     })
@@ -80,7 +92,7 @@ async fn show(
         let at = clients.elapsed();
         node.inflict(fault).await?;
         node.settled().await?;
-        after_lines(&clients, 10).await?;
+        after_lines(&clients, CALM_LINES).await?;
         let gap = clients.take_longest_gap();
         longest = longest.max(gap);
         output.say(&line(at, fault.text(), gap));

@@ -115,7 +115,8 @@ fn processes_that_are_left_when_the_worker_ends_are_ended_too() {
 
 #[test]
 fn a_background_child_that_holds_the_pipe_does_not_hold_up_the_end() {
-    let mut held = Held::start(&shell("yes background & sleep 0.2; echo done >&2"));
+    let mut held =
+        Held::start(&shell("while echo background; do sleep 0.01; done & sleep 0.2; echo done >&2"));
     let whole = held.ended();
     assert_eq!(whole.text(Stream::Stderr), "done\n");
     assert!(whole.text(Stream::Stdout).starts_with("background\n"));

@@ -14,9 +14,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
+/// Between two tries to write a checkpoint that the disk had no room for, unless one is asked for.
+const NO_SPACE_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the journal is folded on; far below the time that a due checkpoint takes to fill.
 const FOLD_INTERVAL: Duration = Duration::from_millis(100);
 /// Records folded between two looks at whether a checkpoint is due.
@@ -169,7 +171,7 @@ fn run<F: Fold>(
     let (since, checkpointed) = (Since::default(), follower.position());
     let mut run = Run { writer, held, follower, folded, since, checkpointed, too_much_told: false };
     let mut unwritten: Option<Box<Due>> = None;
-    let mut now = false;
+    let (mut now, mut full_since): (bool, Option<Instant>) = (false, None);
     loop {
         if unwritten.is_none() {
             run.fold_on()?;
@@ -181,11 +183,17 @@ fn run<F: Fold>(
                 }
             }
         }
-        if let Some(due) = unwritten.take() {
+        let waits = full_since.is_some_and(|since| since.elapsed() < NO_SPACE_INTERVAL) && !now;
+        if let Some(due) = unwritten.take_if(|_| !waits) {
             match run.write(&due)? {
-                Wrote::Done(done) => on_event(CheckpointerEvent::Written(done)),
+                Wrote::Done(done) => {
+                    full_since = None;
+                    on_event(CheckpointerEvent::Written(done));
+                }
                 Wrote::NoSpace => {
-                    on_event(CheckpointerEvent::NoSpace);
+                    if full_since.replace(Instant::now()).is_none() {
+                        on_event(CheckpointerEvent::NoSpace);
+                    }
                     unwritten = Some(due);
                 }
                 Wrote::WriterGone => return Ok(()),

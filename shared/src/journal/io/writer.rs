@@ -255,11 +255,14 @@ impl Writer {
         Ok(self.storage_full)
     }
 
-    /// Gives up so much of the reserve, for an essential file beside the journal, as a checkpoint. Returns whether
-    /// there was any left.
+    /// Gives up so much of the reserve, for an essential file beside the journal, as a checkpoint. False, and
+    /// nothing is given up, where it is not enough or too little would stay for records.
     pub fn use_reserve(&mut self, bytes: u64) -> Result<bool, WriteError> {
         self.storage_full = true;
-        Ok(self.reserve.give_up(bytes)?)
+        match reserve::file_piece(bytes, self.reserve.bytes, &self.limits) {
+            Some(piece) => Ok(self.reserve.give_up(piece)?),
+            None => Ok(false),
+        }
     }
 
     /// Syncs, says in the journal that everything is durable, closes the write descriptors and gives the lock back.
