@@ -78,8 +78,13 @@ pub struct Since {
     /// Its epoch; empty matches any.
     #[serde(default)]
     pub epoch: String,
-    /// Offset of the last event known.
+    /// Offset of the last event known; larger ones than any log has are taken for the largest.
+    #[serde(deserialize_with = "offset")]
     pub offset: u64,
+}
+
+fn offset<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    u64::deserialize(deserializer).map(|offset| offset.min(i64::MAX as u64))
 }
 
 /// No parameters.

@@ -99,9 +99,16 @@ pub struct Position {
     /// Epoch; empty matches any.
     #[serde(default)]
     pub epoch: String,
-    /// The last offset that is known.
-    #[serde(default)]
+    /// The last offset that is known, at most [`OFFSET_MAX`].
+    #[serde(default, deserialize_with = "offset")]
     pub offset: u64,
+}
+
+/// Larger offsets are taken for this one: no log is so long, and one more is a number still.
+pub const OFFSET_MAX: u64 = i64::MAX as u64;
+
+fn offset<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    u64::deserialize(deserializer).map(|offset| offset.min(OFFSET_MAX))
 }
 
 /// What a client asks for.

@@ -3,7 +3,7 @@
 //! Without a token nothing but the page, its files, the public status and the health check answers.
 
 use crate::console::{self, Asset};
-use crate::protocol::{HistoryRequest, Position};
+use crate::protocol::{HistoryRequest, OFFSET_MAX, Position};
 use holdfast_shared::error::{ApiError, Code};
 use hyper::Method;
 
@@ -64,7 +64,10 @@ fn history(channel: String, query: &str) -> Result<HistoryRequest, ApiError> {
         let value = decoded(value)?;
         match name {
             "limit" => request.limit = number(name, &value)?,
-            "offset" => request.since.get_or_insert_default().offset = number(name, &value)?,
+            "offset" => {
+                let offset: u64 = number(name, &value)?;
+                request.since.get_or_insert_default().offset = offset.min(OFFSET_MAX);
+            }
             "epoch" => request.since.get_or_insert_default().epoch = value,
             "reverse" => request.reverse = matches!(value.as_str(), "" | "true" | "1"),
             _ => return Err(invalid(format!("unknown query field {name}"))),

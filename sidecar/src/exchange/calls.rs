@@ -239,8 +239,9 @@ impl Exchange {
     /// even if they are as large as output records become, so that it is never cut at its newer end.
     fn read_backwards(&mut self, number: u64, top: &Piece) {
         let Some(history) = self.histories.get(&number) else { return };
+        // Nothing lies before the first one.
         let before =
-            history.request.since.as_ref().map_or(top.top + 1, |since| since.offset.min(top.top + 1));
+            history.request.since.as_ref().map_or(top.top + 1, |since| since.offset.clamp(1, top.top + 1));
         let count = u64::from(piece_limit(history.request.limit)).min(REVERSE_PUBLICATIONS).min(before - 1);
         let (asker, caller, channel) =
             (history.asker, history.caller.clone(), history.request.channel.clone());

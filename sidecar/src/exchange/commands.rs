@@ -7,6 +7,7 @@ use crate::session::{Entrance, SessionId};
 use crate::tokens::{self, Identity, TokenError};
 use bytes::{Buf, Bytes};
 use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::link::PIECE_BYTES;
 use holdfast_shared::token::TokenRole;
 use serde_json::value::RawValue;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use std::time::Duration;
 const PROBE: &str = "node.probe";
 /// The method answered by the sidecar itself, whatever is down.
 const NODE_STATE: &str = "node.state";
+/// The method whose answer may be a whole piece of history.
+const CONVERSATION_HISTORY: &str = "conversation.history";
 
 impl Exchange {
     /// A message of a session: one or more commands. To be called only while the session may be read.
@@ -115,7 +118,8 @@ impl Exchange {
             Request::Unsubscribe { channel } => self.unsubscribe(id, number, &channel, now),
             Request::Rpc { method, data } => self.rpc(id, number, bytes, &method, data.as_deref(), now),
             Request::History(request) => {
-                self.asked(id, number, bytes);
+                // Counted with what its answer may be: a session that does not read gets no second one.
+                self.asked(id, number, bytes.max(PIECE_BYTES as usize));
                 let asker = Asker::Session { session: id, command: number };
                 if let Some(caller) = self.sessions.get(&id).and_then(|session| session.caller()) {
                     self.history(asker, request, caller, now);
@@ -171,7 +175,8 @@ impl Exchange {
         data: Option<&RawValue>,
         now: Now,
     ) {
-        self.asked(id, command, bytes);
+        let answer = if method == CONVERSATION_HISTORY { PIECE_BYTES as usize } else { 0 };
+        self.asked(id, command, bytes.max(answer));
         let asker = Asker::Session { session: id, command };
         let Some(caller) = self.sessions.get(&id).and_then(|session| session.caller()) else { return };
         self.call(asker, caller, method, data, now);

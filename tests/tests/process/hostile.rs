@@ -213,6 +213,35 @@ fn hostile_unknown_methods_channels_and_payloads_have_stable_codes() {
 }
 
 #[test]
+fn hostile_positions_in_a_log_are_answered() {
+    run(async {
+        let node = Node::up();
+        let bystander = Bystander::start(&node).await;
+        let (address, token) = (node.ready.address(), Some(node.ready.token.as_str()));
+        for channel in ["tasks", "node", bystander.channel.as_str()] {
+            for query in [
+                "reverse=1&offset=0",
+                "reverse=1&offset=1",
+                "offset=18446744073709551615",
+                "reverse=1&offset=18446744073709551615",
+            ] {
+                let path = format!("/api/v1/history/{channel}?{query}");
+                let reply = http::get(&address, &path, token).await.expect("answered");
+                assert!(reply.status < 500, "{path}: {reply:?}");
+            }
+        }
+        let params = json!({"conversation": bystander.channel.trim_start_matches("conversation:"), "since": {"offset": u64::MAX}});
+        let reply =
+            http::post(&address, "/api/v1/rpc/conversation.history", token, &params.to_string()).await;
+        assert!(reply.expect("answered").status < 500);
+        let subscribe =
+            json!({"id": 2, "subscribe": {"channel": "tasks", "recover": true, "offset": u64::MAX}});
+        say(&address, vec![connect(&node.ready.token), text(subscribe)], |went| went.replies.len() > 1).await;
+        bystander.untouched().await;
+    });
+}
+
+#[test]
 fn hostile_http_is_answered_or_closed_and_says_nothing_without_a_token() {
     run(async {
         let node = Node::up();
