@@ -4,7 +4,7 @@
 //! their command id into the journal; reads are asked again.
 
 use crate::command_id::{self, Known};
-use crate::conversation::UNFILED_SPANS;
+use crate::conversation::{OPEN_EVENTS_BYTES, UNFILED_SPANS};
 use crate::order::spawn_id;
 use crate::params::{self, History, Open, Prompt, TaskOnly, TaskTurn};
 use crate::record::{self, Answered, Body, Record};
@@ -236,6 +236,7 @@ fn prompt(state: &State, prompt: Prompt, given: &Given, outputs: impl Fn(&str) -
         let message = format!("{QUEUED_PROMPTS} prompts wait in task {} already", task.id);
         return Err(ApiError::new(Code::Busy, message));
     }
+    has_room(task)?;
     let (after, task) = (outputs(&prompt.task), prompt.task);
     Ok((Body::TurnQueued(record::TurnQueued { task, turn, text, after }), answer))
 }
@@ -246,6 +247,7 @@ fn dequeue(state: &State, TaskTurn { task, turn }: TaskTurn, outputs: impl Fn(&s
         let message = format!("turn: {turn:?} does not wait in task {task}");
         return Err(ApiError::new(Code::InvalidRequest, message));
     }
+    has_room(found)?;
     let (after, answer) = (outputs(&task), json!({"task": task, "turn": turn}));
     Ok((Body::TurnDequeued(record::TurnDequeued { task, turn, after }), answer))
 }
@@ -302,6 +304,15 @@ fn admitted<'a>(state: &'a State, id: &str, command: TaskCommand, done: &str) ->
     let task = state.task(id).ok_or_else(|| not_found(id))?;
     task.admits(command).map_err(|code| refusal(code, task, done))?;
     Ok(task)
+}
+
+/// A running turn holds up to so many events.
+fn has_room(task: &Task) -> Result<(), ApiError> {
+    if !task.conversation.is_full() {
+        return Ok(());
+    }
+    let message = format!("the running turn of task {} holds {OPEN_EVENTS_BYTES} bytes of events", task.id);
+    Err(ApiError::new(Code::Busy, message))
 }
 
 fn not_found(id: &str) -> ApiError {

@@ -9,6 +9,10 @@ use serde_json::Value;
 /// disk that keeps them from it.
 pub const UNFILED_SPANS: usize = 64;
 
+/// Bytes of the open span's events; past it nothing more is queued or dequeued while its turn runs. With what a stop
+/// and a seal add, a file of it stays far below the largest that is read.
+pub const OPEN_EVENTS_BYTES: u64 = 16 * 1024 * 1024;
+
 /// What is said in one task. Everything older than the spans here is in files of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
@@ -18,6 +22,9 @@ pub struct Conversation {
     pub total: u64,
     /// The span of the turn that runs.
     pub open: Option<Span>,
+    /// Bytes of what was placed in the open span, as text. Only refusals depend on it.
+    #[serde(default)]
+    pub open_bytes: u64,
     /// Sealed spans that are not filed yet, oldest first.
     pub unfiled: Vec<Span>,
 }
@@ -25,7 +32,7 @@ pub struct Conversation {
 impl Conversation {
     /// One in which nothing was said.
     pub fn new(epoch: &str) -> Self {
-        Self { epoch: epoch.to_owned(), total: 0, open: None, unfiled: Vec::new() }
+        Self { epoch: epoch.to_owned(), total: 0, open: None, open_bytes: 0, unfiled: Vec::new() }
     }
 
     /// Opens the span of a turn and answers the offset of its first event.
@@ -34,6 +41,7 @@ impl Conversation {
         let mut span = Span::begin(conversation, &self.epoch, first, turn, started);
         span.worker = Some(worker.to_owned());
         self.open = Some(span);
+        self.open_bytes = 0;
         first
     }
 
@@ -41,7 +49,15 @@ impl Conversation {
     /// it, so that a fold never fails: whoever decides picks places in order.
     pub fn place(&mut self, after: u64, data: Value) -> Option<u64> {
         let span = self.open.as_mut()?;
-        span.place(after.max(span.last_after()), data).ok()
+        let bytes = data.to_string().len() as u64;
+        let offset = span.place(after.max(span.last_after()), data).ok()?;
+        self.open_bytes += bytes;
+        Some(offset)
+    }
+
+    /// Whether the open span has as many events as it may.
+    pub fn is_full(&self) -> bool {
+        self.open_bytes > OPEN_EVENTS_BYTES
     }
 
     /// Seals the open span and answers the offset of its seal.

@@ -174,3 +174,21 @@ fn the_bounds_on_tasks_and_unfiled_turns_are_seen() {
     life.take(Record::new(NOW, Body::SpanFiled(record::SpanFiled { task: "t0".into(), first: 1 })));
     life.does("task.prompt", json!({"task": "t0", "text": "a"}));
 }
+
+#[test]
+fn a_span_full_of_events_takes_no_more_prompts_until_its_turn_ends() {
+    let mut life = opened("x");
+    let prompt = || json!({"task": "x", "text": "a".repeat(PROMPT_BYTES), "queue": true});
+    life.does("task.prompt", prompt());
+    for turn in 2..1000 {
+        if life.state.task("x").unwrap().conversation.is_full() {
+            break;
+        }
+        life.does("task.prompt", prompt());
+        life.does("task.dequeue", json!({"task": "x", "turn": format!("t{turn}")}));
+    }
+    life.refuses("task.prompt", prompt(), Code::Busy);
+    life.seal("x", StopReason::EndTurn, None);
+    life.does("task.prompt", prompt());
+    life.does("task.prompt", prompt());
+}

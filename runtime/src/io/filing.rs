@@ -62,6 +62,14 @@ pub enum FilingError {
         /// The span's first offset.
         first: u64,
     },
+    /// Its text is longer than what is read.
+    #[error("{path}: {bytes} bytes, at most {FILED_BYTES_MAX} are filed")]
+    TooLong {
+        /// The file it would be.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+    },
     /// The name cannot be a directory's.
     #[error("conversation name {0:?} cannot be filed")]
     Name(String),
@@ -263,6 +271,11 @@ fn cumulative_before(home: &Home, conversation: &str, first: u64) -> Result<u64,
 fn write(directory: &Path, filed: &Filed) -> Result<(), FilingError> {
     let path = directory.join(file_name(filed.first()));
     let text = serde_json::to_vec(filed).expect("a filed span has string keys and cannot fail to serialize");
+    // What is filed leaves memory and the journal: it must be readable.
+    let bytes = text.len() as u64;
+    if bytes > FILED_BYTES_MAX {
+        return Err(FilingError::TooLong { path, bytes });
+    }
     durable_file::write(&path, &text).map_err(FilingError::io("write", &path))
 }
 

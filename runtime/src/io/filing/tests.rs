@@ -69,6 +69,15 @@ fn a_broken_file_is_an_error_that_names_it() {
 }
 
 #[test]
+fn what_could_not_be_read_back_is_not_filed() {
+    let sample = Sample::new();
+    let mut span = sample.turn("c", 1, 1, 4, 10);
+    span.events[0].data = serde_json::Value::String("x".repeat(usize::try_from(FILED_BYTES_MAX).unwrap()));
+    assert!(matches!(file(&sample.home, &span, UNBOUNDED), Err(FilingError::TooLong { .. })));
+    assert!(list(&sample.home, "c").unwrap().is_empty());
+}
+
+#[test]
 fn past_the_bound_the_oldest_go_with_their_workers_and_a_marker_stands_for_them() {
     let sample = Sample::new();
     let each = turn_bytes();
