@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::journal::{CheckpointerEvent, Position, SubmitError, WriteError, WriterEvent};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use tokio::sync::mpsc;
 
@@ -26,8 +26,11 @@ pub struct Active {
     pub(super) look_at: Names,
     /// Workers whose spool may have more.
     pub(super) unread: Names,
-    /// The last record of each task that is not durable yet: nothing is done in the world before it is.
+    /// The last record of each task that an effect depends on and that is not durable yet: nothing is done in the
+    /// world before it is.
     pub(super) undurable: BTreeMap<String, u64>,
+    /// Tasks with records that are not durable yet, in the order of the journal; as many as its queue takes.
+    untold: VecDeque<(u64, String)>,
     /// Channels with something new to show.
     pub(super) news: BTreeSet<Channel>,
     /// Tasks of which a span is being filed.
@@ -43,8 +46,9 @@ impl Active {
             (served.home.clone(), served.folded.state.tasks.keys().cloned().collect())
         };
         let workers = Workers::new(&home, writing.epoch, settings, events.clone());
-        let (unread, undurable, news, filing) = Default::default();
-        let mut active = Self { shared, writing, workers, look_at, unread, undurable, news, filing, events };
+        let (unread, undurable, untold, news, filing) = Default::default();
+        let mut active =
+            Self { shared, writing, workers, look_at, unread, undurable, untold, news, filing, events };
         active.follow_open_spools();
         active.note_boot();
         active
@@ -120,7 +124,10 @@ impl Active {
         }
         if let Some(task) = record.body.task() {
             self.look_at.insert(task.to_owned());
-            self.undurable.insert(task.to_owned(), lsn);
+            self.untold.push_back((lsn, task.to_owned()));
+            if has_effect(&record.body) {
+                self.undurable.insert(task.to_owned(), lsn);
+            }
         }
         Ok(Some(lsn))
     }
@@ -163,9 +170,11 @@ impl Active {
             self.undurable.iter().filter(|(_, at)| **at <= lsn).map(|(task, _)| task.clone()).collect();
         for task in durable {
             self.undurable.remove(&task);
-            self.news.insert(Channel::Conversation(task.clone()));
-            self.news.insert(Channel::Task(task.clone()));
             self.look_at.insert(task);
+        }
+        while let Some((_, task)) = self.untold.pop_front_if(|(at, _)| *at <= lsn) {
+            self.news.insert(Channel::Conversation(task.clone()));
+            self.news.insert(Channel::Task(task));
         }
         self.news.insert(Channel::Tasks);
     }
@@ -263,6 +272,18 @@ impl Active {
             }
         }
     }
+}
+
+/// Whether something is done in the world because of it, or not done any more: that waits for the disk.
+fn has_effect(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::TaskStopped(_)
+            | Body::TurnStarted(_)
+            | Body::TurnCancelled(_)
+            | Body::OrderRetried(_)
+            | Body::TurnSealed(_)
+    )
 }
 
 fn busy() -> ApiError {
