@@ -185,10 +185,13 @@ fn a_span_full_of_events_takes_no_more_prompts_until_its_turn_ends() {
             break;
         }
         life.does("task.prompt", prompt());
-        life.does("task.dequeue", json!({"task": "x", "turn": format!("t{turn}")}));
+        if turn > 2 && !life.state.task("x").unwrap().conversation.is_full() {
+            life.does("task.dequeue", json!({"task": "x", "turn": format!("t{turn}")}));
+        }
     }
     life.refuses("task.prompt", prompt(), Code::Busy);
+    life.refuses("task.dequeue", json!({"task": "x", "turn": "t2"}), Code::Busy);
     life.seal("x", StopReason::EndTurn, None);
-    life.does("task.prompt", prompt());
+    life.start_queued("x");
     life.does("task.prompt", prompt());
 }
