@@ -237,6 +237,7 @@ fn prompt(state: &State, prompt: Prompt, given: &Given, outputs: impl Fn(&str) -
         return Err(ApiError::new(Code::Busy, message));
     }
     has_room(task)?;
+    has_span(task)?;
     let (after, task) = (outputs(&prompt.task), prompt.task);
     Ok((Body::TurnQueued(record::TurnQueued { task, turn, text, after }), answer))
 }
@@ -248,6 +249,7 @@ fn dequeue(state: &State, TaskTurn { task, turn }: TaskTurn, outputs: impl Fn(&s
         return Err(ApiError::new(Code::InvalidRequest, message));
     }
     has_room(found)?;
+    has_span(found)?;
     let (after, answer) = (outputs(&task), json!({"task": task, "turn": turn}));
     Ok((Body::TurnDequeued(record::TurnDequeued { task, turn, after }), answer))
 }
@@ -267,7 +269,7 @@ fn cancel(state: &State, TaskOnly { task }: TaskOnly) -> Written {
 }
 
 fn stop(state: &State, TaskOnly { task }: TaskOnly, outputs: impl Fn(&str) -> u64) -> Written {
-    admitted(state, &task, TaskCommand::Stop, "stopped")?;
+    has_span(admitted(state, &task, TaskCommand::Stop, "stopped")?)?;
     let (after, answer) = (outputs(&task), json!({"task": task}));
     Ok((Body::TaskStopped(record::TaskStopped { task, after }), answer))
 }
@@ -313,6 +315,14 @@ fn has_room(task: &Task) -> Result<(), ApiError> {
     }
     let message = format!("the running turn of task {} holds {OPEN_EVENTS_BYTES} bytes of events", task.id);
     Err(ApiError::new(Code::Busy, message))
+}
+
+/// Between two turns there is no span for events about what waits; the next begins at once.
+fn has_span(task: &Task) -> Result<(), ApiError> {
+    if task.running.is_some() || task.queue.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::new(Code::Busy, format!("the next turn of task {} is about to begin", task.id)))
 }
 
 fn not_found(id: &str) -> ApiError {

@@ -195,3 +195,18 @@ fn a_span_full_of_events_takes_no_more_prompts_until_its_turn_ends() {
     life.start_queued("x");
     life.does("task.prompt", prompt());
 }
+
+#[test]
+fn between_two_turns_no_event_is_lost() {
+    let mut life = opened("x");
+    let prompt = || json!({"task": "x", "text": "a", "queue": true});
+    life.does("task.prompt", prompt());
+    life.does("task.prompt", prompt());
+    life.seal("x", StopReason::EndTurn, None);
+    life.refuses("task.prompt", prompt(), Code::Busy);
+    life.refuses("task.dequeue", json!({"task": "x", "turn": "t2"}), Code::Busy);
+    life.refuses("task.stop", json!({"task": "x"}), Code::Busy);
+    life.start_queued("x");
+    life.does("task.prompt", prompt());
+    life.does("task.stop", json!({"task": "x"}));
+}
