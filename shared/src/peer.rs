@@ -8,6 +8,13 @@ pub const HOLDER_NAME: &CStr = c"holdfast-hold";
 /// More ancestors than this are not followed; such a process is treated as a worker.
 const ANCESTORS_MAX: usize = 1024;
 
+/// Whether a peer is of our user or root, and no worker: a worker of the same user is not us, it has no say in the
+/// node that runs it.
+pub fn is_own(uid: u32, pid: i32) -> bool {
+    let own = uid == 0 || uid == nix::unistd::geteuid().as_raw();
+    own && !is_worker(pid)
+}
+
 /// Whether a process descends from a holder, i.e. is a worker or was started by one. Where that cannot be told
 /// (the process is gone, say) the answer is yes.
 pub fn is_worker(pid: i32) -> bool {

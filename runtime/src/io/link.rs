@@ -13,6 +13,7 @@ use holdfast_shared::link::frame::{
 };
 use holdfast_shared::link::window::{ReceiveWindow, SendWindow};
 use holdfast_shared::link::{Caller, PIECE_BYTES, Piece, Publications, Purpose, ToRuntime, ToSidecar};
+use holdfast_shared::peer::is_own;
 use holdfast_shared::token::TokenRole;
 use holdfast_shared::version::{LINK, VersionRange};
 use serde_json::Value;
@@ -203,6 +204,11 @@ pub async fn serve(listener: UnixListener, shared: Shared, events: mpsc::Sender<
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
+        let own = stream.peer_cred().is_ok_and(|peer| is_own(peer.uid(), peer.pid().unwrap_or(0)));
+        if !own {
+            tracing::warn!("a link of another user or a worker is refused");
+            continue;
+        }
         if alive.get() >= LINKS {
             tracing::warn!("more than {LINKS} links; one is refused");
             continue;
@@ -235,7 +241,12 @@ async fn run(stream: UnixStream, shared: &Shared, events: &mpsc::Sender<Event>) 
         link.close();
         return write_all(link, write, shared.clone()).await;
     }
-    shared.borrow_mut().links.push(Rc::downgrade(&link));
+    {
+        let mut served = shared.borrow_mut();
+        // Links come and go also while nothing is published.
+        served.links.retain(|link| link.strong_count() > 0);
+        served.links.push(Rc::downgrade(&link));
+    }
     let mut writer = tokio::task::spawn_local(write_all(link.clone(), write, shared.clone()));
     let ended = tokio::select! {
         ended = read_all(&mut reader, &link, shared, events) => ended,

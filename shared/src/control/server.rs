@@ -41,14 +41,9 @@ impl Default for Limits {
     /// 1 MiB of body (a prompt, with room), 64 connections (children, and a few operators), own user and root,
     /// and no workers.
     fn default() -> Self {
-        Self { body_bytes: 1024 * 1024, connections: 64, admits: own_user_or_root }
+        let admits = |peer: &Peer| crate::peer::is_own(peer.uid, peer.pid);
+        Self { body_bytes: 1024 * 1024, connections: 64, admits }
     }
-}
-
-/// A worker of the same user is not us: it has no say in the node that runs it.
-fn own_user_or_root(peer: &Peer) -> bool {
-    let own = peer.uid == 0 || peer.uid == nix::unistd::geteuid().as_raw();
-    own && !crate::peer::is_worker(peer.pid)
 }
 
 /// One request, its body read whole (except where it asks for an upgrade).
