@@ -27,6 +27,8 @@ struct Followed {
     /// Of the first segment: what one turn's output is read from.
     index: SparseIndex,
     damaged: bool,
+    /// The last try to read on failed, though nothing is wrong with it: it is read on later.
+    behind: bool,
 }
 
 impl Spools {
@@ -53,7 +55,7 @@ impl Spools {
         self.tokens.insert(token, spawn_id.to_owned());
         let tail = SpoolTail::open(directory);
         let (directory, index) = (directory.to_owned(), SparseIndex::default());
-        let followed = Followed { token, directory, tail, index, damaged: false };
+        let followed = Followed { token, directory, tail, index, damaged: false, behind: false };
         self.followed.insert(spawn_id.to_owned(), followed);
         Ok(())
     }
@@ -104,7 +106,17 @@ impl Spools {
             return false;
         };
         match followed.advance() {
-            Ok(more) => more,
+            Ok(more) => {
+                followed.behind = false;
+                more
+            }
+            // Too many open files, say: no word about the spool itself.
+            Err(error @ SpoolError::Io { .. }) => {
+                if !std::mem::replace(&mut followed.behind, true) {
+                    tracing::warn!(%error, worker = spawn_id, "spool cannot be read on now");
+                }
+                false
+            }
             Err(error) => {
                 tracing::error!(%error, worker = spawn_id, "spool cannot be read on");
                 followed.damaged = true;
@@ -131,6 +143,11 @@ impl Spools {
     /// The highest inbox number its holder took.
     pub fn consumed(&self, spawn_id: &str) -> u64 {
         self.followed.get(spawn_id).map_or(0, |followed| followed.tail.consumed())
+    }
+
+    /// There may be more in it than was read: the last try failed.
+    pub fn is_behind(&self, spawn_id: &str) -> bool {
+        self.followed.get(spawn_id).is_some_and(|followed| followed.behind)
     }
 
     /// Its spool is damaged: nothing behind the damage can be read.

@@ -106,7 +106,7 @@ impl Workers {
             overdue: known.failed || late,
             refused: known.refused.is_some(),
             told: told.max(spools.consumed(&wanted.spawn_id)),
-            read_to_end: true,
+            read_to_end: !spools.is_behind(&wanted.spawn_id),
         })
     }
 
