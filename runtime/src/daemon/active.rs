@@ -210,7 +210,13 @@ impl Active {
         });
         self.look_at.extend(unfinished.map(|task| task.id.clone()));
         let running = served.folded.state.running();
-        self.unread.extend(running.map(|(_, running)| running.order.spawn_id.clone()));
+        let now = now_ms();
+        for (task, running) in running {
+            let worker = &running.order.spawn_id;
+            self.unread.insert(worker.clone());
+            // Also what was written before a pause is synced in time.
+            self.workers.saw(&task.id, worker, served.spools.outputs(worker), now);
+        }
     }
 
     /// Reads spools on, does what workers and turns need, and publishes.
