@@ -15,11 +15,11 @@ use crate::io::control::Responder;
 use crate::io::journal::SupervisorJournal;
 use crate::settings::Settings;
 use crate::transition::{self, Transition};
-use holdfast_shared::error::ApiError;
+use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::journal::WriteError;
 use holdfast_shared::notify::{Message, Notifier, NotifySocket, WATCHDOG_MILLISECONDS};
-use holdfast_shared::process::{RoleLock, Signals};
+use holdfast_shared::process::{RoleLock, Signals, read_holder};
 use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::WishedReport;
@@ -155,13 +155,28 @@ pub fn run(home: &Home) -> u8 {
         Ok(End::Left) => LEFT,
         Err(SuperviseError::Home(error)) => {
             tracing::error!(code = error.code.as_str(), "{}", error.message);
-            crate::exit::REFUSED
+            code_of_home_error(&error, child_lives(home))
         }
         Err(error) => {
             tracing::error!(%error, "supervisor");
             crate::exit::FAILED
         }
     }
+}
+
+/// Only a home that no later start can use either, with nothing alive that needs a supervisor, ends the keeper;
+/// whatever else is wrong may be right again (a full disk, a `holdfast.toml` under edit), so it starts us again.
+fn code_of_home_error(error: &ApiError, child_lives: bool) -> u8 {
+    match error.code {
+        Code::HomeDamaged | Code::HomeNewer if !child_lives => crate::exit::REFUSED,
+        _ => crate::exit::FAILED,
+    }
+}
+
+/// Whether the sidecar or a runtime lives. A lock whose holder cannot be told is held all the same.
+fn child_lives(home: &Home) -> bool {
+    let roles = [Role::Sidecar, Role::Runtime(Slot::A), Role::Runtime(Slot::B)];
+    roles.into_iter().any(|role| read_holder(home, role).map_or(true, |living| living.is_some()))
 }
 
 async fn supervise(
@@ -271,4 +286,31 @@ impl Supervisor {
 /// Unix milliseconds.
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_home_of_no_use_with_nothing_alive_ends_the_keeper() {
+        let code = |code, lives| code_of_home_error(&ApiError::new(code, "x"), lives);
+        for lost in [Code::HomeDamaged, Code::HomeNewer] {
+            assert_eq!(code(lost, false), crate::exit::REFUSED);
+            assert_eq!(code(lost, true), crate::exit::FAILED);
+        }
+        for passes in [Code::InvalidRequest, Code::StorageFull, Code::InternalError, Code::Refused] {
+            assert_eq!(code(passes, false), crate::exit::FAILED);
+        }
+    }
+
+    #[test]
+    fn a_locked_role_of_a_child_lives() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        std::fs::create_dir_all(home.run()).unwrap();
+        assert!(!child_lives(&home));
+        let _lock = RoleLock::take(&home, Role::Runtime(Slot::B), "rt-test").unwrap();
+        assert!(child_lives(&home));
+    }
 }

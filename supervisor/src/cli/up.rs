@@ -6,7 +6,7 @@ use super::stop;
 use crate::io::child;
 use crate::io::home::{look, make_directories};
 use crate::io::listener;
-use crate::io::slots::{Built, own_program};
+use crate::io::slots::{BUILT_RUNTIME, Built, beside_us, manifest, own_program};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Role;
 use holdfast_shared::process::{PidFd, Signals, read_holder};
@@ -29,6 +29,7 @@ pub fn up(place: &Place, listen: Option<SocketAddr>, output: &Output) -> Result<
     refuse_if_running(place)?;
     look(&place.home)?;
     check_settings(place)?;
+    check_runtime(place)?;
     make_directories(&place.home)?;
     let listener = bind(place, listen, output)?;
     let mut keeper = start_keeper(place, listener.as_ref())?;
@@ -53,6 +54,14 @@ fn check_settings(place: &Place) -> Result<(), CliError> {
     crate::settings::Settings::parse(&text)
         .map(drop)
         .map_err(|error| ApiError::new(Code::InvalidRequest, format!("{}: {error}", path.display())).into())
+}
+
+/// Without a runtime in a slot or beside us nothing will serve, and the tree would try again for ever.
+fn check_runtime(place: &Place) -> Result<(), CliError> {
+    if Slot::BOTH.into_iter().any(|slot| manifest(&place.home, slot).ok().flatten().is_some()) {
+        return Ok(());
+    }
+    Ok(beside_us(BUILT_RUNTIME).map(drop)?)
 }
 
 /// The listener for a new sidecar; a living one has its own.

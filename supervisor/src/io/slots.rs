@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// The runtime's binary below a slot.
 pub const RUNTIME: &str = "bin/holdfast-runtime";
+/// The runtime's binary beside ours, which slots are filled from.
+pub const BUILT_RUNTIME: &str = "holdfast-runtime";
 /// The sidecar's binary beside ours.
 pub const SIDECAR: &str = "holdfast-sidecar";
 
@@ -118,7 +120,7 @@ impl Built {
     /// # Errors
     /// `REFUSED` when it was not built.
     pub fn find() -> Result<Self, ApiError> {
-        let path = beside_us("holdfast-runtime")?;
+        let path = beside_us(BUILT_RUNTIME)?;
         let digest = digest(&path).map_err(|error| on_file("read", &path, &error))?;
         Ok(Self { path, digest })
     }
