@@ -223,6 +223,10 @@ impl Supervisor {
     }
 
     fn spawn(&mut self, request: SpawnWorker, responder: Responder) {
+        if self.stopping.is_some() {
+            let _ = responder.send(Err(ApiError::new(Code::Unavailable, "the node is stopping")));
+            return;
+        }
         let active = self.transition.owner().map(|owner| owner.epoch);
         if active != Some(request.epoch) {
             let message = format!("epoch {} is not the active one's", request.epoch);

@@ -19,6 +19,8 @@ const HOLDER_STOPS: Duration = Duration::from_secs(15);
 const KILLED_DIES: Duration = Duration::from_secs(10);
 /// What a holder may take to say who it is.
 const HOLDER_PREPARES: Duration = Duration::from_secs(2);
+/// Looks for living workers, the last of which is to find none.
+const WORKER_ROUNDS: usize = 5;
 
 /// What was stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,8 +89,20 @@ fn kill(pidfd: &PidFd, stopped: &mut Stopped) {
     }
 }
 
+/// Ends workers until none is found: one whose start was under way is not there at the first look.
 fn stop_workers(home: &Home, stopped: &mut Stopped) {
+    for _ in 0..WORKER_ROUNDS {
+        // One that does not even die when killed would be found for ever.
+        if stop_living_workers(home, stopped) == 0 || stopped.left > 0 {
+            return;
+        }
+    }
+}
+
+/// Ends the workers that live now; how many there were.
+fn stop_living_workers(home: &Home, stopped: &mut Stopped) -> usize {
     let holders = living_holders(home);
+    let found = holders.len();
     for (pidfd, ..) in &holders {
         let _ = pidfd.send_signal(Signal::SIGTERM);
         let _ = pidfd.send_signal(Signal::SIGCONT);
@@ -110,6 +124,7 @@ fn stop_workers(home: &Home, stopped: &mut Stopped) {
         }
         stopped.workers += 1;
     }
+    found
 }
 
 fn living_holders(home: &Home) -> Vec<(PidFd, Started, PathBuf)> {
