@@ -198,11 +198,28 @@ impl Supervisor {
     }
 
     fn revoke_token(&mut self, id: String) -> Result<Result<Value, ApiError>, SuperviseError> {
-        if !self.journal.state().tokens.iter().any(|entry| entry.id == id) {
+        let Some(entry) = self.journal.state().tokens.iter().find(|entry| entry.id == id) else {
             return Ok(Err(ApiError::new(Code::InvalidRequest, format!("there is no token {id:?}"))));
-        }
-        self.journal.append(vec![Change::TokenRevoked { id: id.clone() }])?;
+        };
+        let successor = match self.successor(&entry.hash) {
+            Ok(successor) => successor,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut changes = vec![Change::TokenRevoked { id: id.clone() }];
+        changes.extend(successor.map(Change::TokenCreated));
+        self.journal.append(changes)?;
         Ok(Ok(json!({"revoked": id})))
+    }
+
+    /// What follows the token with this hash when it is the one in `<home>/token`: with the file as it is, the next
+    /// start would make it valid again. The file goes first, so a crash before the journal revokes it all the same.
+    fn successor(&self, revoked: &str) -> Result<Option<TokenEntry>, ApiError> {
+        match super::start::read_token(&self.home)? {
+            Some(text) if token::hash(&text) == revoked => {
+                super::start::write_operator_token(&self.home).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn slots(&self) -> Value {

@@ -132,32 +132,42 @@ fn fill_slots(home: &Home, adopted: &processes::Found) -> Result<(), ApiError> {
 
 /// The operator's token is in its file, and the file's token is valid.
 fn ensure_operator_token(home: &Home, journal: &mut SupervisorJournal) -> Result<(), SuperviseError> {
-    let path = home.token();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) if !text.trim().is_empty() => text.trim().to_owned(),
-        Ok(_) => write_token(home)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write_token(home)?,
-        Err(error) => return Err(home::on_file("read", &path, &error).into()),
+    let entry = match read_token(home)? {
+        Some(text) => operator(&text),
+        None => write_operator_token(home)?,
     };
-    let hash = token::hash(&text);
-    if journal.state().tokens.iter().any(|entry| entry.hash == hash) {
+    if journal.state().tokens.iter().any(|known| known.hash == entry.hash) {
         return Ok(());
     }
-    let entry = TokenEntry {
+    Ok(journal.append(vec![Change::TokenCreated(entry)])?)
+}
+
+/// The token in `<home>/token`.
+pub(super) fn read_token(home: &Home) -> Result<Option<String>, ApiError> {
+    let path = home.token();
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(home::on_file("read", &path, &error)),
+    }
+}
+
+/// Puts a new operator's token into `<home>/token`; its entry, to be journaled.
+pub(super) fn write_operator_token(home: &Home) -> Result<TokenEntry, ApiError> {
+    let text = new_token()?;
+    home::write_file(&home.token(), format!("{text}\n").as_bytes())?;
+    Ok(operator(&text))
+}
+
+fn operator(text: &str) -> TokenEntry {
+    TokenEntry {
         id: OPERATOR.into(),
-        hash,
+        hash: token::hash(text),
         role: TokenRole::Operator,
         principal: OPERATOR.into(),
         probe_slot: None,
         expires_at: None,
-    };
-    Ok(journal.append(vec![Change::TokenCreated(entry)])?)
-}
-
-fn write_token(home: &Home) -> Result<String, ApiError> {
-    let text = new_token()?;
-    home::write_file(&home.token(), format!("{text}\n").as_bytes())?;
-    Ok(text)
+    }
 }
 
 /// A new token's text.
