@@ -137,13 +137,12 @@ impl Attempt {
             (Admitting { to, .. }, Event::Died(slot)) if slot == to => fail(Failure::NotReady, None),
             (Admitting { to, .. }, Event::Deadline) => fail(Failure::NotAdmitted, Some(to)),
 
-            (Switching { to, back: false }, Event::Serves(slot, true)) if slot == to => {
-                (Probation { of: to, good: 0 }, vec![Action::Arm, Action::Probe(to)])
-            }
-            // Settled after a failure, even if on the candidate: then its Activated was durable after all.
-            (Switching { to, back: false }, Event::Serves(slot, _)) if slot == to => {
-                (Probation { of: to, good: 0 }, vec![Action::Arm, Action::Probe(to)])
-            }
+            // Switched, or settled on the candidate: its Activated was durable after all, or the active died before
+            // the switch began and it was the one to follow.
+            (
+                Prewarming { to } | Admitting { to, .. } | Switching { to, back: false },
+                Event::Serves(slot, _),
+            ) if slot == to => (Probation { of: to, good: 0 }, vec![Action::Arm, Action::Probe(to)]),
             (Switching { back: false, .. }, Event::Serves(..) | Event::Refused) => {
                 fail(Failure::Aborted, None)
             }
@@ -282,6 +281,17 @@ mod tests {
             let ends = EVENTS.into_iter().any(|event| state.step(event, RULES).0 == Attempt::Idle);
             let goes_on = EVENTS.into_iter().any(|event| state.step(event, RULES).0 != state);
             assert!(ends || goes_on, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_candidate_that_serves_before_its_switch_is_in_probation_and_never_stopped() {
+        for state in [Attempt::Prewarming { to: Slot::B }, Attempt::Admitting { to: Slot::B, good: 2 }] {
+            let (next, actions) = state.step(Event::Serves(Slot::B, false), RULES);
+            assert_eq!(next, Attempt::Probation { of: Slot::B, good: 0 });
+            assert_eq!(actions, [Action::Arm, Action::Probe(Slot::B)]);
+            let (_, actions) = next.step(Event::Deadline, RULES);
+            assert!(!actions.contains(&Action::Stop(Slot::B)), "{actions:?}");
         }
     }
 

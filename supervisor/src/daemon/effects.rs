@@ -309,7 +309,10 @@ impl Supervisor {
             attempt::Action::Start(slot) => self.start_child(Role::Runtime(slot)),
             attempt::Action::Switch(slot) => self.advance(Input::Switch(slot)),
             attempt::Action::Stop(slot) => {
-                self.end_child(Role::Runtime(slot));
+                // One that serves is never ended, nor one that a settlement may be about to activate.
+                if self.transition.owner().is_some_and(|owner| owner.slot != slot) {
+                    self.end_child(Role::Runtime(slot));
+                }
                 Ok(())
             }
             attempt::Action::Arm => {
