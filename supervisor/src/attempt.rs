@@ -115,10 +115,10 @@ impl Attempt {
     pub fn step(self, event: Event, rules: Rules) -> (Attempt, Vec<Action>) {
         use Attempt::{Admitting, Idle, Prewarming, Probation, Switching};
         match (self, event) {
-            (Idle, Event::Request { to, ready }) => begin(to, ready),
-            (Probation { good, .. }, Event::Request { to, ready }) if good > 0 => begin(to, ready),
-            (Probation { .. }, Event::Request { .. }) => refuse(self, Failure::InProbation),
-            (_, Event::Request { .. }) => refuse(self, Failure::Busy),
+            (_, Event::Request { to, ready }) => match self.refuses() {
+                None => begin(to, ready),
+                Some(failure) => refuse(self, failure),
+            },
 
             (Prewarming { to }, Event::Ready(slot)) if slot == to => admit(to),
             (Prewarming { to }, Event::Died(slot)) if slot == to => fail(Failure::NotReady, None),
@@ -168,6 +168,15 @@ impl Attempt {
                 (Switching { to: of.other(), back: true }, vec![Action::Switch(of.other())])
             }
             _ => (self, Vec::new()),
+        }
+    }
+
+    /// Why a switch that is asked for now is refused; `None`: it begins.
+    pub fn refuses(self) -> Option<Failure> {
+        match self {
+            Attempt::Idle => None,
+            Attempt::Probation { good, .. } => (good == 0).then_some(Failure::InProbation),
+            _ => Some(Failure::Busy),
         }
     }
 

@@ -57,15 +57,13 @@ impl Supervisor {
             refuse(responder, &format!("slot {to} is active already"));
             return Ok(());
         }
-        self.answer_switch_in_probation(to);
-        if self.attempt_is_busy() {
-            refuse(responder, &Failure::Busy.to_string());
-            return Ok(());
-        }
-        if let Some(why) = self.memory_blocks(to) {
+        // Whoever waits for the switch in probation is answered only when this one does begin.
+        let refused = self.attempt.refuses().map(|failure| failure.to_string());
+        if let Some(why) = refused.or_else(|| self.memory_blocks(to)) {
             refuse(responder, &why);
             return Ok(());
         }
+        self.answer_switch_in_probation();
         self.renew_candidate(to);
         self.waiting = Some(responder);
         self.failure.clear();
@@ -88,12 +86,8 @@ impl Supervisor {
         })
     }
 
-    fn attempt_is_busy(&self) -> bool {
-        !matches!(self.attempt, attempt::Attempt::Idle | attempt::Attempt::Probation { .. })
-    }
-
     /// A switch asked for in probation ends it as settled when its last probe was good.
-    fn answer_switch_in_probation(&mut self, _to: Slot) {
+    fn answer_switch_in_probation(&mut self) {
         if let attempt::Attempt::Probation { of, good } = self.attempt
             && good > 0
             && self.waiting.is_some()
