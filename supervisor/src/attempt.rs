@@ -101,6 +101,9 @@ pub enum Failure {
     /// The switch was made and taken back.
     #[error("the new runtime failed in probation; it was rolled back")]
     RolledBack,
+    /// The switch was made, its runtime failed in probation, and the way back was not gone.
+    #[error("the new runtime failed in probation and was not rolled back")]
+    NotRolledBack,
 }
 
 /// Limits of the attempt.
@@ -146,8 +149,11 @@ impl Attempt {
             (Switching { back: false, .. }, Event::Serves(..) | Event::Refused) => {
                 fail(Failure::Aborted, None)
             }
-            (Switching { back: true, .. }, Event::Serves(..) | Event::Refused) => {
+            (Switching { to, back: true }, Event::Serves(slot, _)) if slot == to => {
                 fail(Failure::RolledBack, None)
+            }
+            (Switching { back: true, .. }, Event::Serves(..) | Event::Refused) => {
+                fail(Failure::NotRolledBack, None)
             }
 
             (Probation { of, good }, Event::Probed(slot, true)) if slot == of => {
@@ -302,6 +308,16 @@ mod tests {
             let (_, actions) = next.step(Event::Deadline, RULES);
             assert!(!actions.contains(&Action::Stop(Slot::B)), "{actions:?}");
         }
+    }
+
+    #[test]
+    fn only_a_rollback_that_was_made_is_called_one() {
+        let back = Attempt::Switching { to: Slot::A, back: true };
+        let told = |event| back.step(event, RULES).1;
+        assert_eq!(told(Event::Serves(Slot::A, true)), [Action::Finish(Err(Failure::RolledBack))]);
+        assert_eq!(told(Event::Serves(Slot::A, false)), [Action::Finish(Err(Failure::RolledBack))]);
+        assert_eq!(told(Event::Serves(Slot::B, false)), [Action::Finish(Err(Failure::NotRolledBack))]);
+        assert_eq!(told(Event::Refused), [Action::Finish(Err(Failure::NotRolledBack))]);
     }
 
     #[test]
