@@ -38,6 +38,10 @@ pub fn look(home: &Home) -> Result<Found, ApiError> {
     let own = inspect_journal(&home.supervisor_journal())?;
     match identity {
         None if business.exists => Err(damaged(&home.identity(), "is missing, but there is a journal")),
+        None if own.exists && has_committed(&home.supervisor_journal())? => Err(damaged(
+            &home.identity(),
+            "is missing, as is the journal, but the supervisor's journal says that it was written",
+        )),
         None => Ok(Found::New),
         Some(_) if !own.exists => {
             Err(damaged(&home.supervisor_journal(), "is missing, but there is home.json"))
@@ -139,6 +143,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::journal::SupervisorJournal;
+    use crate::node_state::{Change, Epoch};
+    use holdfast_shared::slot::Slot;
 
     fn home() -> (tempfile::TempDir, Home) {
         let directory = tempfile::tempdir().unwrap();
@@ -151,6 +158,18 @@ mod tests {
         let (_directory, home) = home();
         assert_eq!(look(&home).unwrap(), Found::New);
         assert!(!home.path().exists());
+    }
+
+    #[test]
+    fn without_identity_and_journal_a_node_that_has_committed_is_damaged_and_another_one_new() {
+        let (_directory, home) = home();
+        let mut journal = SupervisorJournal::open(&home, "sv-test", 1).unwrap();
+        let epoch = Epoch { slot: Slot::A, epoch: 1 };
+        journal.append(vec![Change::Switching(epoch)]).unwrap();
+        assert_eq!(look(&home).unwrap(), Found::New);
+        journal.append(vec![Change::Committed(epoch)]).unwrap();
+        assert_eq!(look(&home).unwrap_err().code, Code::HomeDamaged);
+        assert!(!home.identity().exists() && !home.journal().exists());
     }
 
     #[test]
