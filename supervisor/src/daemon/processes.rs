@@ -117,13 +117,16 @@ impl Process {
 
 impl Processes {
     /// Takes over what lives and asks it what it is; says what the transition is to know of it.
+    ///
+    /// # Errors
+    /// When what lives cannot be watched.
     pub(super) async fn adopt(
         home: &Home,
         found: Found,
         listeners: Vec<PassedFd>,
         events: &mpsc::Sender<Event>,
         generation: u64,
-    ) -> (Processes, [Runtime; 2], bool) {
+    ) -> std::io::Result<(Processes, [Runtime; 2], bool)> {
         let clients = Slot::BOTH.map(|slot| Rc::new(Client::new(home.control(Role::Runtime(slot)))));
         let mut processes = Processes {
             home: home.clone(),
@@ -140,7 +143,7 @@ impl Processes {
             if let Some(living) = living {
                 tracing::info!(role = role.name(), pid = living.pid, generation, "adopted");
                 let settings = settings_of(living.pid);
-                watch(role, &living.pidfd, events);
+                watch(role, &living.pidfd, events)?;
                 processes.child_mut(role).process = Some(Process::new(living.pidfd, settings));
             }
         }
@@ -156,7 +159,7 @@ impl Processes {
         if let (true, Some(process)) = (serves, processes.sidecar.process.as_mut()) {
             process.ready_at = Some(Instant::now());
         }
-        (processes, runtimes, serves)
+        Ok((processes, runtimes, serves))
     }
 
     async fn ask(&self, slot: Slot) -> Option<RuntimeReport> {
@@ -251,9 +254,18 @@ impl Processes {
             self.listener = Some(listener);
             plan = plan.with_listeners(self.listener.iter().map(AsFd::as_fd).collect());
         }
-        let started = child::start(&self.home, &plan)?;
-        let pidfd = PidFd::open(started.id().cast_signed())?;
-        watch(role, &pidfd, events);
+        let mut started = child::start(&self.home, &plan)?;
+        let watched = PidFd::open(started.id().cast_signed())
+            .and_then(|pidfd| watch(role, &pidfd, events).map(|()| pidfd));
+        let pidfd = match watched {
+            Ok(pidfd) => pidfd,
+            Err(error) => {
+                // Unwatched it would hold its role, and its death would be told to nobody.
+                started.kill()?;
+                started.wait()?;
+                return Err(error);
+            }
+        };
         let pid = pidfd.pid();
         let child = self.child_mut(role);
         child.process = Some(Process::new(pidfd, settings));
@@ -271,19 +283,19 @@ fn settings_of(pid: i32) -> String {
 }
 
 /// Gives [`Event::Died`] when the process has ended.
-fn watch(role: Role, pidfd: &PidFd, events: &mpsc::Sender<Event>) {
+///
+/// # Errors
+/// When there is no descriptor left to watch it by.
+fn watch(role: Role, pidfd: &PidFd, events: &mpsc::Sender<Event>) -> std::io::Result<()> {
     let (pid, events) = (pidfd.pid(), events.clone());
-    let watched = pidfd.try_clone();
+    let watched = pidfd.try_clone()?;
     tokio::task::spawn_local(async move {
-        let died = match watched {
-            Ok(pidfd) => pidfd.died().await,
-            Err(error) => Err(error),
-        };
-        match died {
+        match watched.died().await {
             Ok(()) => drop(events.send(Event::Died(role, pid)).await),
             Err(error) => tracing::error!(%error, pid, "cannot watch a child"),
         }
     });
+    Ok(())
 }
 
 impl Supervisor {

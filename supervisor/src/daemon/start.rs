@@ -47,7 +47,9 @@ pub(super) async fn start(
     };
     control::listen(home, events.clone()).map_err(SuperviseError::system("bind run/supervisor.sock"))?;
     let (processes, runtimes, sidecar_serves) =
-        Processes::adopt(home, adopted, listeners, &events, journal.generation()).await;
+        Processes::adopt(home, adopted, listeners, &events, journal.generation())
+            .await
+            .map_err(SuperviseError::system("watch living processes"))?;
     let state = journal.state();
     let has_served =
         state.committed.is_some() && runtimes.iter().any(|one| *one != crate::transition::Runtime::Absent);
