@@ -101,7 +101,7 @@ pub enum Failure {
     /// The switch was made and taken back.
     #[error("the new runtime failed in probation; it was rolled back")]
     RolledBack,
-    /// The switch was made, its runtime failed in probation, and the way back was not gone.
+    /// The switch was made, its runtime failed in probation, and the old one was not taken back.
     #[error("the new runtime failed in probation and was not rolled back")]
     NotRolledBack,
 }
