@@ -120,12 +120,12 @@ impl SegmentReader {
         Ok(())
     }
 
-    /// Everything behind the last good batch: what the verdict is about.
-    pub fn rest(&self) -> io::Result<Vec<u8>> {
-        self.range(self.tail.byte, self.file.metadata()?.len())
+    /// How long the file is now.
+    pub fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
     }
 
-    /// Bytes `from..to` of the file.
+    /// Bytes `from..to` of the file; none if `to` is before `from`.
     pub fn range(&self, from: u64, to: u64) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; to.saturating_sub(from) as usize];
         self.file.read_exact_at(&mut bytes, from)?;
