@@ -109,6 +109,27 @@ mod tests {
     }
 
     #[test]
+    fn a_message_with_too_many_descriptors_is_no_error() {
+        use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+        use std::os::fd::AsRawFd;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify.sock");
+        let socket = NotifySocket::bind(&path).unwrap();
+        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let address = UnixAddr::new(&path).unwrap();
+        for count in [10, 253] {
+            let descriptors = vec![file.as_raw_fd(); count];
+            let rights = [ControlMessage::ScmRights(&descriptors)];
+            let bytes = [std::io::IoSlice::new(b"READY=1")];
+            sendmsg(sender.as_raw_fd(), &bytes, &rights, MsgFlags::empty(), Some(&address)).unwrap();
+            let message = receive(&socket);
+            assert_eq!(message.said, vec![Notification::Ready]);
+            assert_eq!(message.descriptors.len(), DESCRIPTORS_AT_MOST);
+        }
+    }
+
+    #[test]
     fn a_parent_that_is_away_or_does_not_read_stops_nobody() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify.sock");

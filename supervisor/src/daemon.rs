@@ -203,8 +203,13 @@ async fn supervise(
                 }
             }
             message = notified(&notify) => {
-                if let Some(message) = message.map_err(SuperviseError::system("read notifications"))? {
-                    supervisor.handle(Event::Notified(message))?;
+                match message {
+                    Ok(Some(message)) => {
+                        supervisor.handle(Event::Notified(message))?;
+                    }
+                    Ok(None) => {}
+                    // Notifications are hints; what anybody may send must not end the supervisor.
+                    Err(error) => tracing::warn!(%error, "read notifications"),
                 }
             }
             signal = signals.next() => match signal {
@@ -225,11 +230,11 @@ async fn supervise(
 /// The next notification that is there.
 async fn notified(socket: &AsyncFd<NotifySocket>) -> std::io::Result<Option<Message>> {
     let mut ready = socket.readable().await?;
-    let message = socket.get_ref().try_receive()?;
-    if message.is_none() {
+    let message = socket.get_ref().try_receive();
+    if !matches!(message, Ok(Some(_))) {
         ready.clear_ready();
     }
-    Ok(message)
+    message
 }
 
 impl Supervisor {

@@ -13,6 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+/// Descriptors that the kernel passes in one message at most (SCM_MAX_FD). Room for fewer would truncate what
+/// anybody may send.
+const KERNEL_DESCRIPTORS_AT_MOST: usize = 253;
+
 /// The datagram socket that children are given as NOTIFY_SOCKET. It does not block; watch it with
 /// `tokio::io::unix::AsyncFd` or poll.
 #[derive(Debug)]
@@ -50,7 +54,8 @@ impl NotifySocket {
         Ok(Self(socket))
     }
 
-    /// The next notification, or `None` when there is none now. One without credentials is skipped.
+    /// The next notification, or `None` when there is none now. One without credentials is skipped, and
+    /// descriptors past a few are closed.
     ///
     /// # Errors
     /// What the system says.
@@ -68,14 +73,16 @@ impl NotifySocket {
 
     fn receive_one(&self) -> nix::Result<Option<Message>> {
         let mut bytes = [0u8; MESSAGE_BYTES];
-        let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; DESCRIPTORS_AT_MOST]);
+        let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; KERNEL_DESCRIPTORS_AT_MOST]);
         let mut buffers = [IoSliceMut::new(&mut bytes)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
         let received = recvmsg::<()>(self.0.as_raw_fd(), &mut buffers, Some(&mut space), flags)?;
         let length = received.bytes;
         let mut pid = None;
         let mut descriptors = Vec::new();
-        for control in received.cmsgs()? {
+        // Truncated even so (no descriptor is free, say): a notification is a hint, and one may be lost.
+        let Ok(controls) = received.cmsgs() else { return Ok(None) };
+        for control in controls {
             match control {
                 ControlMessageOwned::ScmCredentials(sender) => pid = Some(sender.pid()),
                 // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
@@ -85,6 +92,7 @@ impl NotifySocket {
                 _ => {}
             }
         }
+        descriptors.truncate(DESCRIPTORS_AT_MOST);
         let said = parse(&String::from_utf8_lossy(&bytes[..length]));
         Ok(pid.map(|pid| Message { pid, said, descriptors }))
     }
