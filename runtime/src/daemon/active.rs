@@ -172,7 +172,8 @@ impl Active {
             self.undurable.remove(&task);
             self.look_at.insert(task);
         }
-        while let Some((_, task)) = self.untold.pop_front_if(|(at, _)| *at <= lsn) {
+        while self.untold.front().is_some_and(|(at, _)| *at <= lsn) {
+            let Some((_, task)) = self.untold.pop_front() else { break };
             self.news.insert(Channel::Conversation(task.clone()));
             self.news.insert(Channel::Task(task));
         }
