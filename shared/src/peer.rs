@@ -5,6 +5,8 @@ use std::io;
 
 /// The name a holder gives its process: also known where its program's file has been replaced or removed.
 pub const HOLDER_NAME: &CStr = c"holdfast-hold";
+/// Names of a holder that has not taken its own: of the program's file, or started by way of /proc/self/exe.
+const MAY_BE_HOLDER: [&[u8]; 2] = [b"holdfast", b"exe"];
 /// More ancestors than this are not followed; such a process is treated as a worker.
 const ANCESTORS_MAX: usize = 1024;
 
@@ -22,20 +24,35 @@ pub fn is_worker(pid: i32) -> bool {
 }
 
 fn descends_from_holder(pid: i32) -> io::Result<bool> {
-    let mut pid = pid;
+    let mut parent = parent(pid)?;
     for _ in 0..ANCESTORS_MAX {
-        pid = parent(pid)?;
+        let pid = parent;
         if pid <= 1 {
             return Ok(false);
         }
-        let name = std::fs::read(format!("/proc/{pid}/comm"))?;
-        if name.trim_ascii_end() == HOLDER_NAME.to_bytes()
-            || is_holder(&std::fs::read(format!("/proc/{pid}/cmdline"))?)
-        {
-            return Ok(true);
+        let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+        let stat = ProcessStat::parse(&text).ok_or_else(unreadable)?;
+        // A name is given by the process itself or by its program's file, so most are no holder's by their name alone.
+        match name_of(&text) {
+            Some(name) if name == HOLDER_NAME.to_bytes() => return Ok(true),
+            Some(name) if !MAY_BE_HOLDER.contains(&name) => {}
+            _ if is_holder(&std::fs::read(format!("/proc/{pid}/cmdline"))?) => return Ok(true),
+            _ => {}
         }
+        parent = stat.parent;
     }
     Ok(true)
+}
+
+/// The name in a process's stat.
+fn name_of(stat: &[u8]) -> Option<&[u8]> {
+    let from = stat.iter().position(|byte| *byte == b'(')? + 1;
+    let to = stat.iter().rposition(|byte| *byte == b')')?;
+    stat.get(from..to)
+}
+
+fn unreadable() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc stat")
 }
 
 /// Whether a command line (NUL-separated, as in /proc) is a holder's: `.../holdfast hold DIR`.
@@ -68,7 +85,7 @@ impl ProcessStat {
     /// Reads it.
     pub fn read(pid: i32) -> io::Result<Self> {
         let text = std::fs::read(format!("/proc/{pid}/stat"))?;
-        Self::parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unreadable /proc stat"))
+        Self::parse(&text).ok_or_else(unreadable)
     }
 
     /// Parses it; the process's name may hold anything, also `)`.

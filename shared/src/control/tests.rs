@@ -101,16 +101,84 @@ async fn a_late_answer_is_a_timeout_and_others_are_answered_meanwhile() {
     .await;
 }
 
+async fn silent(path: &Path, count: usize) -> Vec<tokio::net::UnixStream> {
+    let connected = (0..count).map(|_| crate::process::connect_unix(path).unwrap()).collect();
+    // Whoever comes next is behind them in the kernel's queue.
+    tokio::task::yield_now().await;
+    connected
+}
+
+/// Waits until the other side closes.
+async fn closed(stream: &mut tokio::net::UnixStream) {
+    let end = tokio::time::timeout(SOON, stream.read_to_end(&mut Vec::new())).await;
+    let _ = end.expect("closed in time");
+}
+
 #[tokio::test]
-async fn past_the_bound_of_connections_a_client_waits_for_its_turn() {
+async fn silent_connections_do_not_shut_out_a_caller() {
+    let long = Limits { request_within: Duration::from_secs(600), ..Limits::default() };
+    with_server(long, async move |path| {
+        let connections = long.connections;
+        let mut silent = silent(&path, connections).await;
+        let caller = Client::new(&path);
+        caller.get::<u32>("/v1/me", SOON).await.unwrap();
+        closed(&mut silent[0]).await;
+        // The caller's own is not the oldest, and goes on.
+        caller.get::<u32>("/v1/me", SOON).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_makes_room_and_a_busy_one_does_not() {
     with_server(Limits { connections: 1, ..Limits::default() }, async |path| {
+        let (first, second) = (Client::new(&path), Client::new(&path));
+        for client in [&first, &second, &first, &second] {
+            client.get::<u32>("/v1/me", SOON).await.unwrap();
+        }
+        let busy = tokio::task::spawn_local(async move { first.get::<()>("/v1/never", SOON).await });
+        // Its request has taken the room when another no longer gets it.
+        let deadline = tokio::time::Instant::now() + SOON;
+        while second.get::<u32>("/v1/me", Duration::from_millis(100)).await.is_ok() {
+            assert!(tokio::time::Instant::now() < deadline);
+        }
+        busy.abort();
+        second.get::<u32>("/v1/me", SOON).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_or_body_that_does_not_come_ends_its_connection() {
+    let short = Limits { request_within: Duration::from_millis(50), ..Limits::default() };
+    with_server(short, async |path| {
+        for sent in ["", "GET /v1/me HTTP/1.1\r\nhost:"] {
+            let mut slow = crate::process::connect_unix(&path).unwrap();
+            slow.write_all(sent.as_bytes()).await.unwrap();
+            closed(&mut slow).await;
+        }
+        let mut slow = crate::process::connect_unix(&path).unwrap();
+        slow.write_all(b"POST /v1/echo HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{").await.unwrap();
+        let mut answer = [0u8; 12];
+        tokio::time::timeout(SOON, slow.read_exact(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 400");
+        closed(&mut slow).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_peer_is_judged_once_and_takes_no_room_when_it_is_refused() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static JUDGED: AtomicUsize = AtomicUsize::new(0);
+    let admits = |_: &Peer| JUDGED.fetch_add(1, Ordering::Relaxed) != 1;
+    with_server(Limits { admits, connections: 1, ..Limits::default() }, async |path| {
         let first = Client::new(&path);
         first.get::<u32>("/v1/me", SOON).await.unwrap();
-        let second = Client::new(&path);
-        let waiting = second.get::<u32>("/v1/me", Duration::from_millis(100)).await;
-        assert!(matches!(waiting, Err(CallError::Timeout { .. })));
-        drop(first);
-        second.get::<u32>("/v1/me", SOON).await.unwrap();
+        let refusal = Client::new(&path).get::<u32>("/v1/me", SOON).await.unwrap_err();
+        assert_eq!(refused(refusal), Code::Forbidden);
+        first.get::<u32>("/v1/me", SOON).await.unwrap();
+        assert_eq!(JUDGED.load(Ordering::Relaxed), 2, "the first is still connected");
     })
     .await;
 }

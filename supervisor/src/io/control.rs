@@ -2,10 +2,9 @@
 
 use crate::command::Command;
 use crate::daemon::Event;
-use holdfast_shared::control::{Limits, Peer, Reply, Request, serve, unknown_method};
+use holdfast_shared::control::{Limits, Reply, Request, serve, unknown_method};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::{Home, Role};
-use holdfast_shared::peer::is_worker;
 use holdfast_shared::process::bind_unix;
 use hyper::Method;
 use serde::de::DeserializeOwned;
@@ -22,13 +21,10 @@ pub type Responder = oneshot::Sender<Result<Value, ApiError>>;
 /// When the socket cannot be bound.
 pub fn listen(home: &Home, events: mpsc::Sender<Event>) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(bind_unix(&home.control(Role::Supervisor))?)?;
-    let limits = Limits { admits, ..Limits::default() };
-    tokio::task::spawn_local(serve(listener, limits, move |request| answer(request, events.clone())));
+    tokio::task::spawn_local(serve(listener, Limits::default(), move |request| {
+        answer(request, events.clone())
+    }));
     Ok(())
-}
-
-fn admits(peer: &Peer) -> bool {
-    (Limits::default().admits)(peer) && !is_worker(peer.pid)
 }
 
 async fn answer(request: Request, events: mpsc::Sender<Event>) -> Result<Reply, ApiError> {
