@@ -109,7 +109,8 @@ impl Method {
     }
 }
 
-/// Decides on a call. `outputs` answers how many output records of a task's open span were seen.
+/// Decides on a call. `outputs` answers how many output records of a task's open span can have been shown; `None`
+/// while nobody knows.
 ///
 /// # Errors
 /// The refusal, by the table of codes.
@@ -117,7 +118,7 @@ pub fn decide(
     state: &State,
     call: &Call<'_>,
     given: &Given,
-    outputs: impl Fn(&str) -> u64,
+    outputs: impl Fn(&str) -> Option<u64>,
 ) -> Result<Decision, ApiError> {
     let found = METHODS.iter().find(|(name, _)| *name == call.method);
     let Some((_, method)) = found else {
@@ -145,7 +146,7 @@ fn decide_write(
     method: Method,
     call: &Call<'_>,
     given: &Given,
-    outputs: impl Fn(&str) -> u64,
+    outputs: impl Fn(&str) -> Option<u64>,
 ) -> Result<Decision, ApiError> {
     if !given.active {
         return Err(ApiError::new(Code::NotActive, "this runtime is not the active one"));
@@ -214,7 +215,7 @@ fn switch(state: &State, TaskOnly { task }: TaskOnly, caller: &Caller) -> Writte
     Ok((Body::TaskReady(record::TaskReady { task }), answer))
 }
 
-fn prompt(state: &State, prompt: Prompt, given: &Given, outputs: impl Fn(&str) -> u64) -> Written {
+fn prompt(state: &State, prompt: Prompt, given: &Given, outputs: impl Fn(&str) -> Option<u64>) -> Written {
     if prompt.text.len() > PROMPT_BYTES || prompt.text.contains('\0') {
         let message = format!("text: at most {PROMPT_BYTES} bytes, without NUL");
         return Err(ApiError::new(Code::InvalidRequest, message));
@@ -238,11 +239,15 @@ fn prompt(state: &State, prompt: Prompt, given: &Given, outputs: impl Fn(&str) -
     }
     has_room(task)?;
     has_span(task)?;
-    let (after, task) = (outputs(&prompt.task), prompt.task);
+    let (after, task) = (place(outputs, &prompt.task)?, prompt.task);
     Ok((Body::TurnQueued(record::TurnQueued { task, turn, text, after }), answer))
 }
 
-fn dequeue(state: &State, TaskTurn { task, turn }: TaskTurn, outputs: impl Fn(&str) -> u64) -> Written {
+fn dequeue(
+    state: &State,
+    TaskTurn { task, turn }: TaskTurn,
+    outputs: impl Fn(&str) -> Option<u64>,
+) -> Written {
     let found = admitted(state, &task, TaskCommand::Dequeue, "dequeued from")?;
     if !found.queue.iter().any(|queued| queued.turn == turn) {
         let message = format!("turn: {turn:?} does not wait in task {task}");
@@ -250,7 +255,7 @@ fn dequeue(state: &State, TaskTurn { task, turn }: TaskTurn, outputs: impl Fn(&s
     }
     has_room(found)?;
     has_span(found)?;
-    let (after, answer) = (outputs(&task), json!({"task": task, "turn": turn}));
+    let (after, answer) = (place(outputs, &task)?, json!({"task": task, "turn": turn}));
     Ok((Body::TurnDequeued(record::TurnDequeued { task, turn, after }), answer))
 }
 
@@ -268,9 +273,9 @@ fn cancel(state: &State, TaskOnly { task }: TaskOnly) -> Written {
     Ok((Body::TurnCancelled(record::TurnCancelled { task, turn }), answer))
 }
 
-fn stop(state: &State, TaskOnly { task }: TaskOnly, outputs: impl Fn(&str) -> u64) -> Written {
+fn stop(state: &State, TaskOnly { task }: TaskOnly, outputs: impl Fn(&str) -> Option<u64>) -> Written {
     has_span(admitted(state, &task, TaskCommand::Stop, "stopped")?)?;
-    let (after, answer) = (outputs(&task), json!({"task": task}));
+    let (after, answer) = (place(outputs, &task)?, json!({"task": task}));
     Ok((Body::TaskStopped(record::TaskStopped { task, after }), answer))
 }
 
@@ -306,6 +311,12 @@ fn admitted<'a>(state: &'a State, id: &str, command: TaskCommand, done: &str) ->
     let task = state.task(id).ok_or_else(|| not_found(id))?;
     task.admits(command).map_err(|code| refusal(code, task, done))?;
     Ok(task)
+}
+
+/// Behind all output that can have been shown. A wrong place would move what a subscriber has seen.
+fn place(outputs: impl Fn(&str) -> Option<u64>, task: &str) -> Result<u64, ApiError> {
+    let message = || format!("the output of task {task} cannot be read at the moment");
+    outputs(task).ok_or_else(|| ApiError::new(Code::Unavailable, message()))
 }
 
 /// A running turn holds up to so many events.

@@ -20,6 +20,7 @@ use crate::io::view::View;
 use crate::io::workers::SpawnOutcome;
 use crate::io::{control, link};
 use crate::outbound::Outbound;
+use crate::readiness::{Look, Readiness};
 use crate::role::{Order, Role};
 use crate::settings::Settings;
 use active::Active;
@@ -38,7 +39,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::UnixListener;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -210,7 +211,7 @@ struct Daemon {
     tick: tokio::time::Interval,
     look: tokio::time::Interval,
     notifier: Notifier,
-    ready: bool,
+    readiness: Readiness,
 }
 
 /// Runs until it is told to end. Needs a current-thread tokio runtime with a `LocalSet`.
@@ -286,7 +287,7 @@ impl Daemon {
             tick: interval(Duration::from_millis(WATCHDOG_MILLISECONDS)),
             look: interval(LOOK_INTERVAL),
             notifier: Notifier::from_env(),
-            ready: false,
+            readiness: Readiness::default(),
         })
     }
 
@@ -375,8 +376,11 @@ impl Daemon {
 
     fn ticked(&mut self) -> Result<(), RunError> {
         self.notifier.watchdog();
-        if let Mode::Active(active) = &mut self.mode {
-            active.ticked();
+        match &mut self.mode {
+            Mode::Active(active) => active.ticked(),
+            Mode::Passive(passive) => {
+                passive.unread.extend(self.shared.borrow().spools.behind().cloned());
+            }
         }
         Ok(())
     }
@@ -384,20 +388,23 @@ impl Daemon {
     /// Folds what the journal's writer has written.
     fn follow(&mut self) -> Result<(), RunError> {
         let Mode::Passive(passive) = &mut self.mode else { return Ok(()) };
-        let mut served = self.shared.borrow_mut();
-        let served = &mut *served;
+        let shared = self.shared.clone();
+        let served = &mut *shared.borrow_mut();
         // Watched before it is read, so that nothing falls in between.
         if !passive.following.is_watched()
             && let Some(descriptor) = passive.following.watch()
         {
             passive.watch = Readable::new(descriptor).ok();
         }
+        let began = Instant::now();
+        let mut lag = None;
         match passive.following.step(&mut served.folded, served.view.as_ref()) {
-            Ok(Step::More) => passive.more = true,
-            Ok(Step::CaughtUp) => {
-                passive.more = false;
-                served.caught_up = true;
-                served.problems.clear();
+            Ok(step) => {
+                passive.more = step != Step::CaughtUp;
+                if step != Step::More {
+                    lag = Some(began.elapsed());
+                    served.problems.clear();
+                }
             }
             Err(error) => {
                 passive.more = false;
@@ -410,12 +417,31 @@ impl Daemon {
         }
         served.outbound.advance(served.folded.position.lsn);
         passive.unread.extend(served.follow_running());
-        if served.caught_up && !self.ready {
-            self.ready = true;
-            self.notifier.ready();
-            tracing::info!(lsn = served.folded.position.lsn, "caught up with the journal");
-        }
+        self.look_whether_ready(served, lag);
         Ok(())
+    }
+
+    /// Says once that it is ready.
+    fn look_whether_ready(&mut self, served: &mut Served, lag: Option<Duration>) {
+        let Mode::Passive(passive) = &mut self.mode else { return };
+        let look = |served: &Served| {
+            let (sound, spools_catching_up) = (served.is_sound(), served.spools.is_catching_up());
+            Look { lag, sound, spools_catching_up }
+        };
+        if self.readiness == Readiness::Following {
+            self.readiness = self.readiness.after(look(served));
+            if self.readiness == Readiness::ReadingSpools {
+                passive.unread.extend(served.mark_running());
+            }
+        }
+        if self.readiness == Readiness::ReadingSpools {
+            self.readiness = self.readiness.after(look(served));
+            if self.readiness == Readiness::Ready {
+                served.caught_up = true;
+                self.notifier.ready();
+                tracing::info!(lsn = served.folded.position.lsn, "caught up with journal and spools");
+            }
+        }
     }
 
     /// Follows the spools of running turns too, so that a take-over reads only what is new.
@@ -433,7 +459,10 @@ impl Daemon {
             Mode::Active(active) => active.after_events(),
             Mode::Passive(passive) => {
                 let mut served = self.shared.borrow_mut();
+                let read = !passive.unread.is_empty();
                 passive.unread.retain(|worker| served.spools.advance(worker));
+                // The last spool may be what readiness waits for.
+                passive.more |= read && passive.unread.is_empty() && self.readiness != Readiness::Ready;
                 Ok(())
             }
         }

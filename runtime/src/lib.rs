@@ -18,6 +18,7 @@ mod lifetime;
 pub mod order;
 pub mod outbound;
 pub mod params;
+pub mod readiness;
 pub mod recent;
 pub mod record;
 pub mod role;

@@ -20,6 +20,7 @@ pub struct Lifetime {
     pub state: State,
     pub records: Vec<Record>,
     pub outputs: BTreeMap<String, u64>,
+    pub outputs_unknown: bool,
     pub storage_full: bool,
     pub passive: bool,
     ids: u64,
@@ -56,8 +57,10 @@ impl Lifetime {
         };
         let params = params.to_string();
         let call = Call { method, params: &params, command_id: id, caller: who };
-        let outputs = self.outputs.clone();
-        match decide(&self.state, &call, &given, |task| outputs.get(task).copied().unwrap_or(0))? {
+        let (outputs, known) = (self.outputs.clone(), !self.outputs_unknown);
+        match decide(&self.state, &call, &given, |task| {
+            known.then(|| outputs.get(task).copied().unwrap_or(0))
+        })? {
             Decision::Answer { result, .. } => Ok(result),
             Decision::Write(record) => {
                 let answer = record.command.clone().expect("a command's record answers it").answer;

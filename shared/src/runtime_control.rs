@@ -110,7 +110,8 @@ pub struct RuntimeReport {
     pub epoch: Option<u64>,
     /// The last record it has applied.
     pub last: LastRecord,
-    /// It has caught up with the journal at least once since its start.
+    /// It has caught up with the journal, and read the spools of running turns to their ends, at least once since its
+    /// start.
     pub caught_up: bool,
     /// Nothing keeps it from serving as its role says.
     pub healthy: bool,

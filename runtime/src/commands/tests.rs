@@ -210,3 +210,26 @@ fn between_two_turns_no_event_is_lost() {
     life.does("task.prompt", prompt());
     life.does("task.stop", json!({"task": "x"}));
 }
+
+#[test]
+fn no_place_is_picked_while_nobody_knows_how_much_was_shown() {
+    let mut life = opened("x");
+    life.does("task.prompt", json!({"task": "x", "text": "a"}));
+    life.does("task.prompt", json!({"task": "x", "text": "b", "queue": true}));
+    let before = life.state.clone();
+    life.outputs_unknown = true;
+    let placing = [
+        ("task.prompt", json!({"task": "x", "text": "c", "queue": true})),
+        ("task.dequeue", json!({"task": "x", "turn": "t2"})),
+        ("task.stop", json!({"task": "x"})),
+    ];
+    for (method, params) in &placing {
+        assert!(life.refuses(method, params.clone(), Code::Unavailable).retryable, "{method}");
+    }
+    assert_eq!(life.state, before);
+    life.does("task.cancel", json!({"task": "x"}));
+    life.outputs_unknown = false;
+    for (method, params) in placing {
+        life.does(method, params);
+    }
+}

@@ -20,7 +20,7 @@ impl Active {
         let running = served.folded.state.running();
         let workers: Vec<String> = running.map(|(_, running)| running.order.spawn_id.clone()).collect();
         for worker in workers {
-            while served.spools.advance(&worker) {}
+            served.spools.catch_up(&worker);
         }
     }
 
@@ -49,7 +49,8 @@ impl Active {
         let mut cuts = Vec::new();
         for (task, running) in served.folded.state.running() {
             let worker = &running.order.spawn_id;
-            if !served.spools.follows(worker) || served.spools.exit(worker).is_some() {
+            let there = served.spools.follows(worker) || served.spools.is_unfollowed(worker);
+            if !there || served.spools.exit(worker).is_some() {
                 // Not begun, or ended with its exit on disk: nothing that was shown can be gone.
                 continue;
             }
@@ -67,7 +68,7 @@ impl Active {
             if let Err(error) = served.spools.follow(worker, &directory) {
                 tracing::error!(%error, worker, "spool cannot be followed");
             }
-            while served.spools.advance(worker) {}
+            served.spools.catch_up(worker);
         }
         cuts
     }

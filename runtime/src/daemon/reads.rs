@@ -35,7 +35,7 @@ pub(super) fn decide(served: &Served, call: &IncomingCall, given: &Given) -> Res
         command_id: &call.command_id,
         caller: &call.caller,
     };
-    commands::decide(&served.folded.state, &request, given, |task| served.outputs(task))
+    commands::decide(&served.folded.state, &request, given, |task| served.known_outputs(task))
 }
 
 /// Answers whatever needs no record.

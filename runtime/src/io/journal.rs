@@ -80,6 +80,8 @@ pub struct Following {
 pub enum Step {
     /// There may be more at once.
     More,
+    /// Everything that was there was folded; there may be more by now.
+    MetEnd,
     /// Everything there is was folded.
     CaughtUp,
 }
@@ -119,8 +121,9 @@ impl Following {
         }
         match self.follower.poll(FOLDED_AT_A_TIME)? {
             Followed::Records(records) => {
+                let met_end = records.len() < FOLDED_AT_A_TIME;
                 records.into_iter().for_each(|record| fold(folded, record, view));
-                Ok(Step::More)
+                Ok(if met_end { Step::MetEnd } else { Step::More })
             }
             Followed::UpToDate => {
                 if let Some(view) = view {

@@ -46,7 +46,7 @@ pub struct Served {
     pub release: String,
     /// What it was told to be.
     pub role: Role,
-    /// It has read the journal to its end at least once.
+    /// It has read the journal and the spools of running turns to their ends at least once.
     pub caught_up: bool,
     /// What keeps it from serving.
     pub problems: Vec<String>,
@@ -105,11 +105,16 @@ impl Served {
         }
     }
 
+    /// The journal can be followed, and what was read of it is understood.
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty() && self.folded.state.unreadable.is_none()
+    }
+
     /// What this runtime is.
     pub fn report(&self) -> RuntimeReport {
         let mut problems = self.problems.clone();
         problems.extend(self.folded.state.unreadable.clone());
-        let healthy = problems.is_empty();
+        let healthy = self.is_sound();
         problems.extend(self.degraded.clone());
         RuntimeReport {
             decision: self.role.decision(),
@@ -145,8 +150,17 @@ impl Served {
         let mut newly = Vec::new();
         for worker in &running {
             let directory = self.home.worker(worker);
-            if self.spools.follows(worker) || !directory.is_dir() {
+            if self.spools.follows(worker) {
                 continue;
+            }
+            match directory.try_exists() {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, worker, "worker cannot be looked for");
+                    self.spools.cannot_look(worker);
+                    continue;
+                }
             }
             match self.spools.follow(worker, &directory) {
                 Ok(()) => newly.push((*worker).to_owned()),
@@ -157,10 +171,25 @@ impl Served {
         newly
     }
 
+    /// Marks where the spools of the turns that run end now; answers their workers.
+    pub fn mark_running(&mut self) -> Vec<String> {
+        let running = self.folded.state.running();
+        let workers: Vec<String> = running.map(|(_, running)| running.order.spawn_id.clone()).collect();
+        workers.iter().for_each(|worker| self.spools.mark(worker));
+        workers
+    }
+
     /// Output records seen of the turn that runs in a task.
     pub fn outputs(&self, task: &str) -> u64 {
         let running = self.folded.state.task(task).and_then(|task| task.running.as_ref());
         running.map_or(0, |running| self.spools.outputs(&running.order.spawn_id))
+    }
+
+    /// The same where no more of them can have been shown: the place of a journal event. `None` while the spool
+    /// cannot be read that far.
+    pub fn known_outputs(&self, task: &str) -> Option<u64> {
+        let running = self.folded.state.task(task).and_then(|task| task.running.as_ref());
+        running.map_or(Some(0), |running| self.spools.known_outputs(&running.order.spawn_id))
     }
 
     /// A channel's epoch; `None` where there is no such channel.
@@ -176,11 +205,17 @@ impl Served {
     /// Where a channel stands.
     ///
     /// # Errors
-    /// `UNKNOWN_CHANNEL`
+    /// `UNKNOWN_CHANNEL`; `UNAVAILABLE` while it cannot be told how far a conversation goes.
     pub fn position(&mut self, name: &str) -> Result<ChannelPosition, ApiError> {
         let unknown = || ApiError::new(Code::UnknownChannel, format!("there is no channel {name:?}"));
         let channel = Channel::from_name(name).ok_or_else(unknown)?;
         let epoch = self.channel_epoch(&channel).ok_or_else(unknown)?.to_owned();
+        if let Channel::Conversation(id) = &channel
+            && self.known_outputs(id).is_none()
+        {
+            let message = format!("the output of task {id} cannot be read at the moment");
+            return Err(ApiError::new(Code::Unavailable, message));
+        }
         let top = self.top(&channel);
         let kept = crate::channels::KEPT_EVENTS as u64;
         let oldest = match &channel {

@@ -17,6 +17,8 @@ pub struct Spools {
     watch: SpoolWatch,
     tokens: HashMap<WatchToken, String>,
     followed: HashMap<String, Followed>,
+    /// Workers whose directory is there and cannot be followed: what they said is not known.
+    unfollowed: BTreeSet<String>,
     next_token: WatchToken,
 }
 
@@ -28,7 +30,9 @@ struct Followed {
     index: SparseIndex,
     damaged: bool,
     /// The last try to read on failed, though nothing is wrong with it: it is read on later.
-    behind: bool,
+    failed: bool,
+    /// Where it ended when it was marked, until it is read up to there.
+    mark: Option<Position>,
 }
 
 impl Spools {
@@ -37,25 +41,29 @@ impl Spools {
     /// # Errors
     /// When the system gives no inotify instance.
     pub fn new() -> Result<Self, SpoolError> {
-        let (tokens, followed) = Default::default();
-        Ok(Self { watch: SpoolWatch::new()?, tokens, followed, next_token: 1 })
+        let (tokens, followed, unfollowed) = Default::default();
+        Ok(Self { watch: SpoolWatch::new()?, tokens, followed, unfollowed, next_token: 1 })
     }
 
     /// Follows a worker's spool from its beginning, if its directory is there and it is not followed yet.
     ///
     /// # Errors
-    /// When the directory cannot be watched.
+    /// When the directory cannot be watched; until it can, its output is not known.
     pub fn follow(&mut self, spawn_id: &str, directory: &Path) -> Result<(), SpoolError> {
         if self.followed.contains_key(spawn_id) {
             return Ok(());
         }
         let token = self.next_token;
-        self.watch.add(directory, token)?;
+        if let Err(error) = self.watch.add(directory, token) {
+            self.unfollowed.insert(spawn_id.to_owned());
+            return Err(error);
+        }
+        self.unfollowed.remove(spawn_id);
         self.next_token += 1;
         self.tokens.insert(token, spawn_id.to_owned());
         let tail = SpoolTail::open(directory);
         let (directory, index) = (directory.to_owned(), SparseIndex::default());
-        let followed = Followed { token, directory, tail, index, damaged: false, behind: false };
+        let followed = Followed { token, directory, tail, index, damaged: false, failed: false, mark: None };
         self.followed.insert(spawn_id.to_owned(), followed);
         Ok(())
     }
@@ -67,6 +75,7 @@ impl Spools {
 
     /// Follows it no longer.
     pub fn leave(&mut self, spawn_id: &str) {
+        self.unfollowed.remove(spawn_id);
         if let Some(followed) = self.followed.remove(spawn_id) {
             self.watch.remove(followed.token);
             self.tokens.remove(&followed.token);
@@ -75,6 +84,7 @@ impl Spools {
 
     /// Follows these workers only.
     pub fn keep_only(&mut self, workers: &BTreeSet<&str>) {
+        self.unfollowed.retain(|worker| workers.contains(worker.as_str()));
         if self.followed.len() > workers.len() {
             let others = self.followed.keys().filter(|worker| !workers.contains(worker.as_str()));
             let others: Vec<String> = others.cloned().collect();
@@ -107,22 +117,59 @@ impl Spools {
         };
         match followed.advance() {
             Ok(more) => {
-                followed.behind = false;
+                followed.failed = false;
+                // What is written faster than it is read has no end to be met.
+                followed.mark = followed.mark.filter(|mark| more && followed.tail.position() < *mark);
                 more
             }
             // Too many open files, say: no word about the spool itself.
             Err(error @ SpoolError::Io { .. }) => {
-                if !std::mem::replace(&mut followed.behind, true) {
+                if !std::mem::replace(&mut followed.failed, true) {
                     tracing::warn!(%error, worker = spawn_id, "spool cannot be read on now");
                 }
                 false
             }
             Err(error) => {
                 tracing::error!(%error, worker = spawn_id, "spool cannot be read on");
-                followed.damaged = true;
+                (followed.damaged, followed.mark) = (true, None);
                 false
             }
         }
+    }
+
+    /// Notes where its spool ends now: it is behind until it was read up to there.
+    pub fn mark(&mut self, spawn_id: &str) {
+        if let Some(followed) = self.followed.get_mut(spawn_id).filter(|followed| !followed.damaged) {
+            // Where that cannot be told, it is read until its end is met.
+            let end = end_of(&followed.directory, followed.tail.position().segment);
+            followed.mark = Some(end.unwrap_or(Position { segment: u32::MAX, byte: u64::MAX }));
+        }
+    }
+
+    /// Reads on to where its spool ends now, however much is written meanwhile, or as far as it can be read.
+    pub fn catch_up(&mut self, spawn_id: &str) {
+        self.mark(spawn_id);
+        while self.advance(spawn_id) && self.is_behind(spawn_id) {}
+    }
+
+    /// What was marked is being read: not to its mark yet, and nothing keeps it from getting there.
+    pub fn is_catching_up(&self) -> bool {
+        self.followed.values().any(|followed| followed.mark.is_some() && !followed.failed)
+    }
+
+    /// The workers of which there is more than was read.
+    pub fn behind(&self) -> impl Iterator<Item = &String> {
+        self.followed.iter().filter(|(_, followed)| followed.is_behind()).map(|(worker, _)| worker)
+    }
+
+    /// It is there and cannot be followed.
+    pub fn is_unfollowed(&self, spawn_id: &str) -> bool {
+        self.unfollowed.contains(spawn_id)
+    }
+
+    /// It cannot be told whether there is something of a worker, and so not what.
+    pub fn cannot_look(&mut self, spawn_id: &str) {
+        self.unfollowed.insert(spawn_id.to_owned());
     }
 
     /// Where some of the output records read so far are in the first segment: (record, byte) ascending.
@@ -135,6 +182,12 @@ impl Spools {
         self.followed.get(spawn_id).map_or(0, |followed| followed.tail.outputs())
     }
 
+    /// The same where it is all that anyone can have shown; `None` while there may be more.
+    pub fn known_outputs(&self, spawn_id: &str) -> Option<u64> {
+        let known = !self.is_unfollowed(spawn_id) && !self.is_behind(spawn_id);
+        known.then(|| self.outputs(spawn_id))
+    }
+
     /// How the worker ended, once that was read.
     pub fn exit(&self, spawn_id: &str) -> Option<Exit> {
         self.followed.get(spawn_id).and_then(|followed| followed.tail.exit())
@@ -145,9 +198,9 @@ impl Spools {
         self.followed.get(spawn_id).map_or(0, |followed| followed.tail.consumed())
     }
 
-    /// There may be more in it than was read: the last try failed.
+    /// There may be more in it than was read: the last try failed, or its mark was not reached yet.
     pub fn is_behind(&self, spawn_id: &str) -> bool {
-        self.followed.get(spawn_id).is_some_and(|followed| followed.behind)
+        self.followed.get(spawn_id).is_some_and(Followed::is_behind)
     }
 
     /// Its spool is damaged: nothing behind the damage can be read.
@@ -165,6 +218,10 @@ impl Spools {
 }
 
 impl Followed {
+    fn is_behind(&self) -> bool {
+        self.failed || self.mark.is_some()
+    }
+
     fn advance(&mut self) -> Result<bool, SpoolError> {
         let records = self.tail.poll(TAIL_PIECE_BYTES_MAX)?;
         for record in &records {
@@ -178,6 +235,18 @@ impl Followed {
         let now = self.tail.position();
         let full = now.segment != first.segment || now.byte - first.byte >= FULL_PIECE_BYTES;
         Ok(full || segment_path(&self.directory, now.segment + 1).exists())
+    }
+}
+
+/// Where a spool ends now, its later segments included.
+fn end_of(directory: &Path, mut segment: u32) -> std::io::Result<Position> {
+    while segment_path(directory, segment + 1).try_exists()? {
+        segment += 1;
+    }
+    match std::fs::metadata(segment_path(directory, segment)) {
+        Ok(metadata) => Ok(Position { segment, byte: metadata.len() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Position { segment, byte: 0 }),
+        Err(error) => Err(error),
     }
 }
 
@@ -301,5 +370,51 @@ mod tests {
         assert_eq!(spools.news().unwrap(), BTreeSet::new());
         assert!(!spools.follows("w") && !spools.advance("w"));
         assert!(matches!(spools.follow("gone", &sample.home.worker("gone")), Err(SpoolError::Io { .. })));
+    }
+
+    #[test]
+    fn what_is_marked_is_known_once_it_was_read_up_to_there() {
+        let sample = Sample::new();
+        let mut spool = sample.spool("w");
+        write(&mut spool, 1_000, 1_000);
+        let mut spools = following(&sample, &["w"]);
+        assert_eq!(spools.known_outputs("w"), Some(0), "not marked: nobody showed more");
+        spools.mark("w");
+        assert_eq!((spools.known_outputs("w"), spools.is_catching_up()), (None, true));
+        assert_eq!(spools.behind().collect::<Vec<_>>(), ["w"]);
+        // As much again comes with each piece: there is no end, but the mark is reached.
+        let mut pieces = 0;
+        while spools.is_catching_up() {
+            assert!(spools.advance("w"), "never met an end");
+            write(&mut spool, 300, 1_000);
+            pieces += 1;
+        }
+        assert!(pieces <= 5 && spools.known_outputs("w").unwrap() >= 1_000, "{pieces} pieces");
+        spools.catch_up("w");
+        assert_eq!(spools.known_outputs("w"), Some(spool.outputs()));
+    }
+
+    #[test]
+    fn a_spool_that_cannot_be_read_or_followed_is_not_known_and_holds_nothing_up() {
+        let sample = Sample::new();
+        let mut spool = sample.spool("w");
+        write(&mut spool, 3, 10);
+        let mut spools = following(&sample, &["w"]);
+        let path = sample.home.worker("w").join("spool");
+        let aside = path.with_extension("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        // Opened, but every read fails.
+        std::fs::create_dir(&path).unwrap();
+        spools.catch_up("w");
+        assert_eq!((spools.known_outputs("w"), spools.is_catching_up()), (None, false));
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        spools.catch_up("w");
+        assert_eq!(spools.known_outputs("w"), Some(3));
+        assert!(spools.follow("later", &sample.home.worker("later")).is_err());
+        assert_eq!(spools.known_outputs("later"), None);
+        sample.spool("later");
+        spools.follow("later", &sample.home.worker("later")).unwrap();
+        assert_eq!(spools.known_outputs("later"), Some(0));
     }
 }

@@ -130,7 +130,7 @@ impl Workers {
         if state != Some(WorkerState::NotStarted) {
             spools.follow(spawn_id, &directory)?;
             // What lies there already is no news.
-            while spools.advance(spawn_id) {}
+            spools.catch_up(spawn_id);
         }
         Ok(match state {
             Some(WorkerState::NotStarted) => Life::NotStarted,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod spools;
 mod support;
 
 use holdfast_runtime::record::{Body, KINDS, NodeBooted, Record};

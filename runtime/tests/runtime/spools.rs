@@ -1,0 +1,85 @@
+//! Spools that are long, or cannot be read for a while.
+
+use crate::support::{Node, local, until};
+use holdfast_shared::error::Code;
+use holdfast_shared::home::Home;
+use holdfast_shared::link::Purpose;
+use holdfast_shared::slot::Slot;
+use holdfast_shared::spool::segment_path;
+use holdfast_shared::worker::EndedBy;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// A file that can be opened, and of which no read succeeds; put right again by [`Unreadable::mend`].
+pub struct Unreadable {
+    path: PathBuf,
+    aside: PathBuf,
+}
+
+impl Unreadable {
+    pub fn make(path: PathBuf) -> Self {
+        let aside = path.with_extension("aside");
+        std::fs::rename(&path, &aside).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        Self { path, aside }
+    }
+
+    pub fn spool(home: &Home, worker: &str) -> Self {
+        Self::make(segment_path(&home.worker(worker), 0))
+    }
+
+    pub fn mend(self) {
+        std::fs::remove_dir(&self.path).unwrap();
+        std::fs::rename(&self.aside, &self.path).unwrap();
+    }
+}
+
+#[test]
+fn a_candidate_that_is_caught_up_has_read_the_spools_of_running_turns() {
+    local(async {
+        let node = Node::new();
+        let a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        let worker = link.begin(&node, "demo").await;
+        let line = "x".repeat(4000);
+        (0..5_000).for_each(|_| node.say(&worker, &line));
+        let b = node.runtime(Slot::B).await;
+        let piece = b.link(Purpose::Probe, 0).await.read("conversation:demo", 5_000, 1, 1 << 16).await;
+        assert_eq!((piece.top, piece.recovered), (5_001, true));
+    });
+}
+
+#[test]
+fn no_place_is_picked_while_a_spool_cannot_be_read() {
+    local(async {
+        let node = Node::new();
+        let mut a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        let worker = link.begin(&node, "demo").await;
+        link.subscribe(1, "conversation:demo", "", Some(0)).await;
+        (0..3).for_each(|_| node.say(&worker, "line\n"));
+        link.events(1, 4).await;
+        a.kill();
+
+        let unreadable = Unreadable::spool(&node.home, &worker);
+        let b = node.active(Slot::B, 2).await;
+        let mut link = b.route(2).await;
+        let prompt = json!({"task": "demo", "text": "second", "queue": true});
+        for (method, params) in [("task.prompt", prompt.clone()), ("task.stop", json!({"task": "demo"}))] {
+            let refused = link.call(method, params).await.unwrap_err();
+            assert_eq!((refused.code, refused.retryable), (Code::Unavailable, true), "{method}");
+        }
+        link.subscribe(1, "conversation:demo", "", Some(4)).await;
+        assert_eq!(link.channels[&1].failed.as_ref().map(|error| error.code), Some(Code::Unavailable));
+
+        unreadable.mend();
+        until("the spool is read again", async || link.call("task.prompt", prompt.clone()).await.ok()).await;
+        link.subscribe(2, "conversation:demo", "", Some(0)).await;
+        link.events(2, 5).await;
+        node.exit(&worker, 0, EndedBy::Worker);
+        let types =
+            ["turn.started", "turn.output", "turn.output", "turn.output", "turn.queued", "turn.sealed"];
+        link.event(2, "turn.sealed").await;
+        assert_eq!(link.channels[&2].types()[..6], types, "behind all that was shown");
+    });
+}
