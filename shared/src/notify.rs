@@ -4,6 +4,7 @@
 //! the kernel's credentials. Notifications are hints: any may be lost, so READY is repeated with each
 //! WATCHDOG, and a parent that must know asks over the control socket.
 
+mod datagram;
 mod receive;
 mod send;
 
@@ -12,6 +13,10 @@ pub use send::Notifier;
 
 /// How often a child says WATCHDOG=1 from its main loop.
 pub const WATCHDOG_MILLISECONDS: u64 = 500;
+
+/// Notifications that one turn of a loop takes at most, so that whoever sends them without end delays nothing else:
+/// more than all children of a node send in a second.
+pub const TURN_AT_MOST: usize = 64;
 
 /// Bytes of one notification at most (systemd's own limit is a page).
 const MESSAGE_BYTES: usize = 4096;
@@ -127,6 +132,25 @@ mod tests {
             assert_eq!(message.said, vec![Notification::Ready]);
             assert_eq!(message.descriptors.len(), DESCRIPTORS_AT_MOST);
         }
+    }
+
+    #[test]
+    fn one_turn_takes_no_more_than_its_share() {
+        let (directory, count) = (tempfile::tempdir().unwrap(), 2 * TURN_AT_MOST + 1);
+        let path = directory.path().join("notify.sock");
+        let socket = NotifySocket::bind(&path).unwrap();
+        let sender = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        let (mut sent, mut turns) = (0, Vec::new());
+        while turns.iter().sum::<usize>() < count {
+            // The kernel's own queue may be shorter than a turn.
+            while sent < count && sender.send_to(b"WATCHDOG=1", &path).is_ok() {
+                sent += 1;
+            }
+            turns.push(socket.receive_turn().unwrap().len());
+        }
+        assert!(turns.iter().all(|turn| *turn <= TURN_AT_MOST), "{turns:?}");
+        assert!(socket.receive_turn().unwrap().is_empty());
     }
 
     #[test]

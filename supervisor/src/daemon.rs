@@ -18,7 +18,7 @@ use crate::transition::{self, Transition};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::journal::WriteError;
-use holdfast_shared::notify::{Message, Notifier, NotifySocket, WATCHDOG_MILLISECONDS};
+use holdfast_shared::notify::{Message, Notifier, NotifySocket, TURN_AT_MOST, WATCHDOG_MILLISECONDS};
 use holdfast_shared::process::{RoleLock, Signals, read_holder};
 use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
@@ -195,23 +195,9 @@ async fn supervise(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut watchdog = tokio::time::interval(Duration::from_millis(WATCHDOG_MILLISECONDS));
     loop {
+        // What comes at its time goes first, as it cannot come without end; of the rest, neither waits for the other.
         tokio::select! {
             biased;
-            Some(event) = inbox.recv() => {
-                if let Some(end) = supervisor.handle(event)? {
-                    return Ok(end);
-                }
-            }
-            message = notified(&notify) => {
-                match message {
-                    Ok(Some(message)) => {
-                        supervisor.handle(Event::Notified(message))?;
-                    }
-                    Ok(None) => {}
-                    // Notifications are hints; what anybody may send must not end the supervisor.
-                    Err(error) => tracing::warn!(%error, "read notifications"),
-                }
-            }
             signal = signals.next() => match signal {
                 libc::SIGTERM | libc::SIGHUP if supervisor.stopping.is_none() => {
                     tracing::info!("told to go; the children are left");
@@ -222,19 +208,41 @@ async fn supervise(
             },
             _ = tick.tick() => supervisor.tick()?,
             _ = watchdog.tick() => supervisor.keeper.watchdog(),
+            turn = asked_or_notified(&mut inbox, &notify) => {
+                for event in turn {
+                    if let Some(end) = supervisor.handle(event)? {
+                        return Ok(end);
+                    }
+                }
+            }
         }
         supervisor.state_wish();
     }
 }
 
-/// The next notification that is there.
-async fn notified(socket: &AsyncFd<NotifySocket>) -> std::io::Result<Option<Message>> {
+/// The next event, or one turn's notifications, whichever is there; when both always are, each about every other time.
+async fn asked_or_notified(inbox: &mut mpsc::Receiver<Event>, socket: &AsyncFd<NotifySocket>) -> Vec<Event> {
+    tokio::select! {
+        Some(event) = inbox.recv() => vec![event],
+        messages = notified(socket) => match messages {
+            Ok(messages) => messages.into_iter().map(Event::Notified).collect(),
+            // Notifications are hints; what anybody may send must not end the supervisor.
+            Err(error) => {
+                tracing::warn!(%error, "read notifications");
+                Vec::new()
+            }
+        },
+    }
+}
+
+/// One turn's notifications.
+async fn notified(socket: &AsyncFd<NotifySocket>) -> std::io::Result<Vec<Message>> {
     let mut ready = socket.readable().await?;
-    let message = socket.get_ref().try_receive();
-    if !matches!(message, Ok(Some(_))) {
+    let messages = socket.get_ref().receive_turn();
+    if !messages.as_ref().is_ok_and(|messages| messages.len() == TURN_AT_MOST) {
         ready.clear_ready();
     }
-    message
+    messages
 }
 
 impl Supervisor {
@@ -306,6 +314,29 @@ mod tests {
         }
         for passes in [Code::InvalidRequest, Code::StorageFull, Code::InternalError, Code::Refused] {
             assert_eq!(code(passes, false), crate::exit::FAILED);
+        }
+    }
+
+    #[tokio::test]
+    async fn neither_events_nor_notifications_without_end_keep_the_other_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notify.sock");
+        let socket = NotifySocket::bind(&path).unwrap();
+        // SAFETY: the socket owns its descriptor, always answers with the same, and lives in here.
+        let socket = unsafe { AsyncFd::register(socket) }.unwrap();
+        let child = Notifier::to(&path);
+        let (events, mut inbox) = mpsc::channel(1);
+        let (mut asked, mut notified) = (0, 0);
+        while asked == 0 || notified == 0 {
+            child.watchdog();
+            let _ = events.try_send(Event::StartDue(Role::Sidecar));
+            assert!(asked + notified < 10_000, "{asked} events, {notified} notifications");
+            for event in asked_or_notified(&mut inbox, &socket).await {
+                match event {
+                    Event::Notified(_) => notified += 1,
+                    _ => asked += 1,
+                }
+            }
         }
     }
 

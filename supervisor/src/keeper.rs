@@ -166,8 +166,13 @@ impl Keeper<'_> {
         }
     }
 
+    /// Passes on one turn's notifications; poll tells at once of more.
     fn forward(&mut self) {
-        while let Ok(Some(message)) = self.notify.try_receive() {
+        let messages = self.notify.receive_turn().unwrap_or_else(|error| {
+            tracing::warn!(%error, "read notifications");
+            Vec::new()
+        });
+        for message in messages {
             let Supervisor::Runs { pidfd, ready_at, .. } = &mut self.supervisor else { continue };
             if message.pid != pidfd.pid() {
                 continue;

@@ -1,21 +1,15 @@
 //! The parent's side.
 
-use super::{DESCRIPTORS_AT_MOST, MESSAGE_BYTES, Notification, parse};
+use super::datagram::{KERNEL_DESCRIPTORS_AT_MOST, receive};
+use super::{DESCRIPTORS_AT_MOST, MESSAGE_BYTES, Notification, TURN_AT_MOST, parse};
 use crate::process::with_short_path;
 use nix::sys::socket::sockopt::PassCred;
-use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind,
-    recvmsg, setsockopt, socket,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, setsockopt, socket};
 use std::fs::Permissions;
-use std::io::{self, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-/// Descriptors that the kernel passes in one message at most (SCM_MAX_FD). Room for fewer would truncate what
-/// anybody may send.
-const KERNEL_DESCRIPTORS_AT_MOST: usize = 253;
 
 /// The datagram socket that children are given as NOTIFY_SOCKET. It does not block; watch it with
 /// `tokio::io::unix::AsyncFd` or poll.
@@ -54,47 +48,42 @@ impl NotifySocket {
         Ok(Self(socket))
     }
 
-    /// The next notification, or `None` when there is none now. One without credentials is skipped, and
-    /// descriptors past a few are closed.
+    /// Notifications that are there, so many as one turn of a loop is to take; fewer than [`TURN_AT_MOST`] means
+    /// that no more are there. One without credentials is skipped, and descriptors past a few are closed, as are all
+    /// of a message some of whose descriptors were lost.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn receive_turn(&self) -> io::Result<Vec<Message>> {
+        let mut messages = Vec::new();
+        while messages.len() < TURN_AT_MOST {
+            match self.try_receive()? {
+                Some(message) => messages.push(message),
+                None => break,
+            }
+        }
+        Ok(messages)
+    }
+
+    /// The next notification, or `None` when there is none now.
     ///
     /// # Errors
     /// What the system says.
     pub fn try_receive(&self) -> io::Result<Option<Message>> {
-        loop {
-            match self.receive_one() {
-                Ok(Some(message)) => return Ok(Some(message)),
-                Ok(None) => {}
-                Err(nix::errno::Errno::EAGAIN) => return Ok(None),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    fn receive_one(&self) -> nix::Result<Option<Message>> {
         let mut bytes = [0u8; MESSAGE_BYTES];
-        let mut space = nix::cmsg_space!(UnixCredentials, [RawFd; KERNEL_DESCRIPTORS_AT_MOST]);
-        let mut buffers = [IoSliceMut::new(&mut bytes)];
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let received = recvmsg::<()>(self.0.as_raw_fd(), &mut buffers, Some(&mut space), flags)?;
-        let length = received.bytes;
-        let mut pid = None;
-        let mut descriptors = Vec::new();
-        // Truncated even so (no descriptor is free, say): a notification is a hint, and one may be lost.
-        let Ok(controls) = received.cmsgs() else { return Ok(None) };
-        for control in controls {
-            match control {
-                ControlMessageOwned::ScmCredentials(sender) => pid = Some(sender.pid()),
-                // SAFETY: the kernel has just made these descriptors for us; nobody else owns them.
-                ControlMessageOwned::ScmRights(list) => {
-                    descriptors.extend(list.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }))
-                }
-                _ => {}
-            }
+        loop {
+            let datagram = match receive(self.as_fd(), &mut bytes, KERNEL_DESCRIPTORS_AT_MOST) {
+                Ok(datagram) => datagram,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let Some(pid) = datagram.pid else { continue };
+            let mut descriptors = datagram.descriptors;
+            descriptors.truncate(DESCRIPTORS_AT_MOST);
+            let said = parse(&String::from_utf8_lossy(&bytes[..datagram.length]));
+            return Ok(Some(Message { pid, said, descriptors }));
         }
-        descriptors.truncate(DESCRIPTORS_AT_MOST);
-        let said = parse(&String::from_utf8_lossy(&bytes[..length]));
-        Ok(pid.map(|pid| Message { pid, said, descriptors }))
     }
 }
 
