@@ -18,7 +18,7 @@ use crate::io::served::{Served, Shared};
 use crate::io::spools::Spools;
 use crate::io::view::View;
 use crate::io::workers::SpawnOutcome;
-use crate::io::{control, link};
+use crate::io::{control, descriptors, link};
 use crate::outbound::Outbound;
 use crate::readiness::{Look, Readiness};
 use crate::role::{Order, Role};
@@ -219,6 +219,10 @@ struct Daemon {
 /// # Errors
 /// See [`RunError`].
 pub async fn run(start: Start) -> Result<(), RunError> {
+    // With fewer it works all the same, as far as they go.
+    if let Err(error) = descriptors::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let role = home::Role::Runtime(start.slot);
     let _lock = RoleLock::take(&start.home, role, &start.instance)?;
     let mut daemon = Daemon::new(&start)?;

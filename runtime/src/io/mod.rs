@@ -1,6 +1,7 @@
 //! The world: files, sockets, other processes.
 
 pub mod control;
+pub mod descriptors;
 pub mod filing;
 pub mod history;
 pub mod journal;
