@@ -6,7 +6,7 @@
 
 use crate::channels::Channel;
 use crate::daemon::{Event, IncomingCall};
-use crate::io::served::Shared;
+use crate::io::served::{Shared, Unread};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::frame::{
     Decoder, FrameError, MESSAGE_BYTES, Message, encode_json, encode_piece, encode_publications,
@@ -22,7 +22,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -43,6 +43,10 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a link that is being closed may take for its last answers: longer than that, and the sidecar sends the
 /// commands again anyway.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// The first pause before a channel that the operating system would not read is tried again; doubled each time.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// The longest such pause: a subscriber waits so much longer than the disk at most.
+const RETRY_LONGEST: Duration = Duration::from_secs(2);
 /// Bytes read from the socket at a time.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -113,11 +117,15 @@ struct InUse {
     by_channel: BTreeMap<Channel, BTreeSet<u32>>,
     /// Channels that may have more than their cursor's offset, in the order of their turns.
     news: VecDeque<u32>,
+    /// Channels with news that could not be read, by when they are tried again.
+    stalled: BTreeSet<(Instant, u32)>,
 }
 
 struct Cursor {
-    /// It is in `news`.
+    /// It is in `news` or `stalled`.
     news: bool,
+    /// Times in a row that it could not be read.
+    refusals: u32,
     channel: Channel,
     epoch: String,
     offset: u64,
@@ -374,8 +382,13 @@ fn subscribe(
     let continued = offset.filter(|offset| same_epoch && position.continues(*offset));
     let from = continued.unwrap_or(position.top);
     let recovered = continued.is_some() || offset.is_none();
-    let cursor =
-        Cursor { channel: position.channel, epoch: position.epoch.clone(), offset: from, news: true };
+    let cursor = Cursor {
+        channel: position.channel,
+        epoch: position.epoch.clone(),
+        offset: from,
+        news: true,
+        refusals: 0,
+    };
     channels.insert(no, cursor);
     link.send(ToSidecar::Subscribed { no, epoch: position.epoch, top: position.top, from, recovered });
     Ok(())
@@ -389,10 +402,27 @@ impl InUse {
         self.news.push_back(no);
     }
 
+    /// It could not be read; tried again later.
+    fn stall(&mut self, no: u32, now: Instant) {
+        let Some(cursor) = self.by_no.get_mut(&no) else { return };
+        cursor.news = true;
+        cursor.refusals = cursor.refusals.saturating_add(1);
+        self.stalled.insert((now + retry_pause(cursor.refusals), no));
+    }
+
+    /// What is due has news again.
+    fn retry_due(&mut self, now: Instant) {
+        while let Some((_, no)) = self.stalled.first().copied().filter(|(due, _)| *due <= now) {
+            self.stalled.pop_first();
+            self.news.push_back(no);
+        }
+    }
+
     fn remove(&mut self, no: u32) {
         let Some(cursor) = self.by_no.remove(&no) else { return };
         if cursor.news {
             self.news.retain(|other| *other != no);
+            self.stalled.retain(|(_, other)| *other != no);
         }
         if let Some(numbers) = self.by_channel.get_mut(&cursor.channel) {
             numbers.remove(&no);
@@ -400,6 +430,26 @@ impl InUse {
                 self.by_channel.remove(&cursor.channel);
             }
         }
+    }
+}
+
+/// Before a channel is tried again that could not be read so many times in a row.
+fn retry_pause(refusals: u32) -> Duration {
+    RETRY_FIRST.saturating_mul(1 << refusals.clamp(1, 16).saturating_sub(1)).min(RETRY_LONGEST)
+}
+
+/// There is something to send, or to try again.
+async fn woken(link: &Link) {
+    let due = link.channels.borrow().stalled.first().map(|(due, _)| *due);
+    let retry = async {
+        match due {
+            Some(due) => tokio::time::sleep_until(due.into()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = link.wake.notified() => {}
+        () = retry => {}
     }
 }
 
@@ -421,7 +471,7 @@ async fn write_all(link: Rc<Link>, mut write: OwnedWriteHalf, shared: Shared) ->
         if link.closing.get() {
             return Ok(());
         }
-        link.wake.notified().await;
+        woken(&link).await;
     }
 }
 
@@ -480,6 +530,7 @@ fn encode_read(epoch: u64, shared: &Shared, asked: ReadRequest, out: &mut bytes:
 fn fill_publications(link: &Link, shared: &Shared, window: &mut SendWindow, out: &mut bytes::BytesMut) {
     let mut channels = link.channels.borrow_mut();
     let channels = &mut *channels;
+    channels.retry_due(Instant::now());
     while out.len() < READ_BYTES && window.open() && link.queue.borrow().is_empty() {
         let Some(no) = channels.news.pop_front() else { return };
         let Some(cursor) = channels.by_no.get_mut(&no) else { continue };
@@ -493,15 +544,23 @@ fn fill_publications(link: &Link, shared: &Shared, window: &mut SendWindow, out:
         }
         let read = served.read(&cursor.channel, cursor.offset, PUBLICATIONS, PUBLICATIONS_BYTES);
         match read {
-            Ok(publications) if publications.is_empty() => {}
+            Ok(publications) if publications.is_empty() => cursor.refusals = 0,
             Ok(publications) => {
+                cursor.refusals = 0;
                 cursor.offset = publications.last().map_or(cursor.offset, |last| last.offset);
                 // Perhaps there is more; the others have their turn first.
                 cursor.news = true;
                 channels.news.push_back(no);
                 window.sent(encode_publications(link.epoch, &Publications { no, publications }, out));
             }
-            Err(error) => {
+            Err(Unread::Refused(error)) => {
+                if cursor.refusals == 0 {
+                    tracing::warn!(%error, channel = ?cursor.channel, "channel cannot be read now");
+                }
+                drop(served);
+                channels.stall(no, Instant::now());
+            }
+            Err(Unread::Gone(error)) => {
                 // Cut away behind a sidecar that is far behind: it subscribes anew.
                 tracing::warn!(%error, channel = ?cursor.channel, "channel cannot be continued");
                 drop(served);
@@ -509,5 +568,34 @@ fn fill_publications(link: &Link, shared: &Shared, window: &mut SendWindow, out:
                 window.sent(encode_json(link.epoch, &ToSidecar::Reset { no }, out));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_tried_again_later_and_later_and_nothing_else_waits() {
+        let mut in_use = InUse::default();
+        for no in [1, 2] {
+            let (channel, epoch) = (Channel::Conversation(no.to_string()), String::new());
+            in_use.insert(no, Cursor { channel, epoch, offset: 7, news: true, refusals: 0 });
+        }
+        let begun = Instant::now();
+        assert_eq!(in_use.news.pop_front(), Some(1));
+        in_use.stall(1, begun);
+        in_use.retry_due(begun);
+        assert_eq!(in_use.news, [2], "not at once");
+        in_use.retry_due(begun + RETRY_FIRST);
+        assert_eq!(in_use.news, [2, 1]);
+        assert_eq!(in_use.by_no[&1].offset, 7, "from where it was");
+        assert!(in_use.stalled.is_empty());
+        in_use.stall(2, begun);
+        in_use.remove(2);
+        in_use.retry_due(begun + RETRY_LONGEST);
+        assert_eq!(in_use.news, [1], "no longer in use");
+        let pauses = [1, 2, 6, 7, u32::MAX].map(|refusals| retry_pause(refusals).as_millis());
+        assert_eq!(pauses, [50, 100, 1600, 2000, 2000]);
     }
 }

@@ -68,6 +68,23 @@ pub struct Served {
     pub links: Vec<Weak<Link>>,
 }
 
+/// Why events of a channel are not given.
+#[derive(Debug)]
+pub enum Unread {
+    /// That part of the log is gone for good: whoever reads it begins anew.
+    Gone(ApiError),
+    /// The operating system refused. Later it may not.
+    Refused(ApiError),
+}
+
+impl From<Unread> for ApiError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Gone(error) | Unread::Refused(error) => error,
+        }
+    }
+}
+
 /// Where a channel stands.
 pub struct ChannelPosition {
     /// The channel.
@@ -246,14 +263,14 @@ impl Served {
     /// The events of a channel behind `offset` that may be shown: at most `limit`, about `max_bytes`.
     ///
     /// # Errors
-    /// `UNAVAILABLE` when that part of the log is gone or cannot be read.
+    /// [`Unread`], as `UNAVAILABLE`.
     pub fn read(
         &mut self,
         channel: &Channel,
         offset: u64,
         limit: usize,
         max_bytes: usize,
-    ) -> Result<Vec<Publication>, ApiError> {
+    ) -> Result<Vec<Publication>, Unread> {
         let visible = self.top(channel);
         if offset >= visible {
             return Ok(Vec::new());
@@ -272,11 +289,12 @@ impl Served {
             }
         };
         let read = log.map(|log| log.read(offset, visible, limit, max_bytes));
-        read.unwrap_or_else(|| Ok(Vec::new()))
-            .map_err(|_| ApiError::new(Code::Unavailable, format!("{channel:?} is cut away behind {offset}")))
+        read.unwrap_or_else(|| Ok(Vec::new())).map_err(|_| {
+            Unread::Gone(ApiError::new(Code::Unavailable, format!("{channel:?} is cut away behind {offset}")))
+        })
     }
 
-    fn read_conversation(&mut self, id: &str, top: u64, asked: Asked) -> Result<Vec<Publication>, ApiError> {
+    fn read_conversation(&mut self, id: &str, top: u64, asked: Asked) -> Result<Vec<Publication>, Unread> {
         let outputs = self.outputs(id);
         let Some(task) = self.folded.state.task(id) else { return Ok(Vec::new()) };
         let conversation = &task.conversation;
@@ -289,7 +307,8 @@ impl Served {
             None => self.history.read(id, &live, asked, &()),
         };
         read.map_err(|error| {
-            ApiError::new(Code::Unavailable, format!("conversation {id} cannot be read: {error}"))
+            let message = format!("conversation {id} cannot be read: {error}");
+            Unread::Refused(ApiError::new(Code::Unavailable, message))
         })
     }
 

@@ -7,8 +7,9 @@ use holdfast_shared::link::Purpose;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::spool::segment_path;
 use holdfast_shared::worker::EndedBy;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A file that can be opened, and of which no read succeeds; put right again by [`Unreadable::mend`].
 pub struct Unreadable {
@@ -19,8 +20,8 @@ pub struct Unreadable {
 impl Unreadable {
     pub fn make(path: PathBuf) -> Self {
         let aside = path.with_extension("aside");
-        std::fs::rename(&path, &aside).unwrap();
-        std::fs::create_dir(&path).unwrap();
+        std::fs::create_dir(&aside).unwrap();
+        exchange(&path, &aside);
         Self { path, aside }
     }
 
@@ -29,9 +30,14 @@ impl Unreadable {
     }
 
     pub fn mend(self) {
-        std::fs::remove_dir(&self.path).unwrap();
-        std::fs::rename(&self.aside, &self.path).unwrap();
+        exchange(&self.path, &self.aside);
+        std::fs::remove_dir(&self.aside).unwrap();
     }
+}
+
+/// At once: a spool that is not there would be a worker that is lost.
+fn exchange(one: &Path, other: &Path) {
+    renameat2(AT_FDCWD, one, AT_FDCWD, other, RenameFlags::RENAME_EXCHANGE).unwrap();
 }
 
 #[test]
@@ -81,5 +87,32 @@ fn no_place_is_picked_while_a_spool_cannot_be_read() {
             ["turn.started", "turn.output", "turn.output", "turn.output", "turn.queued", "turn.sealed"];
         link.event(2, "turn.sealed").await;
         assert_eq!(link.channels[&2].types()[..6], types, "behind all that was shown");
+    });
+}
+
+#[test]
+fn what_cannot_be_read_for_a_while_goes_on_from_where_it_was() {
+    local(async {
+        let node = Node::new();
+        let a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        let worker = link.begin(&node, "demo").await;
+        (0..3).for_each(|_| node.say(&worker, "line\n"));
+        until("all is there", async || {
+            let piece = link.read("conversation:demo", 0, 0, 1 << 16).await;
+            (piece.top == 4).then_some(())
+        })
+        .await;
+        let unreadable = Unreadable::spool(&node.home, &worker);
+        link.subscribe(1, "conversation:demo", "", Some(0)).await;
+        // Whatever else goes over the link is not held up, and nobody is told to begin anew.
+        link.call("task.open", json!({"task": "other", "skill": "command"})).await.unwrap();
+        link.subscribe(2, "tasks", "", Some(0)).await;
+        link.events(2, 3).await;
+        assert_eq!(link.channels[&1].types(), [""; 0]);
+        unreadable.mend();
+        link.events(1, 4).await;
+        assert_eq!(link.channels[&1].types(), ["turn.started", "turn.output", "turn.output", "turn.output"]);
+        assert!(!link.channels[&1].reset);
     });
 }
