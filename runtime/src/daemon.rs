@@ -84,6 +84,17 @@ pub enum Event {
         /// It succeeded.
         ok: bool,
     },
+    /// A spool was synced so that its turn can be sealed, or not.
+    SealSynced {
+        /// The task.
+        task: String,
+        /// The worker.
+        spawn_id: String,
+        /// Output records that were read before it.
+        outputs: u64,
+        /// How it went.
+        result: io::Result<()>,
+    },
     /// A sealed span is in a file of its own, or not.
     Filed {
         /// The task.

@@ -146,6 +146,11 @@ impl Active {
                 self.look_at.insert(task);
             }
             Event::Synced { task, spawn_id, outputs, ok } => self.synced(task, spawn_id, outputs, ok),
+            Event::SealSynced { task, spawn_id, outputs, result } => {
+                if self.workers.seal_synced(&spawn_id, outputs, result) {
+                    self.look_at.insert(task);
+                }
+            }
             Event::Filed { task, first, ok } => self.filed(task, first, ok),
             Event::Checkpoint(event) => self.checkpoint(&event),
             _ => {}

@@ -143,15 +143,17 @@ impl Active {
                     Body::OrderRetried(record::OrderRetried { task, turn, spawn_id: spawn_id(epoch, lsn) })
                 }
                 Some(TurnAction::Seal(reason)) => {
+                    // Nothing of it may be gone after the seal; looked at again once it is durable.
+                    let (segment, outputs) =
+                        (served.spools.last_segment(worker), served.spools.outputs(worker));
+                    if !self.workers.synced_for_seal(id, worker, segment, outputs) {
+                        return Ok(());
+                    }
                     Body::TurnSealed(self.sealed(&served, task, turn, worker, *reason, event))
                 }
                 _ => return Ok(()),
             }
         };
-        if let Err(error) = self.shared.borrow().spools.sync(worker) {
-            tracing::error!(%error, worker, "spool cannot be synced; its turn is sealed later");
-            return Ok(());
-        }
         // A full queue: this is looked at again with the next tick.
         if self.write(&Record::new(now_ms(), body))?.is_some() {
             self.workers.forget(worker);

@@ -208,12 +208,12 @@ impl Spools {
         self.followed.get(spawn_id).is_some_and(|followed| followed.damaged)
     }
 
-    /// Makes what was read durable; answers the number of output records that now are.
-    ///
-    /// # Errors
-    /// When the sync fails.
-    pub fn sync(&self, spawn_id: &str) -> Result<u64, SpoolError> {
-        self.followed.get(spawn_id).map_or(Ok(0), |followed| followed.tail.sync())
+    /// The segment that holds the last of what was read, whose sync makes all of that durable (earlier ones are
+    /// sealed and so already are); `None` while nothing was read.
+    pub fn last_segment(&self, spawn_id: &str) -> Option<PathBuf> {
+        let followed = self.followed.get(spawn_id)?;
+        let position = followed.tail.position();
+        (position.byte > 0).then(|| segment_path(&followed.directory, position.segment))
     }
 }
 

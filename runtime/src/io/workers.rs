@@ -14,15 +14,21 @@ use holdfast_shared::spool::{SpoolError, SyncInterval, is_locked};
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
 use holdfast_shared::worker::{self, WorkerState};
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 /// How long the supervisor may take to make a worker's directory and start its holder.
 const SPAWN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a holder may take from there to its lock; then the worker is given up and another is ordered.
 const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Syncs of spools under way at a time, of the threads that are there for what waits for a disk; more of them wait
+/// in order, one for each running turn at most.
+const SYNCS_AT_ONCE: usize = 4;
 
 /// What the supervisor said to a request for a worker.
 #[derive(Debug)]
@@ -44,6 +50,7 @@ pub struct Workers {
     client: Rc<Client>,
     events: mpsc::Sender<Event>,
     settings: Settings,
+    syncs: Rc<Semaphore>,
     known: HashMap<String, Known>,
 }
 
@@ -58,6 +65,17 @@ struct Known {
     lost: bool,
     sync: SyncInterval,
     syncing: bool,
+    seal: SealSync,
+}
+
+/// Before a turn is sealed its spool is synced.
+#[derive(Default)]
+enum SealSync {
+    #[default]
+    Wanted,
+    UnderWay,
+    /// With so many output records.
+    Done(u64),
 }
 
 /// Why a worker cannot be looked at or told.
@@ -87,7 +105,8 @@ impl Workers {
     pub fn new(home: &Home, epoch: u64, settings: &Settings, events: mpsc::Sender<Event>) -> Self {
         let client = Rc::new(Client::new(home.control(Role::Supervisor)));
         let (home, settings) = (home.clone(), settings.clone());
-        Self { home, epoch, client, events, settings, known: HashMap::new() }
+        let syncs = Rc::new(Semaphore::new(SYNCS_AT_ONCE));
+        Self { home, epoch, client, events, settings, syncs, known: HashMap::new() }
     }
 
     /// How a worker is now; follows its spool from the moment that it is there.
@@ -241,12 +260,49 @@ impl Workers {
         known.syncing = true;
         let path = holdfast_shared::spool::segment_path(&self.home.worker(spawn_id), 0);
         let (events, task, spawn_id) = (self.events.clone(), task.to_owned(), spawn_id.to_owned());
+        let syncs = self.syncs.clone();
         tokio::task::spawn_local(async move {
-            let sync = move || std::fs::File::open(&path).and_then(|file| file.sync_data());
-            let synced = tokio::task::spawn_blocking(sync).await;
-            let ok = matches!(synced, Ok(Ok(())));
+            let ok = sync(&syncs, path).await.is_ok();
             let _sent = events.send(Event::Synced { task, spawn_id, outputs, ok }).await;
         });
+    }
+
+    /// Whether what was read of a spool, `outputs` records with their end in `segment`, is durable and the turn may
+    /// be sealed. If not, a sync is begun, away from the loop; answered by [`Event::SealSynced`].
+    pub fn synced_for_seal(
+        &mut self,
+        task: &str,
+        spawn_id: &str,
+        segment: Option<PathBuf>,
+        outputs: u64,
+    ) -> bool {
+        let Some(segment) = segment else { return true };
+        let known = self.known.entry(spawn_id.to_owned()).or_default();
+        match known.seal {
+            SealSync::Done(synced) if synced == outputs => return true,
+            SealSync::UnderWay => return false,
+            SealSync::Wanted | SealSync::Done(_) => known.seal = SealSync::UnderWay,
+        }
+        let (events, task, spawn_id) = (self.events.clone(), task.to_owned(), spawn_id.to_owned());
+        let syncs = self.syncs.clone();
+        tokio::task::spawn_local(async move {
+            let result = sync(&syncs, segment).await;
+            let _sent = events.send(Event::SealSynced { task, spawn_id, outputs, result }).await;
+        });
+        false
+    }
+
+    /// That sync has ended; whether the turn is to be looked at again.
+    pub fn seal_synced(&mut self, spawn_id: &str, outputs: u64, result: io::Result<()>) -> bool {
+        let Some(known) = self.known.get_mut(spawn_id) else { return false };
+        match result {
+            Ok(()) => known.seal = SealSync::Done(outputs),
+            Err(error) => {
+                tracing::error!(%error, worker = spawn_id, "spool cannot be synced; its turn is sealed later");
+                known.seal = SealSync::Wanted;
+            }
+        }
+        matches!(known.seal, SealSync::Done(_))
     }
 
     /// A sync has ended; whether it is worth a record.
@@ -258,6 +314,18 @@ impl Workers {
         }
         ok
     }
+}
+
+/// Syncs a file in a thread. One that is not there (any more) has nothing to be made durable.
+async fn sync(syncs: &Semaphore, path: PathBuf) -> io::Result<()> {
+    // Never closed.
+    let _permit = syncs.acquire().await;
+    let sync = move || match File::open(&path) {
+        Ok(file) => file.sync_data(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    };
+    tokio::task::spawn_blocking(sync).await.map_err(io::Error::other)?
 }
 
 /// Before the turn is sealed: nothing of a lost worker goes on in the workspace.

@@ -11,7 +11,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// A file that can be opened, and of which no read succeeds; put right again by [`Unreadable::mend`].
+/// A file with a link to itself in its place, which nobody can open; put right again by [`Unreadable::mend`].
 pub struct Unreadable {
     path: PathBuf,
     aside: PathBuf,
@@ -20,7 +20,7 @@ pub struct Unreadable {
 impl Unreadable {
     pub fn make(path: PathBuf) -> Self {
         let aside = path.with_extension("aside");
-        std::fs::create_dir(&aside).unwrap();
+        std::os::unix::fs::symlink(&path, &aside).unwrap();
         exchange(&path, &aside);
         Self { path, aside }
     }
@@ -31,7 +31,7 @@ impl Unreadable {
 
     pub fn mend(self) {
         exchange(&self.path, &self.aside);
-        std::fs::remove_dir(&self.aside).unwrap();
+        std::fs::remove_file(&self.aside).unwrap();
     }
 }
 
@@ -114,5 +114,30 @@ fn what_cannot_be_read_for_a_while_goes_on_from_where_it_was() {
         link.events(1, 4).await;
         assert_eq!(link.channels[&1].types(), ["turn.started", "turn.output", "turn.output", "turn.output"]);
         assert!(!link.channels[&1].reset);
+    });
+}
+
+#[test]
+fn a_turn_is_sealed_only_once_its_spool_is_synced() {
+    local(async {
+        let node = Node::new();
+        let a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        let worker = link.begin(&node, "demo").await;
+        link.subscribe(1, "conversation:demo", "", Some(0)).await;
+        node.say(&worker, "line\n");
+        link.events(1, 2).await;
+        let unreadable = Unreadable::spool(&node.home, &worker);
+        node.exit(&worker, 0, EndedBy::Worker);
+        until("the sync has failed", async || {
+            let log = std::fs::read_to_string(node.home.logs().join("runtime-a.log")).unwrap();
+            log.contains("its turn is sealed later").then_some(())
+        })
+        .await;
+        let list = link.call("task.list", json!({})).await.unwrap();
+        assert_eq!(list["tasks"][0]["state"], "active", "the loop goes on, the turn waits");
+        unreadable.mend();
+        link.event(1, "turn.sealed").await;
+        assert_eq!(link.channels[&1].types(), ["turn.started", "turn.output", "turn.sealed"]);
     });
 }

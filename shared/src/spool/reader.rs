@@ -108,18 +108,6 @@ impl SpoolTail {
         Position { segment: self.segment, byte: self.byte }
     }
 
-    /// Makes what was read so far of the present segment durable (earlier segments are sealed and are so
-    /// already) and answers the number of output records that now are.
-    pub fn sync(&self) -> Result<u64, SpoolError> {
-        match &self.file {
-            None => Ok(self.outputs),
-            Some(file) => match file.sync_data() {
-                Ok(()) => Ok(self.outputs),
-                Err(error) => Err(self.error("sync", error)),
-            },
-        }
-    }
-
     fn open_segment(&mut self) -> Result<bool, SpoolError> {
         if self.file.is_some() {
             return Ok(true);
