@@ -49,6 +49,8 @@ pub struct Channel {
     /// Longest time between two events, and when the last one came.
     pub longest_gap: Duration,
     last_at: Option<Instant>,
+    /// When the first event came since gaps were last forgotten.
+    pub first_at: Option<Instant>,
     /// When each kept event came, in microseconds since the Unix epoch.
     came_at: Vec<u64>,
 }
@@ -126,6 +128,7 @@ impl Channel {
             unsubscribes: Vec::new(),
             longest_gap: Duration::ZERO,
             last_at: None,
+            first_at: None,
             came_at: Vec::new(),
         }
     }
@@ -174,6 +177,7 @@ impl Channel {
             self.longest_gap = self.longest_gap.max(now.duration_since(last));
         }
         self.last_at = Some(now);
+        self.first_at.get_or_insert(now);
     }
 
     /// For output that begins with the time it was written (`seconds.microseconds`): its age on arrival, in
@@ -189,6 +193,7 @@ impl Channel {
     /// Starts the measurement of gaps anew.
     pub fn forget_gaps(&mut self) {
         self.longest_gap = Duration::ZERO;
+        self.first_at = None;
     }
 }
 

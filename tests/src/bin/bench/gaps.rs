@@ -1,11 +1,12 @@
 //! The longest time a client sees nothing of a busy turn, around each switch or crash and, in the same run, around
 //! moments at which nothing happened.
 
+use crate::ended;
 use crate::options::{Options, What};
 use crate::table::{Table, microseconds};
 use hdrhistogram::Histogram;
-use holdfast_tests::client::{Client, Since};
-use holdfast_tests::node::{Node, Options as NodeOptions};
+use holdfast_tests::client::{Client, Observed, Since};
+use holdfast_tests::node::{Node, Options as NodeOptions, told};
 use holdfast_tests::work::{self, PacedTurn, conversation};
 use holdfast_tests::{processes, wait};
 use nix::sys::signal::Signal;
@@ -19,12 +20,33 @@ const CONNECTING_AT_ONCE: usize = 50;
 /// Each switch is measured after the one before has settled.
 const SETTLED_DEADLINE: Duration = Duration::from_secs(30);
 
-pub async fn measure(options: &Options) -> Table {
-    let config = match options.standby.as_str() {
-        "" => String::new(),
-        standby => format!("standby = \"{standby}\"\n"),
-    };
-    let node = Rc::new(Node::up_with(&NodeOptions { config }));
+/// What was measured, each over (session, fault) pairs.
+struct Measured {
+    /// Longest gaps of the watchers around faults.
+    with: Histogram<u64>,
+    /// The same around nothing.
+    without: Histogram<u64>,
+    /// From a fault's beginning until a `node` session has heard of it.
+    news: Histogram<u64>,
+    /// `node` sessions that heard nothing in a fault's window.
+    unheard: usize,
+    /// How long the command took.
+    took: Histogram<u64>,
+}
+
+/// What no session should have seen.
+struct Complaints {
+    dropped_watchers: usize,
+    dropped_others: usize,
+    complaints: usize,
+}
+
+fn count(clients: &[Client], of: impl Fn(&Observed) -> usize) -> usize {
+    clients.iter().map(|client| client.observed(&of)).sum()
+}
+
+pub async fn measure(options: &Options, print: impl FnOnce(Table)) {
+    let (node, records) = node(options);
     let channel = conversation("busy");
     let operator = work::client(&node, &[]);
     operator.ready().await;
@@ -33,35 +55,76 @@ pub async fn measure(options: &Options) -> Table {
     work::prompt(&operator, "busy", &paced.command_line(), false).await.expect("an idle task");
     let (watchers, others) = sessions(&node, options, &channel).await;
 
-    let (mut with, mut without, mut took) = (microseconds(), microseconds(), microseconds());
+    let mut measured = Measured {
+        with: microseconds(),
+        without: microseconds(),
+        news: microseconds(),
+        unheard: 0,
+        took: microseconds(),
+    };
     for number in 1..=options.faults {
-        settled(&node).await;
-        window(&watchers, &channel, &mut without, async {}).await;
+        settled(&node, options).await;
+        window(&watchers, &channel, &mut measured.without, async {}).await;
+        others.iter().for_each(|client| client.forget_gaps("node"));
+        let began = Instant::now();
         let fault = async {
-            let started = Instant::now();
             fault(&node, options.what).await;
-            record(&mut took, started.elapsed());
+            record(&mut measured.took, began.elapsed());
         };
-        window(&watchers, &channel, &mut with, fault).await;
+        window(&watchers, &channel, &mut measured.with, fault).await;
+        for client in &others {
+            match client.observed(|seen| seen.channel("node").first_at) {
+                Some(first) => record(&mut measured.news, first.duration_since(began)),
+                None => measured.unheard += 1,
+            }
+        }
         eprintln!("{number}/{}", options.faults);
     }
     paced.end();
+    let seen = Complaints {
+        dropped_watchers: count(&watchers, |seen| seen.disconnects.len()),
+        dropped_others: count(&others, |seen| seen.disconnects.len()),
+        complaints: count(&watchers, |seen| seen.complaints().len())
+            + count(&others, |seen| seen.complaints().len()),
+    };
+    print(table(options, records, &measured, &seen));
+}
 
+/// A running node, with as many records of ended turns in its journal as are wished for.
+fn node(options: &Options) -> (Rc<Node>, u64) {
+    let config = format!("standby = \"{}\"\n", options.standby);
+    let mut node = Node::up_with(&NodeOptions { config });
+    let mut records = 0;
+    if options.records > 0 {
+        let stopped = node.holdfast(&["stop"]);
+        assert!(stopped.status.success(), "{}", told(&stopped));
+        records = ended::fill(node.home(), options.records);
+        node.up_again().unwrap_or_else(|failed| panic!("{failed:?}"));
+    }
+    (Rc::new(node), records)
+}
+
+fn table(options: &Options, records: u64, measured: &Measured, seen: &Complaints) -> Table {
     let what = if options.what == What::Switch { "switch" } else { "SIGKILL of the active" };
     let mut table = Table::new(format!(
-        "longest gap on a busy turn per (session, fault): {} sessions, {} watching, {} faults, standby {:?}",
+        "{what}: {} sessions, {} of them watching a busy turn, the others `node`; {} faults, standby {}, \
+         {records} records of ended turns in the journal",
         options.sessions, options.watchers, options.faults, options.standby
     ));
-    table.distribution(what, &with);
-    table.distribution("nothing (same run, same windows)", &without);
+    table.figure("records", records as f64);
+    table.distribution("watchers: longest gap around the fault", &measured.with);
+    table.distribution("watchers: the same, around nothing", &measured.without);
+    table.distribution("`node` sessions: until the first event", &measured.news);
     if options.what == What::Switch {
-        table.distribution("the command `holdfast switch`", &took);
+        table.distribution("the command `holdfast switch`", &measured.took);
     }
-    let dropped: usize =
-        watchers.iter().chain(&others).map(|client| client.observed(|seen| seen.disconnects.len())).sum();
-    let complaints: usize =
-        watchers.iter().chain(&others).map(|client| client.observed(|seen| seen.complaints().len())).sum();
-    table.note(format!("connections dropped: {dropped}; gaps, repeats and other complaints: {complaints}"));
+    table.note(format!(
+        "connections dropped: {} of watchers, {} of `node` sessions; gaps, repeats and other complaints: {}",
+        seen.dropped_watchers, seen.dropped_others, seen.complaints
+    ));
+    if measured.unheard > 0 {
+        table.note(format!("`node` sessions without an event in a fault's window: {}", measured.unheard));
+    }
     table
 }
 
@@ -85,14 +148,17 @@ async fn sessions(node: &Node, options: &Options, channel: &str) -> (Vec<Client>
     (watchers, others)
 }
 
-/// The update is idle again, so that the next switch is not refused and nothing else runs.
-async fn settled(node: &Node) {
+/// The update is idle again and a wished standby is warm, so that the next switch is not refused and nothing else
+/// runs.
+async fn settled(node: &Node, options: &Options) {
     let ends = Instant::now() + SETTLED_DEADLINE;
     loop {
         node.active().await;
         let status = node.status_async().await.unwrap_or_default();
         let ended = ["idle", "succeeded", "failed", "rolled_back"];
-        if status["update"]["state"].as_str().is_some_and(|state| ended.contains(&state)) {
+        let idle = status["update"]["state"].as_str().is_some_and(|state| ended.contains(&state));
+        let warm = options.standby != "warm" || status["candidate"]["ready"] == true;
+        if idle && warm {
             return;
         }
         assert!(Instant::now() < ends, "not settled: {status}");
@@ -117,10 +183,12 @@ async fn window(
 ) {
     watchers.iter().for_each(|client| client.forget_gaps(channel));
     tokio::join!(event, wait::pass(WINDOW));
-    for client in watchers {
-        // Past the window, everybody has an event again: a gap that is still open is counted too.
-        let before = client.observed(|seen| seen.channel(channel).offset);
-        client.wait("the turn goes on", SETTLED_DEADLINE, |seen| seen.channel(channel).offset > before).await;
+    // Past the window, everybody has an event again: a gap that is still open is counted too. Where each stands is
+    // looked at before anybody is waited for, else each would be waited for in turn.
+    let offset = |seen: &Observed| seen.channel(channel).offset;
+    let before: Vec<u64> = watchers.iter().map(|client| client.observed(offset)).collect();
+    for (client, before) in watchers.iter().zip(before) {
+        client.wait("the turn goes on", SETTLED_DEADLINE, |seen| offset(seen) > before).await;
         record(gaps, client.observed(|seen| seen.channel(channel).longest_gap));
     }
 }

@@ -1,5 +1,6 @@
 //! `tests/bench`: measurements beside the same run without faults, or beside a peer interleaved in the same run.
 
+mod ended;
 mod fanout;
 mod gaps;
 mod journal;
@@ -16,11 +17,12 @@ fn main() -> std::process::ExitCode {
             return std::process::ExitCode::from(2);
         }
     };
-    let table = match options.what {
-        What::Switch | What::Crash => holdfast_tests::run(gaps::measure(&options)),
-        What::Fanout => holdfast_tests::run(fanout::measure(&options)),
-        What::Journal => journal::measure(&options),
-    };
-    table.print(options.json);
+    // Each prints before its node is removed, which takes long with very many files.
+    let print = |table: table::Table| table.print(options.json);
+    match options.what {
+        What::Switch | What::Crash => holdfast_tests::run(gaps::measure(&options, print)),
+        What::Fanout => print(holdfast_tests::run(fanout::measure(&options))),
+        What::Journal => print(journal::measure(&options)),
+    }
     std::process::ExitCode::SUCCESS
 }

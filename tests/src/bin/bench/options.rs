@@ -28,14 +28,16 @@ pub struct Options {
     pub seconds: u64,
     /// Interleaved rounds.
     pub rounds: usize,
-    /// `standby` of the node: `warm` or `none`; empty for the default.
+    /// `standby` of the node: `warm` or `none`.
     pub standby: String,
+    /// The journal is filled with so many records of ended turns before.
+    pub records: usize,
     /// As JSON.
     pub json: bool,
 }
 
 const USAGE: &str = "usage: tests/bench switch|crash|fanout|journal [--faults N] [--sessions N] [--watchers N] \
-                     [--seconds N] [--rounds N] [--standby warm|none] [--json]";
+                     [--records N] [--seconds N] [--rounds N] [--standby warm|none] [--json]";
 
 impl Options {
     /// # Errors
@@ -55,7 +57,8 @@ impl Options {
             watchers: 200,
             seconds: 10,
             rounds: 10,
-            standby: String::new(),
+            standby: "none".to_owned(),
+            records: 0,
             json: false,
         };
         while let Some(name) = arguments.next() {
@@ -71,6 +74,7 @@ impl Options {
                 "--sessions" => options.sessions = number()?,
                 "--watchers" => options.watchers = number()?,
                 "--seconds" => options.seconds = number()? as u64,
+                "--records" => options.records = number()?,
                 "--rounds" => options.rounds = number()?,
                 "--standby" if value == "warm" || value == "none" => options.standby = value,
                 _ => return Err(USAGE.to_owned()),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Default)]
 pub struct Table {
     title: String,
+    figures: Vec<(&'static str, f64)>,
     rows: Vec<(String, Vec<(String, f64)>)>,
     notes: Vec<String>,
 }
@@ -36,6 +37,11 @@ impl Table {
             ("max ms", microseconds.max() as f64 / 1000.0),
         ];
         self.row(name, &figures);
+    }
+
+    /// Adds a figure that programs read beside the rows.
+    pub fn figure(&mut self, name: &'static str, figure: f64) {
+        self.figures.push((name, figure));
     }
 
     /// Adds a line below the table.
@@ -72,7 +78,9 @@ impl Table {
                 Value::Object(row)
             })
             .collect();
-        json!({"title": self.title, "rows": rows, "notes": self.notes})
+        let mut json = json!({"title": self.title, "rows": rows, "notes": self.notes});
+        self.figures.iter().for_each(|(name, figure)| json[*name] = json!(figure));
+        json
     }
 }
 
