@@ -17,9 +17,9 @@ const WATCHERS: usize = 200;
 const SWITCHES: usize = 20;
 const KILLS: usize = 10;
 const STOPS: usize = 5;
-/// Between two faults: with 35 of them, about two minutes in all.
+/// Between two faults: with 35 of them and what each takes, about two minutes in all.
 const PAUSE_LEAST: Duration = Duration::from_millis(500);
-const PAUSE_MOST: Duration = Duration::from_millis(3500);
+const PAUSE_MOST: Duration = Duration::from_millis(5500);
 /// A stopped runtime is continued after so long: sometimes before it is found silent (3 s), sometimes after.
 const STOPPED_LEAST: Duration = Duration::from_millis(500);
 const STOPPED_MOST: Duration = Duration::from_millis(6000);
