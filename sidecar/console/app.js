@@ -112,6 +112,7 @@ class Console {
       connected: () => {
         this.downSince = null;
         this.everConnected = true;
+        this.focus();
         this.draw();
       },
       lost: () => {
@@ -203,8 +204,14 @@ class Console {
     this.composer.clearProblems();
     this.turnsView.show(this.conversation, this.skill());
     this.client.transport.subscribe(`conversation:${task}`);
+    if (this.client.phase === "connected") this.focus();
     this.draw();
     if (matchMedia("(min-width: 721px)").matches) byId("prompt").focus();
+  }
+
+  /** Tells the node which task this session looks at; a new connection is a new session. Refusals change nothing here. */
+  focus() {
+    if (this.conversation) this.client.write("task.switch", { task: this.conversation.task });
   }
 
   async openTask(task, skill) {

@@ -16,6 +16,7 @@ export class NodeView {
     this.panel = byId("node-panel");
     this.label = null;
     this.flash = null; // {state, until}
+    this.drawn = null; // {state, node} as drawn last: the panel opens with it
     this.forget = forget;
     this.pill.addEventListener("click", () => this.open(this.panel.hidden));
     document.addEventListener("keydown", (event) => {
@@ -29,6 +30,7 @@ export class NodeView {
   }
 
   open(opened) {
+    if (opened && this.drawn) this.drawPanel(this.drawn.state, this.drawn.node);
     this.panel.hidden = !opened;
     this.pill.setAttribute("aria-expanded", String(opened));
   }
@@ -53,6 +55,7 @@ export class NodeView {
     setText(byId("node-label"), state.label);
     setText(byId("node-brief"), brief(node));
     const until = this.banner(shown, state, now - (since ?? now));
+    this.drawn = { state, node };
     if (!this.panel.hidden) this.drawPanel(state, node);
     return flashing ? this.flash.until - now : until;
   }

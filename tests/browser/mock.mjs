@@ -18,6 +18,7 @@ export class Mock {
     this.sockets = new Map(); // socket -> Set of channels
     this.methods = {};
     this.received = []; // every rpc that came in
+    this.subscribes = []; // every subscribe that came in
     this.calls = []; // those that were answered
     this.held = false;
     this.waiting = [];
@@ -79,6 +80,7 @@ export class Mock {
   }
 
   subscribe(socket, reply, { channel, offset = 0, epoch = "" }) {
+    this.subscribes.push({ channel, offset, epoch });
     const log = this.log(channel);
     const lost = (epoch !== "" && epoch !== log.epoch) || offset > log.events.length;
     const all = lost ? [] : log.events.slice(offset).map((data, at) => ({ offset: offset + at + 1, data }));

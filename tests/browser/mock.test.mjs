@@ -34,6 +34,7 @@ const opened = async (hash = "#token=secret&task=t") => {
   page = await open(browser, mock.url + hash);
   return page;
 };
+/** Between two looks at a level, and where time itself is what the page shows. */
 const pass = (ms) => new Promise((done) => setTimeout(done, ms));
 const check = (name, body) => test(name, { skip, timeout: 120_000 }, body);
 
@@ -84,7 +85,7 @@ check("prompts, cancel and taking back are commands with ids; a queue is shown",
   await page.getByRole("button", { name: "Cancel turn" }).click();
   mock.publish(TURN, sealed("t1", { stop_reason: "cancelled", exit_code: 143 }));
   assert.equal(await seal(page, "t1"), "Cancelled · exit code 143");
-  const writes = mock.calls.filter(({ method }) => method !== "task.list");
+  const writes = mock.calls.filter(({ method }) => !["task.list", "task.switch"].includes(method));
   assert.deepEqual(writes.map(({ method }) => method), ["task.prompt", "task.dequeue", "task.cancel"]);
   for (const { data } of writes) assert.match(data.command_id, /^[0-9a-f]{8}-[0-9a-f]{4}-7/);
   assert.equal(new Set(writes.map(({ data }) => data.command_id)).size, 3);
@@ -133,7 +134,7 @@ check("a lost socket is reconnecting while the node answers, offline when nothin
   mock.upgrades.removeAllListeners("connection").on("connection", (socket) => socket.terminate());
   for (const socket of mock.sockets.keys()) socket.terminate();
   await shows(page, "reconnecting");
-  await pass(11_000);
+  await pass(11_000); // longer than a silent node takes to be called offline: it answers, so it is not
   assert.equal(await page.evaluate(() => document.body.dataset.connection), "reconnecting");
   mock.statusAnswers = false;
   await shows(page, "offline");
@@ -182,6 +183,35 @@ check("a reload in the middle of a turn shows the whole turn again and goes on",
   assert.equal(await output(page, "t1"), lines(1, 3100));
 });
 
+check("after a lost connection a conversation goes on from its last event, and the new session's focus is told", async () => {
+  await opened();
+  await shows(page, "running");
+  mock.publish(TURN, started("t1"), out("t1", "one\n"));
+  await says(page, "t1", "one\n");
+  const asked = () => mock.subscribes.filter(({ channel }) => channel === TURN);
+  assert.deepEqual(asked(), [{ channel: TURN, offset: 0, epoch: "" }]);
+  for (const socket of mock.sockets.keys()) socket.terminate();
+  mock.publish(TURN, out("t1", "two\n"));
+  await says(page, "t1", "two\n");
+  assert.deepEqual(asked().at(-1), { channel: TURN, offset: 2, epoch: "e1" });
+  assert.equal(await output(page, "t1"), "one\ntwo\n");
+  const switches = () => mock.calls.filter(({ method }) => method === "task.switch").map(({ data }) => data.task);
+  while (switches().length < 2) await pass(10);
+  assert.deepEqual(switches(), ["t", "t"], "once per session, though it is refused");
+});
+
+check("choosing another task moves this session's focus there", async () => {
+  mock.methods["task.list"] = () => ({ tasks: ["t", "u"].map((task) => ({ task, skill: "command", state: "idle" })) });
+  mock.methods["task.switch"] = () => ({});
+  await opened();
+  await shows(page, "running");
+  await page.locator("#task-list button", { hasText: "u" }).click();
+  await page.getByRole("heading", { name: "u", level: 1 }).waitFor();
+  const switches = () => mock.calls.filter(({ method }) => method === "task.switch").map(({ data }) => data.task);
+  while (switches().length < 2) await pass(10);
+  assert.deepEqual(switches(), ["t", "u"]);
+});
+
 check("a history that is gone starts over and says so", async () => {
   await opened();
   await shows(page, "running");
@@ -220,6 +250,19 @@ check("a turn of 100,000 events is shown whole and in order, and the page stays 
   mock.publish(TURN, sealed("t1"));
   await seal(page, "t1");
   console.log(`100,000 events: shown after ${shown} ms, ${elements} elements`);
+});
+
+check("on a phone a long waiting prompt leaves its button in sight, and the node's panel opens with its facts", async () => {
+  page = await open(browser, `${mock.url}#token=secret&task=t`, { viewport: { width: 400, height: 800 } });
+  await shows(page, "running");
+  const long = "cargo bench --workspace --all-features --a-very-long-option=with-a-value";
+  mock.publish(TURN, started("t1"), { type: "turn.queued", turn: "t2", text: long });
+  const box = await page.getByRole("button", { name: `Take back: ${long}` }).boundingBox();
+  assert.ok(box.x >= 0 && box.x + box.width <= 400, JSON.stringify(box));
+  await page.locator("#node-pill").press("Enter");
+  await page.locator("#node-panel dd", { hasText: "rt-a-0a1b2c3d" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("#node-panel").waitFor({ state: "hidden" });
 });
 
 check("opens tasks by keyboard alone, on a phone too", async () => {
