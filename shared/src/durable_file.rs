@@ -14,21 +14,51 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Like [`write`]; returns the file, open for reading and writing.
 pub fn write_open(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    prepare(path, bytes)?.put()
+}
+
+/// A file that is durable under its temporary name; dropped, it goes.
+#[derive(Debug)]
+pub struct Prepared {
+    path: PathBuf,
+    /// `None` once it is in its place.
+    temporary: Option<PathBuf>,
+    file: File,
+}
+
+/// The first part of [`write`], which waits for the disk: nothing has changed yet for who looks for `path`. One at a
+/// time for each path.
+pub fn prepare(path: &Path, bytes: &[u8]) -> io::Result<Prepared> {
     let temporary = temporary_name(path);
-    let made = make(&temporary, bytes).and_then(|file| {
-        std::fs::rename(&temporary, path)?;
-        Ok(file)
-    });
-    let file = match made {
-        Ok(file) => file,
+    match make(&temporary, bytes) {
+        Ok(file) => Ok(Prepared { path: path.to_owned(), temporary: Some(temporary), file }),
         Err(error) => {
             // Best effort: what is left behind is overwritten by the next attempt.
             let _ = std::fs::remove_file(&temporary);
-            return Err(error);
+            Err(error)
         }
-    };
-    sync_directory(path.parent().unwrap_or(Path::new(".")))?;
-    Ok(file)
+    }
+}
+
+impl Prepared {
+    /// The second part: the new file is in its place, durably, when this returns.
+    pub fn put(mut self) -> io::Result<File> {
+        if let Some(temporary) = &self.temporary {
+            std::fs::rename(temporary, &self.path)?;
+            self.temporary = None;
+        }
+        sync_directory(self.path.parent().unwrap_or(Path::new(".")))?;
+        self.file.try_clone()
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // Best effort, as above.
+            let _ = std::fs::remove_file(temporary);
+        }
+    }
 }
 
 /// Makes names created, renamed or removed in `directory` durable.
@@ -61,6 +91,16 @@ mod tests {
         write(&path, b"old").unwrap();
         write(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_prepared_and_not_put_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("marker");
+        write(&path, b"old").unwrap();
+        drop(prepare(&path, b"new").unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 

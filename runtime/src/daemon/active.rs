@@ -14,7 +14,11 @@ use holdfast_shared::journal::{CheckpointerEvent, Position, SubmitError, WriteEr
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Filings under way at a time: the threads that wait for disks are needed for seals, too. More of them wait in order,
+/// one for each task at most.
+const FILINGS_AT_ONCE: usize = 2;
 
 /// The active runtime's part of the loop.
 pub struct Active {
@@ -35,6 +39,8 @@ pub struct Active {
     pub(super) news: BTreeSet<Channel>,
     /// Tasks of which a span is being filed.
     pub(super) filing: Names,
+    /// A turn for each filing under way.
+    pub(super) filings: Rc<Semaphore>,
     pub(super) events: mpsc::Sender<Event>,
 }
 
@@ -47,8 +53,20 @@ impl Active {
         };
         let workers = Workers::new(&home, writing.epoch, settings, events.clone());
         let (unread, undurable, untold, news, filing) = Default::default();
-        let mut active =
-            Self { shared, writing, workers, look_at, unread, undurable, untold, news, filing, events };
+        let filings = Rc::new(Semaphore::new(FILINGS_AT_ONCE));
+        let mut active = Self {
+            shared,
+            writing,
+            workers,
+            look_at,
+            unread,
+            undurable,
+            untold,
+            news,
+            filing,
+            filings,
+            events,
+        };
         active.follow_open_spools();
         active.note_boot();
         active
@@ -147,9 +165,8 @@ impl Active {
             }
             Event::Synced { task, spawn_id, outputs, ok } => self.synced(task, spawn_id, outputs, ok),
             Event::SealSynced { task, spawn_id, outputs, result } => {
-                if self.workers.seal_synced(&spawn_id, outputs, result) {
-                    self.look_at.insert(task);
-                }
+                let done = self.workers.seal_synced(&spawn_id, outputs, result);
+                self.look_at.extend(done.then_some(task));
             }
             Event::Filed { task, first, ok } => self.filed(task, first, ok),
             Event::Checkpoint(event) => self.checkpoint(&event),

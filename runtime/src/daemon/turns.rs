@@ -3,7 +3,7 @@
 use super::active::Active;
 use super::{Event, RunError, now_ms};
 use crate::channels::Channel;
-use crate::io::filing;
+use crate::io::filing::{self, FilingError};
 use crate::io::served::Served;
 use crate::io::workers::wanted;
 use crate::order::spawn_id;
@@ -42,11 +42,16 @@ impl Active {
         self.filing.insert(id.to_owned());
         let (home, events, task, first) =
             (served.home.clone(), self.events.clone(), id.to_owned(), span.first);
+        let (filings, permit) = (self.filings.clone(), self.writing.permit());
         tokio::task::spawn_local(async move {
-            let filing = move || filing::file(&home, &span, filing::CONVERSATION_BYTES_MAX);
+            // Never closed.
+            let _turn = filings.acquire().await;
+            let filing = move || filing::file(&home, &span, filing::CONVERSATION_BYTES_MAX, &permit);
             let filed = tokio::task::spawn_blocking(filing).await;
             let ok = matches!(filed, Ok(Ok(_)));
-            if let Ok(Err(error)) = filed {
+            if let Ok(Err(error)) = filed
+                && !matches!(error, FilingError::Fenced)
+            {
                 tracing::error!(%error, task, "ended turn cannot be filed; tried again later");
             }
             let _sent = events.send(Event::Filed { task, first, ok }).await;

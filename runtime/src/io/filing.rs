@@ -1,7 +1,8 @@
 //! Filing sealed spans: writing, reading and listing `conversations/<conversation>/`, and keeping it bounded.
 //!
-//! A file comes into place whole and durable. Whoever files is the active runtime; filing the same span again
-//! writes the same file, so a crash at any point is made good by doing it again.
+//! A file comes into place whole and durable. Whoever files is the active runtime, and each change is made under its
+//! lock of the journal: one that is fenced meanwhile changes nothing any more. Filing the same span again writes the
+//! same file, so a crash at any point is made good by doing it again.
 
 use crate::filed::{
     BadFile, FILED_FORMAT, Filed, FiledBody, Truncated, file_name, parse_file_name, truncate,
@@ -9,6 +10,7 @@ use crate::filed::{
 use crate::span::Span;
 use holdfast_shared::durable_file;
 use holdfast_shared::home::Home;
+use holdfast_shared::journal::WriterClient;
 use holdfast_shared::spool::SegmentHistory;
 use std::fs::{self, File};
 use std::io;
@@ -70,6 +72,9 @@ pub enum FilingError {
         /// Its length.
         bytes: u64,
     },
+    /// This runtime is not the active one any more.
+    #[error("the journal was given up: another runtime files")]
+    Fenced,
     /// The name cannot be a directory's.
     #[error("conversation name {0:?} cannot be filed")]
     Name(String),
@@ -87,19 +92,37 @@ impl FilingError {
     }
 }
 
+/// Lets only the active runtime change files.
+pub trait Permit {
+    /// Runs `change` if this runtime has the journal's lock, and keeps the lock until it is done; `None` if it has it
+    /// no more.
+    fn hold<T>(&self, change: impl FnOnce() -> T) -> Option<T>;
+}
+
+impl Permit for WriterClient {
+    fn hold<T>(&self, change: impl FnOnce() -> T) -> Option<T> {
+        self.with_lock(change)
+    }
+}
+
 /// Files a sealed span durably (it reads its spool once, and waits for the disk: not for a loop), then removes the
 /// oldest turns past `limit_bytes` (the one filed always stays). Answers what is filed, the marker second where one
 /// was written.
 ///
 /// # Errors
 /// On failure the span is to be filed again; whatever was done already is found done.
-pub fn file(home: &Home, span: &Span, limit_bytes: u64) -> Result<(Filed, Option<Filed>), FilingError> {
+pub fn file(
+    home: &Home,
+    span: &Span,
+    limit_bytes: u64,
+    permit: &impl Permit,
+) -> Result<(Filed, Option<Filed>), FilingError> {
     if span.sealed.is_none() {
         let (conversation, first) = (span.conversation.clone(), span.first);
         return Err(FilingError::Open { conversation, first });
     }
     let directory = directory(home, &span.conversation)?;
-    make_directory(&directory)?;
+    permit.hold(|| make_directory(&directory)).ok_or(FilingError::Fenced)??;
     let _locked = lock(&directory)?;
     let filed = match load(home, &span.conversation, span.first) {
         Ok(filed) if matches!(&filed.body, FiledBody::Turn { span: there, .. } if there == span) => filed,
@@ -108,13 +131,14 @@ pub fn file(home: &Home, span: &Span, limit_bytes: u64) -> Result<(Filed, Option
                 sync_spool(&home.worker(worker))?;
             }
             let filed = with_bytes(home, span)?;
-            write(&directory, &filed)?;
+            write(&directory, &filed, permit)?;
             filed
         }
     };
     // Only a hint for the next filing; unwritten or torn it costs a listing.
-    let _hint = fs::write(directory.join(NEWEST), span.first.to_string());
-    let marker = bound(home, &filed, limit_bytes)?;
+    let hint = || fs::write(directory.join(NEWEST), span.first.to_string());
+    let _hint = permit.hold(hint).ok_or(FilingError::Fenced)?;
+    let marker = bound(home, &filed, limit_bytes, permit)?;
     Ok((filed, marker))
 }
 
@@ -268,7 +292,7 @@ fn cumulative_before(home: &Home, conversation: &str, first: u64) -> Result<u64,
     Ok(0)
 }
 
-fn write(directory: &Path, filed: &Filed) -> Result<(), FilingError> {
+fn write(directory: &Path, filed: &Filed, permit: &impl Permit) -> Result<(), FilingError> {
     let path = directory.join(file_name(filed.first()));
     let text = serde_json::to_vec(filed).expect("a filed span has string keys and cannot fail to serialize");
     // What is filed leaves memory and the journal: it must be readable.
@@ -276,22 +300,29 @@ fn write(directory: &Path, filed: &Filed) -> Result<(), FilingError> {
     if bytes > FILED_BYTES_MAX {
         return Err(FilingError::TooLong { path, bytes });
     }
-    durable_file::write(&path, &text).map_err(FilingError::io("write", &path))
+    let prepared = durable_file::prepare(&path, &text).map_err(FilingError::io("write", &path))?;
+    let put = permit.hold(|| prepared.put().map(drop)).ok_or(FilingError::Fenced)?;
+    put.map_err(FilingError::io("put into place", &path))
 }
 
 /// Removes the oldest so that what is kept fits: the marker first, durably, then what it stands for.
-fn bound(home: &Home, newest: &Filed, limit_bytes: u64) -> Result<Option<Filed>, FilingError> {
+fn bound(
+    home: &Home,
+    newest: &Filed,
+    limit_bytes: u64,
+    permit: &impl Permit,
+) -> Result<Option<Filed>, FilingError> {
     let FiledBody::Turn { span, .. } = &newest.body else { return Ok(None) };
     let conversation = &span.conversation;
     let oldest = oldest(home, conversation, newest, limit_bytes)?;
     if let Some(Filed { body: FiledBody::Truncated(marker), .. }) = oldest.first() {
         // A crash may have come before all of it was gone.
-        sweep(home, marker)?;
+        sweep(home, marker, permit)?;
     }
     let Some(marker) = truncate(&oldest, newest.cumulative_bytes, limit_bytes) else { return Ok(None) };
-    write(&directory(home, conversation)?, &marker)?;
+    write(&directory(home, conversation)?, &marker, permit)?;
     if let FiledBody::Truncated(marker) = &marker.body {
-        sweep(home, marker)?;
+        sweep(home, marker, permit)?;
     }
     Ok(Some(marker))
 }
@@ -327,17 +358,25 @@ fn oldest(
 }
 
 /// Removes what a marker stands for. Done again at each filing, since a crash may have come in between.
-fn sweep(home: &Home, marker: &Truncated) -> Result<(), FilingError> {
+fn sweep(home: &Home, marker: &Truncated, permit: &impl Permit) -> Result<(), FilingError> {
     let directory = directory(home, &marker.conversation)?;
     for first in &marker.files {
         let path = directory.join(file_name(*first));
-        absent_is_fine(fs::remove_file(&path)).map_err(FilingError::io("remove", &path))?;
+        remove(&path, permit, |path| fs::remove_file(path))?;
     }
     for worker in marker.workers.iter().filter(|worker| is_name(worker)) {
-        let path = home.worker(worker);
-        absent_is_fine(fs::remove_dir_all(&path)).map_err(FilingError::io("remove", &path))?;
+        remove(&home.worker(worker), permit, |path| fs::remove_dir_all(path))?;
     }
     Ok(())
+}
+
+fn remove(
+    path: &Path,
+    permit: &impl Permit,
+    remove: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), FilingError> {
+    let removed = permit.hold(|| remove(path)).ok_or(FilingError::Fenced)?;
+    absent_is_fine(removed).map_err(FilingError::io("remove", path))
 }
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {

@@ -7,7 +7,7 @@ use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::journal::{
     Checkpointer, CheckpointerEvent, Folded, FollowError, Followed, Follower, Limits, LoadError, Position,
     RealDisk, Record as JournalRecord, Request, SubmitError, TakeOver, TakeOverError, Watch, WriteClass,
-    WriteError, WriterEvent, WriterThread, open_at_newest_checkpoint,
+    WriteError, WriterClient, WriterEvent, WriterThread, open_at_newest_checkpoint,
 };
 use holdfast_shared::slot::Slot;
 use std::os::fd::{AsFd, OwnedFd};
@@ -281,6 +281,11 @@ impl Writing {
         self.thread.submit(lsn, vec![record.encode()])?;
         self.next_lsn += 1;
         Ok(lsn)
+    }
+
+    /// Lets others change files of the home as long as the journal is held.
+    pub fn permit(&self) -> WriterClient {
+        self.thread.client()
     }
 
     /// The name of the next record.

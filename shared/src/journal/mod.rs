@@ -41,7 +41,7 @@ pub use io::lock::{JournalLock, LockError, LockHolder};
 pub use io::takeover::{Request, TakeOver, TakeOverError, TakenOver};
 pub use io::watch::Watch;
 pub use io::writer::{Rotated, WriteError, Writer};
-pub use io::writer_thread::{FenceError, SubmitError, WriterEvent, WriterThread};
+pub use io::writer_thread::{FenceError, SubmitError, WriterClient, WriterEvent, WriterThread};
 pub use limits::Limits;
 pub use record::{ACTIVATED, Activated, LsnRange, NewRecord, Position, Record};
 pub use reserve::WriteClass;

@@ -1,6 +1,7 @@
 use super::*;
-use crate::io::sample::Sample;
-use std::collections::BTreeSet;
+use crate::io::sample::{Sample, Unfenced};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 
 const UNBOUNDED: u64 = u64::MAX;
 
@@ -11,13 +12,13 @@ fn filed_turns(
     limit_bytes: u64,
 ) -> Vec<Option<Filed>> {
     let turn = |number| sample.turn("c", 1 + 7 * (number - 1), number, 4, 100);
-    numbers.map(|number| file(&sample.home, &turn(number), limit_bytes).unwrap().1).collect()
+    numbers.map(|number| file(&sample.home, &turn(number), limit_bytes, &Unfenced).unwrap().1).collect()
 }
 
 /// What one such turn takes.
 fn turn_bytes() -> u64 {
     let sample = Sample::new();
-    file(&sample.home, &sample.turn("c", 1, 1, 4, 100), UNBOUNDED).unwrap().0.bytes()
+    file(&sample.home, &sample.turn("c", 1, 1, 4, 100), UNBOUNDED, &Unfenced).unwrap().0.bytes()
 }
 
 fn workers(sample: &Sample) -> BTreeSet<String> {
@@ -28,10 +29,10 @@ fn workers(sample: &Sample) -> BTreeSet<String> {
 fn a_sealed_span_is_read_back_as_it_was_filed() {
     let sample = Sample::new();
     let span = sample.turn("c", 1, 1, 4, 10);
-    let (filed, marker) = file(&sample.home, &span, UNBOUNDED).unwrap();
+    let (filed, marker) = file(&sample.home, &span, UNBOUNDED, &Unfenced).unwrap();
     assert_eq!((filed.first(), filed.last(), marker), (1, 7, None));
     assert_eq!(load(&sample.home, "c", 1).unwrap(), filed);
-    assert_eq!(file(&sample.home, &span, UNBOUNDED).unwrap(), (filed, None), "again is the same");
+    assert_eq!(file(&sample.home, &span, UNBOUNDED, &Unfenced).unwrap(), (filed, None), "again is the same");
     assert_eq!(list(&sample.home, "c").unwrap(), [1]);
     assert_eq!(conversations(&sample.home).unwrap(), ["c"]);
     assert!(list(&sample.home, "other").unwrap().is_empty());
@@ -41,7 +42,10 @@ fn a_sealed_span_is_read_back_as_it_was_filed() {
 fn an_open_span_and_a_name_that_is_no_name_are_refused() {
     let sample = Sample::new();
     let open = sample.open_turn("c", 1, 1, 4, 10);
-    assert!(matches!(file(&sample.home, &open, UNBOUNDED), Err(FilingError::Open { first: 1, .. })));
+    assert!(matches!(
+        file(&sample.home, &open, UNBOUNDED, &Unfenced),
+        Err(FilingError::Open { first: 1, .. })
+    ));
     for name in ["", ".", "..", "a/b", "../a", ".hidden", "a\0"] {
         assert!(matches!(load(&sample.home, name, 1), Err(FilingError::Name(_))), "{name:?}");
         assert!(matches!(list(&sample.home, name), Err(FilingError::Name(_))), "{name:?}");
@@ -73,7 +77,7 @@ fn what_could_not_be_read_back_is_not_filed() {
     let sample = Sample::new();
     let mut span = sample.turn("c", 1, 1, 4, 10);
     span.events[0].data = serde_json::Value::String("x".repeat(usize::try_from(FILED_BYTES_MAX).unwrap()));
-    assert!(matches!(file(&sample.home, &span, UNBOUNDED), Err(FilingError::TooLong { .. })));
+    assert!(matches!(file(&sample.home, &span, UNBOUNDED, &Unfenced), Err(FilingError::TooLong { .. })));
     assert!(list(&sample.home, "c").unwrap().is_empty());
 }
 
@@ -173,4 +177,62 @@ fn files_of_others_are_not_spans() {
         fs::write(conversation.join(name), b"?").unwrap();
     }
     assert_eq!(list(&sample.home, "c").unwrap(), [1]);
+}
+
+/// Has the lock for so many changes more.
+struct FencedAfter(Cell<u32>);
+
+impl Permit for FencedAfter {
+    fn hold<T>(&self, change: impl FnOnce() -> T) -> Option<T> {
+        let left = self.0.get().checked_sub(1)?;
+        self.0.set(left);
+        Some(change())
+    }
+}
+
+/// Everything below a directory, with its bytes.
+fn everything(directory: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for name in names(directory).unwrap() {
+        let path = directory.join(name);
+        match path.is_dir() {
+            true => {
+                found.extend(everything(&path));
+                found.insert(path, None);
+            }
+            false => drop(found.insert(path.clone(), Some(fs::read(&path).unwrap()))),
+        }
+    }
+    found
+}
+
+#[test]
+fn one_that_is_fenced_changes_nothing_more_and_the_next_active_goes_on() {
+    let sample = Sample::new();
+    let limit = 2 * turn_bytes() + 1;
+    filed_turns(&sample, 1..=2, limit);
+    let span = sample.turn("c", 15, 3, 4, 100);
+    let mut changes = 0;
+    loop {
+        let permit = FencedAfter(Cell::new(changes));
+        let before = everything(sample.home.path());
+        match file(&sample.home, &span, limit, &permit) {
+            Err(FilingError::Fenced) if changes == 0 => assert_eq!(everything(sample.home.path()), before),
+            // Before the change that it may not make it made those of the round before again.
+            Err(FilingError::Fenced) => {
+                let again = FencedAfter(Cell::new(0));
+                let made = everything(sample.home.path());
+                assert!(matches!(file(&sample.home, &span, limit, &again), Err(FilingError::Fenced)));
+                assert_eq!(everything(sample.home.path()), made);
+            }
+            filed => {
+                filed.unwrap();
+                break;
+            }
+        }
+        changes += 1;
+    }
+    assert!(changes >= 5, "directory, file, hint, marker, worker: {changes}");
+    assert_eq!(list(&sample.home, "c").unwrap(), [1, 8, 15]);
+    assert_eq!(workers(&sample), ["c-2", "c-3"].map(String::from).into());
 }

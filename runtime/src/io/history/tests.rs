@@ -1,6 +1,6 @@
 use super::*;
 use crate::io::filing::file;
-use crate::io::sample::{Sample, seal};
+use crate::io::sample::{Sample, Unfenced, seal};
 use crate::span::{Place, Span};
 use serde_json::Value;
 use std::fs;
@@ -48,7 +48,7 @@ fn four_turns(sample: &Sample) -> [Span; 4] {
         sample.open_turn("c", 40, 4, 10, 8),
     ];
     for span in &spans[..2] {
-        file(&sample.home, span, u64::MAX).unwrap();
+        file(&sample.home, span, u64::MAX, &Unfenced).unwrap();
     }
     spans
 }
@@ -100,7 +100,7 @@ fn filing_changes_nothing_that_is_read() {
     let before = read(&sample, &live(&spans, None, 0), EVERYTHING);
     assert_eq!(before.len(), 66);
     for span in &spans {
-        file(&sample.home, span, u64::MAX).unwrap();
+        file(&sample.home, span, u64::MAX, &Unfenced).unwrap();
     }
     let filed = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: 66 };
     assert_eq!(read(&sample, &filed, EVERYTHING), before);
@@ -135,7 +135,7 @@ fn an_open_spool_is_read_on_as_it_grows() {
 fn any_offset_of_a_long_turn_is_a_piece_away() {
     let sample = Sample::new();
     let span = sample.turn("c", 1, 1, 100_000, 40);
-    file(&sample.home, &span, u64::MAX).unwrap();
+    file(&sample.home, &span, u64::MAX, &Unfenced).unwrap();
     let live = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: 100_003 };
     let mut history = History::new(sample.home.clone());
     for after in [99_999, 0, 50_000, 49_999, 100_002, 77_777, 3] {
@@ -174,7 +174,7 @@ fn what_went_for_its_size_is_told() {
     let spans =
         [sample.turn("c", 1, 1, 10, 8), sample.turn("c", 14, 2, 10, 8), sample.turn("c", 27, 3, 10, 8)];
     for span in &spans {
-        file(&sample.home, span, 1).unwrap();
+        file(&sample.home, span, 1, &Unfenced).unwrap();
     }
     let all = the_same_from_everywhere(
         &sample,
@@ -192,7 +192,7 @@ fn a_reader_that_is_told_of_filings_reads_what_a_new_one_reads() {
     for number in 1..=8u64 {
         let first = 1 + 13 * (number - 1);
         let span = sample.turn("c", first, number, 10, 8);
-        file(&sample.home, &span, 3 * each).unwrap();
+        file(&sample.home, &span, 3 * each, &Unfenced).unwrap();
         told.filed("c", first);
         let live = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: first + 12 };
         for after in (0..live.top).step_by(5) {
@@ -246,7 +246,7 @@ fn a_damaged_spool_is_told_up_to_the_next_event() {
 fn a_damage_in_a_filed_spool_costs_what_lies_before_the_next_indexed_record() {
     let sample = Sample::new();
     let span = sample.turn("c", 1, 1, 1_500, 1_000);
-    file(&sample.home, &span, u64::MAX).unwrap();
+    file(&sample.home, &span, u64::MAX, &Unfenced).unwrap();
     let spool = sample.home.worker("c-1").join("spool");
     let mut bytes = fs::read(&spool).unwrap();
     let middle = bytes.len() / 10;
@@ -325,7 +325,7 @@ proptest::proptest! {
         let sealed = spans.len() - usize::from(open);
         let filed = filed.min(sealed);
         for span in &spans[..filed] {
-            file(&sample.home, span, u64::MAX).unwrap();
+            file(&sample.home, span, u64::MAX, &Unfenced).unwrap();
         }
         let all: Vec<&Span> = spans.iter().collect();
         let live = live(&spans[filed..sealed], spans.get(sealed), last_outputs);

@@ -1,6 +1,6 @@
 use super::*;
 use crate::io::filing::file;
-use crate::io::sample::Sample;
+use crate::io::sample::{Sample, Unfenced};
 use holdfast_shared::journal::{Limits, NewRecord, RealDisk, Request, TakeOver, Writer};
 use std::fs;
 use std::sync::atomic::AtomicU32;
@@ -55,7 +55,7 @@ impl Node {
     /// Files the turn with this number, of 5 offsets.
     fn file(&self, number: u64) -> u64 {
         let first = 1 + 5 * (number - 1);
-        file(&self.home(), &self.sample.turn("c", first, number, 2, 8), u64::MAX).unwrap();
+        file(&self.home(), &self.sample.turn("c", first, number, 2, 8), u64::MAX, &Unfenced).unwrap();
         first
     }
 
@@ -305,7 +305,7 @@ fn truncated_turns_leave_the_view() {
     let node = Node::new();
     let view = node.start();
     let span = node.sample.turn("c", 11, 3, 2, 8);
-    file(&node.home(), &span, 1).unwrap();
+    file(&node.home(), &span, 1, &Unfenced).unwrap();
     view.filed("c", 11);
     has(&view, &["t3", "t2"]);
     let oldest = view.spans("c", 11, 9).unwrap();
