@@ -82,6 +82,9 @@ pub struct Span {
     /// before its start (and so wrote nothing) names the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// Workers ordered before that one, which never started: their directories go when the span is filed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<String>,
     /// The journal events in order, `turn.started` first; `after` never decreases.
     pub events: Vec<SpanEvent>,
     /// Present once the last event is the turn's `turn.sealed`.
@@ -178,6 +181,7 @@ impl Span {
             first,
             turn: turn.to_owned(),
             worker: None,
+            given_up: Vec::new(),
             events: vec![SpanEvent { after: 0, data: started }],
             sealed: None,
         }

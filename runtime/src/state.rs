@@ -233,7 +233,7 @@ fn retry(task: &mut Task, retried: &record::OrderRetried) -> Vec<u64> {
         running.order = WorkOrder::new(&retried.spawn_id, running.order.number + 1, &running.order.text);
     }
     if let Some(span) = &mut task.conversation.open {
-        span.worker = Some(retried.spawn_id.clone());
+        span.given_up.extend(span.worker.replace(retried.spawn_id.clone()));
     }
     Vec::new()
 }

@@ -12,6 +12,7 @@ use holdfast_shared::durable_file;
 use holdfast_shared::home::Home;
 use holdfast_shared::journal::WriterClient;
 use holdfast_shared::spool::SegmentHistory;
+use holdfast_shared::worker::WorkerState;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -138,6 +139,7 @@ pub fn file(
     // Only a hint for the next filing; unwritten or torn it costs a listing.
     let hint = || fs::write(directory.join(NEWEST), span.first.to_string());
     let _hint = permit.hold(hint).ok_or(FilingError::Fenced)?;
+    remove_given_up(home, span, permit)?;
     let marker = bound(home, &filed, limit_bytes, permit)?;
     Ok((filed, marker))
 }
@@ -366,6 +368,20 @@ fn sweep(home: &Home, marker: &Truncated, permit: &impl Permit) -> Result<(), Fi
     }
     for worker in marker.workers.iter().filter(|worker| is_name(worker)) {
         remove(&home.worker(worker), permit, |path| fs::remove_dir_all(path))?;
+    }
+    Ok(())
+}
+
+/// Removes what is left of workers that never started. A crash may come before: the span is filed again then.
+fn remove_given_up(home: &Home, span: &Span, permit: &impl Permit) -> Result<(), FilingError> {
+    for worker in span.given_up.iter().filter(|worker| is_name(worker)) {
+        let path = home.worker(worker);
+        match WorkerState::read(&path) {
+            Ok(WorkerState::NotStarted) => {}
+            Ok(WorkerState::LostBeforeStart) => remove(&path, permit, |path| fs::remove_dir_all(path))?,
+            // It was given up under its lock, so this cannot be; whatever it is, it stays.
+            found => tracing::warn!(worker, ?found, "worker was given up, and yet it was started"),
+        }
     }
     Ok(())
 }

@@ -257,6 +257,11 @@ fn a_worker_that_cannot_start_is_ordered_three_times_and_its_task_says_so() {
         let spawned: std::collections::BTreeSet<String> =
             node.supervised.borrow().requests.iter().map(|request| request.spawn_id.clone()).collect();
         assert_eq!(spawned.len(), 3, "each order is another worker");
+        until("those given up are gone", async || {
+            let left = std::fs::read_dir(node.home.workers()).unwrap().count();
+            (left == 1).then_some(())
+        })
+        .await;
         node.supervised.borrow_mut().refuse = None;
         let opened = link.call("task.open", json!({"task": "x", "skill": "command"})).await.unwrap();
         assert_eq!(opened["mode"], "recovered");

@@ -1,5 +1,6 @@
 use super::*;
 use crate::io::sample::{Sample, Unfenced};
+use holdfast_shared::worker::{Started, abandon};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -208,31 +209,40 @@ fn everything(directory: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
 
 #[test]
 fn one_that_is_fenced_changes_nothing_more_and_the_next_active_goes_on() {
-    let sample = Sample::new();
     let limit = 2 * turn_bytes() + 1;
-    filed_turns(&sample, 1..=2, limit);
-    let span = sample.turn("c", 15, 3, 4, 100);
-    let mut changes = 0;
-    loop {
-        let permit = FencedAfter(Cell::new(changes));
+    let fenced_after = |changes| {
+        let sample = Sample::new();
+        filed_turns(&sample, 1..=2, limit);
+        let span = sample.turn("c", 15, 3, 4, 100);
         let before = everything(sample.home.path());
-        match file(&sample.home, &span, limit, &permit) {
-            Err(FilingError::Fenced) if changes == 0 => assert_eq!(everything(sample.home.path()), before),
-            // Before the change that it may not make it made those of the round before again.
-            Err(FilingError::Fenced) => {
-                let again = FencedAfter(Cell::new(0));
-                let made = everything(sample.home.path());
-                assert!(matches!(file(&sample.home, &span, limit, &again), Err(FilingError::Fenced)));
-                assert_eq!(everything(sample.home.path()), made);
-            }
-            filed => {
-                filed.unwrap();
-                break;
-            }
-        }
-        changes += 1;
+        let ended = file(&sample.home, &span, limit, &FencedAfter(Cell::new(changes)));
+        let changed = everything(sample.home.path()) != before;
+        file(&sample.home, &span, limit, &Unfenced).unwrap();
+        assert_eq!(list(&sample.home, "c").unwrap(), [1, 8, 15]);
+        assert_eq!(workers(&sample), ["c-2", "c-3"].map(String::from).into());
+        (matches!(ended, Err(FilingError::Fenced)), changed)
+    };
+    // The directory is there already; then file, hint, marker and the oldest worker.
+    assert_eq!([0, 1].map(fenced_after), [(true, false); 2]);
+    assert_eq!([2, 3, 4].map(fenced_after), [(true, true); 3]);
+    assert_eq!(fenced_after(5), (false, true));
+}
+
+#[test]
+fn workers_that_were_given_up_go_and_no_others() {
+    let sample = Sample::new();
+    let mut span = sample.turn("c", 1, 1, 4, 10);
+    span.given_up = ["never", "gone", "started", "../c-1"].map(String::from).into();
+    abandon(&sample.home.worker("never")).unwrap();
+    drop(sample.spool("started"));
+    let started = Started { pid: i32::MAX, start_time: 1, boot_id: "b".into(), holder_pid: i32::MAX };
+    started.write(&sample.home.worker("started")).unwrap();
+    for _ in 0..2 {
+        file(&sample.home, &span, UNBOUNDED, &Unfenced).unwrap();
+        assert_eq!(workers(&sample), ["c-1", "started"].map(String::from).into());
     }
-    assert!(changes >= 5, "directory, file, hint, marker, worker: {changes}");
-    assert_eq!(list(&sample.home, "c").unwrap(), [1, 8, 15]);
-    assert_eq!(workers(&sample), ["c-2", "c-3"].map(String::from).into());
+    // A crash came between the file and the removal.
+    abandon(&sample.home.worker("never")).unwrap();
+    file(&sample.home, &span, UNBOUNDED, &Unfenced).unwrap();
+    assert_eq!(workers(&sample), ["c-1", "started"].map(String::from).into());
 }
