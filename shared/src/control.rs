@@ -8,6 +8,7 @@
 mod client;
 mod connections;
 mod server;
+mod versions;
 
 pub use client::{CallError, Client};
 pub use server::{Limits, Peer, Reply, Request, parse, serve, unknown_method};

@@ -74,6 +74,8 @@ codes! {
     NotActive "NOT_ACTIVE" 1051 409 true;
     /// The state refuses this request; the message says why.
     Refused "REFUSED" 1052 409 false;
+    /// The two sides speak no version of the protocol in common.
+    VersionMismatch "VERSION_MISMATCH" 1053 409 false;
 }
 
 /// An error as every HTTP and CLI surface shows it: `{code, message, retryable, details}`.

@@ -1,7 +1,9 @@
 //! The asking side.
 
+use super::versions;
 use crate::error::ApiError;
 use crate::process::connect_unix;
+use crate::version::CONTROL;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -163,6 +165,7 @@ impl Client {
         request.headers_mut().insert(HOST, hyper::header::HeaderValue::from_static("holdfast"));
         let json = hyper::header::HeaderValue::from_static("application/json");
         request.headers_mut().insert(CONTENT_TYPE, json);
+        request.headers_mut().insert(versions::VERSIONS, versions::value(CONTROL));
         loop {
             let kept = self.take_idle();
             let was_kept = kept.is_some();

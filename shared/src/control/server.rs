@@ -1,7 +1,9 @@
 //! The serving side.
 
 use super::connections::{Connection, Connections};
+use super::versions;
 use crate::error::{ApiError, Code};
+use crate::version::CONTROL;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -155,6 +157,7 @@ impl Reply {
         let mut response = Response::new(Full::new(self.body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
+        response.headers_mut().insert(versions::VERSIONS, versions::value(CONTROL));
         response
     }
 }
@@ -280,6 +283,7 @@ async fn read(
     peer: Peer,
     limits: &Limits,
 ) -> Result<Request, ApiError> {
+    versions::agree(request.headers(), CONTROL)?;
     let upgrade =
         request.headers().contains_key(hyper::header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();

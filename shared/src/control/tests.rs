@@ -71,6 +71,25 @@ async fn a_call_is_answered_and_its_refusals_are_coded() {
 }
 
 #[tokio::test]
+async fn versions_without_one_in_common_are_refused_and_curl_says_none() {
+    with_server(Limits::default(), async |path| {
+        for (header, status) in
+            [("", 200), ("holdfast-control: 1-7\r\n", 200), ("holdfast-control: 900-901\r\n", 409)]
+        {
+            let mut stream = crate::process::connect_unix(&path).unwrap();
+            let request = format!("GET /v1/me HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert!(answer.contains("holdfast-control: 1-1\r\n"), "{answer}");
+            assert_eq!(answer.contains("VERSION_MISMATCH"), status == 409, "{answer}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_body_past_its_bound_is_refused() {
     with_server(Limits { body_bytes: 64, ..Limits::default() }, async |path| {
         let words = Words { words: vec!["a".repeat(100)] };
