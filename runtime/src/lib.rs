@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod abilities;
 pub mod channels;
 pub mod command_id;
 pub mod commands;

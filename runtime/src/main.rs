@@ -6,10 +6,22 @@ use holdfast_shared::home::Home;
 use holdfast_shared::slot::Slot;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: holdfast-runtime --home DIR --slot a|b [--settings JSON]";
+const USAGE: &str = "usage: holdfast-runtime --home DIR --slot a|b [--settings JSON] | --abilities";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments == ["--abilities"] {
+        return match serde_json::to_string(&holdfast_runtime::abilities::abilities()) {
+            Ok(text) => {
+                println!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("holdfast-runtime: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let start = match parse(&arguments) {
         Ok(start) => start,
         Err(message) => {

@@ -1,6 +1,7 @@
 //! Versions of every protocol and file, and how two sides agree on one.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The lowest and highest version a side speaks or reads, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +23,23 @@ impl VersionRange {
         let highest = self.max.min(other.max);
         (highest >= self.min.max(other.min)).then_some(highest)
     }
+}
+
+/// Versions by the name of the protocol or file, as in a manifest.
+pub type Contracts = BTreeMap<String, VersionRange>;
+
+/// What this build speaks and reads.
+pub fn contracts() -> Contracts {
+    [
+        ("control", CONTROL),
+        ("link", LINK),
+        ("inbox", INBOX),
+        ("spool", SPOOL),
+        ("journal", JOURNAL),
+        ("checkpoint", CHECKPOINT),
+    ]
+    .map(|(name, range)| (name.to_owned(), range))
+    .into()
 }
 
 /// Control sockets (HTTP + JSON).

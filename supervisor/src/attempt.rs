@@ -61,6 +61,8 @@ pub enum Event {
     Refused,
     /// The state has lasted for its time.
     Deadline,
+    /// There is too little memory for two runtimes; the transition has not begun.
+    MemoryBlocked,
 }
 
 /// What is to be done.
@@ -95,6 +97,9 @@ pub enum Failure {
     /// The candidate did not answer the probes through the browser's path.
     #[error("the candidate did not answer through the browser's path")]
     NotAdmitted,
+    /// There was too little memory for two runtimes, while the candidate warmed or right before the switch.
+    #[error("memory_blocked: too little memory is left for two runtimes")]
+    MemoryBlocked,
     /// The switch failed; the node was settled.
     #[error("the switch failed; the node was settled")]
     Aborted,
@@ -139,6 +144,11 @@ impl Attempt {
             }
             (Admitting { to, .. }, Event::Died(slot)) if slot == to => fail(Failure::NotReady, None),
             (Admitting { to, .. }, Event::Deadline) => fail(Failure::NotAdmitted, Some(to)),
+
+            (
+                Prewarming { to } | Admitting { to, .. } | Switching { to, back: false },
+                Event::MemoryBlocked,
+            ) => fail(Failure::MemoryBlocked, Some(to)),
 
             // Switched, or settled on the candidate: its Activated was durable after all, or the active died before
             // the switch began and it was the one to follow.
@@ -251,7 +261,7 @@ mod tests {
         Attempt::Probation { of: Slot::B, good: 2 },
     ];
 
-    const EVENTS: [Event; 14] = [
+    const EVENTS: [Event; 15] = [
         Event::Request { to: Slot::A, ready: false },
         Event::Request { to: Slot::A, ready: true },
         Event::Ready(Slot::A),
@@ -266,6 +276,7 @@ mod tests {
         Event::Serves(Slot::B, true),
         Event::Refused,
         Event::Deadline,
+        Event::MemoryBlocked,
     ];
 
     #[test]

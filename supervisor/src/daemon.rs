@@ -24,6 +24,7 @@ use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::WishedReport;
 use processes::Processes;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -42,6 +43,8 @@ const LEFT: u8 = 15;
 pub enum Event {
     /// Somebody asks something on the control socket.
     Command(Command, Responder),
+    /// What the journal holds that must be understood, read for a switch that was asked for; `None`: it cannot be read.
+    Demanded(Option<Slot>, Option<BTreeSet<String>>, Responder),
     /// A child said something.
     Notified(Message),
     /// A process of this role is certainly dead.
@@ -249,6 +252,9 @@ impl Supervisor {
     fn handle(&mut self, event: Event) -> Result<Option<End>, SuperviseError> {
         match event {
             Event::Command(command, responder) => self.command(command, responder)?,
+            Event::Demanded(to, kinds, responder) => {
+                self.switch(to, &kinds.unwrap_or_default(), responder)?
+            }
             Event::Notified(message) => self.notified(message)?,
             Event::Died(role, pid) => self.died(role, pid)?,
             Event::Transition(event) => self.advance(event)?,
@@ -281,6 +287,8 @@ impl Supervisor {
         if self.attempt == Attempt::Idle && self.transition.owner().is_some() {
             self.journal.checkpoint_if_due();
         }
+        self.look_at_breaker()?;
+        self.look_at_memory()?;
         self.look_for_silence()?;
         self.look_at_active();
         self.reconcile_inactive()

@@ -1,6 +1,8 @@
 //! Supervisor, keeper, holder and the operator command line.
 
+pub mod admission;
 pub mod attempt;
+pub mod breaker;
 pub mod cli;
 pub mod command;
 pub mod daemon;

@@ -5,10 +5,12 @@ const CANDIDATE_BYTES: u64 = 192 * 1024 * 1024;
 /// What must stay free beside it.
 const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// What must be available before two runtimes overlap, in bytes, from the resident set of the active one.
-pub fn needed(active_resident_bytes: u64) -> u64 {
+/// What must be available before two runtimes overlap and while they do, in bytes, from their resident sets: what a
+/// candidate has already is no longer available, and not needed again.
+pub fn needed(active_resident_bytes: u64, candidate_resident_bytes: u64) -> u64 {
     let as_large = active_resident_bytes.saturating_add(active_resident_bytes.saturating_mul(15) / 100);
-    as_large.max(CANDIDATE_BYTES).saturating_add(RESERVE_BYTES)
+    let candidate = as_large.max(CANDIDATE_BYTES).saturating_sub(candidate_resident_bytes);
+    candidate.saturating_add(RESERVE_BYTES)
 }
 
 /// `MemAvailable` of `/proc/meminfo`, in bytes.
@@ -35,8 +37,14 @@ mod tests {
 
     #[test]
     fn a_small_active_asks_for_the_least_and_a_large_one_for_as_much_again() {
-        assert_eq!(needed(10 * MIB), 448 * MIB);
-        assert_eq!(needed(1000 * MIB), (1150 + 256) * MIB);
+        assert_eq!(needed(10 * MIB, 0), 448 * MIB);
+        assert_eq!(needed(1000 * MIB, 0), (1150 + 256) * MIB);
+    }
+
+    #[test]
+    fn what_a_candidate_has_is_not_asked_for_again() {
+        assert_eq!(needed(10 * MIB, 100 * MIB), (92 + 256) * MIB);
+        assert_eq!(needed(10 * MIB, 900 * MIB), 256 * MIB);
     }
 
     #[test]

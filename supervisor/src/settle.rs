@@ -87,7 +87,7 @@ pub(crate) fn step(
             None => retry(state, settling, actions),
         },
         (Step::Start, Event::Ready(slot)) => activate(state, settling, slot, actions),
-        (Step::Start, Event::Died(slot)) => start(state, settling, slot.other(), actions),
+        (Step::Start, Event::Died(slot)) => start(state, settling, not_broken(state, slot), actions),
         (Step::Start, Event::Deadline(decision)) if decision == awaited => {
             let late = |slot: &Slot| state.runtime(*slot) == Runtime::Starting;
             actions.extend(Slot::BOTH.into_iter().filter(late).map(Action::Kill));
@@ -173,7 +173,7 @@ fn choose(
         state.commit(owner, Outcome::Settled(owner), actions);
         return;
     }
-    let preferred = preferred(settling.failed, end.last);
+    let preferred = not_broken(state, preferred(settling.failed, end.last));
     let fit = [preferred, preferred.other()].into_iter().find(|slot| {
         report(*slot).is_some_and(|r| r.fit && r.active.is_none()) && state.runtime(*slot) == Runtime::Ready
     });
@@ -186,6 +186,11 @@ fn choose(
 /// The release that served last, unless it is what failed.
 fn preferred(failed: Option<Slot>, last: Option<Owner>) -> Slot {
     failed.map_or(last.map_or(Slot::A, |owner| owner.slot), Slot::other)
+}
+
+/// This slot, or the other where this one's release has failed too often; both in turn where both have.
+fn not_broken(state: &Transition, slot: Slot) -> Slot {
+    if state.broken[slot as usize] { slot.other() } else { slot }
 }
 
 /// Waits for a runtime that can be activated: one that is on its way, or one started now.
@@ -201,6 +206,9 @@ fn start(state: &mut Transition, settling: Settling, preferred: Slot, actions: &
             // Alive and not fit: it cannot help, and holds the slot.
             _ => actions.push(Action::Kill(preferred)),
         },
+    }
+    if state.broken == [true; 2] {
+        actions.push(Action::Finish(Outcome::Degraded));
     }
 }
 

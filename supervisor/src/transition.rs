@@ -88,6 +88,9 @@ pub enum Event {
     Ready(Slot),
     /// The death of this slot's process is certain.
     Died(Slot),
+    /// This slot's release cannot be started, or starts of it have failed too often ([`crate::breaker`]); `false`:
+    /// it may be tried again.
+    Broken(Slot, bool),
     /// The active has sent no WATCHDOG=1 for 3 s, or answered a look that it is not active.
     Suspect(Slot),
     /// The sidecar serves; it holds.
@@ -173,6 +176,29 @@ pub enum Phase {
     Settling(Settling),
 }
 
+impl Phase {
+    /// The phase and what is waited for in it, in a few words.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Phase::Settled { routed: true, .. } => "settled",
+            Phase::Settled { routed: false, .. } => "settled, not routed",
+            Phase::Switching(one) => match one.step {
+                switch::Step::Hold => "switch: hold",
+                switch::Step::Fence => "switch: fence",
+                switch::Step::Activate => "switch: activate",
+            },
+            Phase::Settling(one) => match one.step {
+                settle::Step::Hold => "settle: hold",
+                settle::Step::Ask(_) => "settle: ask",
+                settle::Step::Read(_) => "settle: read",
+                settle::Step::Start => "settle: start",
+                settle::Step::Activate(_) => "settle: activate",
+                settle::Step::Retry => "settle: retry",
+            },
+        }
+    }
+}
+
 /// The whole state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transition {
@@ -184,6 +210,8 @@ pub struct Transition {
     pub committed: bool,
     /// The slots' processes, `a` first.
     pub runtimes: [Runtime; 2],
+    /// Slots whose release is not worth starting while the other's is.
+    pub broken: [bool; 2],
     /// The sidecar lives and serves.
     pub sidecar: bool,
     /// Where the node stands.
@@ -216,7 +244,8 @@ impl Transition {
     ) -> (Transition, Vec<Action>) {
         let phase = Phase::Settling(Settling::default());
         let decision = Decision { generation, sequence: 0 };
-        let mut state = Transition { decision, highest_epoch, committed, runtimes, sidecar, phase };
+        let broken = [false; 2];
+        let mut state = Transition { decision, highest_epoch, committed, runtimes, broken, sidecar, phase };
         let mut actions = Vec::new();
         settle::begin(&mut state, Settling::default(), &mut actions);
         (state, actions)
@@ -244,6 +273,7 @@ impl Transition {
             Event::Started(slot) => self.set(slot, Runtime::Starting),
             Event::Ready(slot) => self.set(slot, Runtime::Ready),
             Event::Died(slot) => self.set(slot, Runtime::Absent),
+            Event::Broken(slot, broken) => self.broken[slot as usize] = broken,
             Event::SidecarUp => self.sidecar = true,
             Event::SidecarDied => self.sidecar = false,
             _ => {}

@@ -1,7 +1,8 @@
 //! Answers to what is asked on the control socket.
 
 use super::{Event, SuperviseError, Supervisor, now_ms};
-use crate::attempt::{self, Failure};
+use crate::admission::{Demands, obstacle};
+use crate::attempt::{self, Attempt, Failure};
 use crate::command::{Command, NewToken};
 use crate::io::control::Responder;
 use crate::io::{listener, slots, stop_tree, workers};
@@ -12,11 +13,14 @@ use crate::status::Label;
 use crate::transition::Runtime;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Role;
+use holdfast_shared::journal::inspect;
 use holdfast_shared::process::read_holder;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::supervisor_control::SpawnWorker;
 use holdfast_shared::token::{self, TokenEntry, TokenRole};
+use holdfast_shared::version;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Tokens of one node; a journal's fold and every wished state carry them all.
@@ -28,7 +32,10 @@ impl Supervisor {
     pub(super) fn command(&mut self, command: Command, responder: Responder) -> Result<(), SuperviseError> {
         let answer = match command {
             Command::Status => Ok(self.status()),
-            Command::Switch(request) => return self.switch(request.to, responder),
+            Command::Switch(request) => {
+                self.look_at_demands(request.to, responder);
+                return Ok(());
+            }
             Command::Stop(request) => return self.stop(request.keep_workers, responder),
             Command::ListTokens => Ok(self.list_tokens()),
             Command::NewToken(request) => self.new_token(&request)?,
@@ -44,7 +51,32 @@ impl Supervisor {
         Ok(())
     }
 
-    fn switch(&mut self, to: Option<Slot>, responder: Responder) -> Result<(), SuperviseError> {
+    /// Reads what the journal holds, then goes on with [`Self::switch`]. A journal that cannot be read now (its writer
+    /// is at work) is judged by whoever takes it over.
+    fn look_at_demands(&self, to: Option<Slot>, responder: Responder) {
+        let (directory, events) = (self.home.journal(), self.events.clone());
+        tokio::task::spawn_local(async move {
+            let kinds = match tokio::task::spawn_blocking(move || inspect(&directory)).await {
+                Ok(Ok(inspection)) => Some(inspection.must_understand_kinds),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "read the journal's kinds");
+                    None
+                }
+                Err(error) => {
+                    tracing::error!(%error, "read the journal's kinds");
+                    None
+                }
+            };
+            let _ = events.send(Event::Demanded(to, kinds, responder)).await;
+        });
+    }
+
+    pub(super) fn switch(
+        &mut self,
+        to: Option<Slot>,
+        journal: &BTreeSet<String>,
+        responder: Responder,
+    ) -> Result<(), SuperviseError> {
         let refuse = |responder: Responder, why: &str| {
             let _ = responder.send(Err(ApiError::new(Code::Refused, why)));
         };
@@ -59,7 +91,8 @@ impl Supervisor {
         }
         // Whoever waits for the switch in probation is answered only when this one does begin.
         let refused = self.attempt.refuses().map(|failure| failure.to_string());
-        if let Some(why) = refused.or_else(|| self.memory_blocks(to)) {
+        let blocked = refused.or_else(|| self.release_blocks(to, journal)).or_else(|| self.memory_blocks(to));
+        if let Some(why) = blocked {
             refuse(responder, &why);
             return Ok(());
         }
@@ -72,13 +105,45 @@ impl Supervisor {
         self.advance_attempt(attempt::Event::Request { to, ready })
     }
 
-    /// The memory gate, before two runtimes overlap; says what is missing. Where the kernel does not say how much
-    /// there is, nothing is refused.
-    fn memory_blocks(&self, to: Slot) -> Option<String> {
-        let overlaps = self.processes.process(Role::Runtime(to)).is_some();
-        let active = self.processes.process(Role::Runtime(to.other())).filter(|_| !overlaps)?;
-        let status = std::fs::read_to_string(format!("/proc/{}/status", active.pid)).ok()?;
-        let needed = memory::needed(memory::resident(&status)?);
+    /// Why the release in this slot may not become active; `None`: it may.
+    fn release_blocks(&mut self, to: Slot, journal: &BTreeSet<String>) -> Option<String> {
+        let issues = self.processes.slot_issues(to);
+        if !issues.is_empty() {
+            return Some(format!("slot {to} cannot be started from: {issues}"));
+        }
+        let manifest = |slot| slots::manifest(&self.home, slot).ok().flatten();
+        let candidate = manifest(to)?;
+        // The sidecar and the holders that are started now are of this build too.
+        let living = [("the supervisor", version::contracts())];
+        let active = manifest(to.other());
+        let demands = Demands { journal, active: active.as_ref(), living: &living };
+        let obstacle = obstacle(&candidate, demands)?;
+        Some(format!("release {} in slot {to} is not admitted: {obstacle}", candidate.version))
+    }
+
+    /// While a candidate warms, the memory gate holds on.
+    pub(super) fn look_at_memory(&mut self) -> Result<(), SuperviseError> {
+        let warming = match self.attempt {
+            Attempt::Prewarming { to } | Attempt::Admitting { to, .. } => Some(to),
+            _ => None,
+        };
+        match warming.and_then(|to| self.memory_blocks(to)) {
+            Some(why) => {
+                tracing::warn!(why, "the candidate is given up");
+                self.advance_attempt(attempt::Event::MemoryBlocked)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The memory gate: before two runtimes overlap, while the candidate warms, and before the switch; says what is
+    /// missing. Where the kernel does not say how much there is, nothing is refused.
+    pub(super) fn memory_blocks(&self, to: Slot) -> Option<String> {
+        let resident = |slot| {
+            let process = self.processes.process(Role::Runtime(slot))?;
+            memory::resident(&std::fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?)
+        };
+        let needed = memory::needed(resident(to.other())?, resident(to).unwrap_or(0));
         let available = memory::available(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
         (available < needed).then(|| {
             let mib = |bytes: u64| bytes / (1024 * 1024);

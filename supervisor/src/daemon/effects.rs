@@ -307,7 +307,13 @@ impl Supervisor {
     fn act_attempt(&mut self, action: attempt::Action, entered: bool) -> Result<(), SuperviseError> {
         match action {
             attempt::Action::Start(slot) => self.start_child(Role::Runtime(slot)),
-            attempt::Action::Switch(slot) => self.advance(Input::Switch(slot)),
+            attempt::Action::Switch(slot) => {
+                let forward = matches!(self.attempt, Attempt::Switching { back: false, .. });
+                match self.memory_blocks(slot).filter(|_| forward) {
+                    Some(_) => self.advance_attempt(attempt::Event::MemoryBlocked),
+                    None => self.advance(Input::Switch(slot)),
+                }
+            }
             attempt::Action::Stop(slot) => {
                 // One that serves is never ended, nor one that a settlement may be about to activate.
                 if self.transition.owner().is_some_and(|owner| owner.slot != slot) {

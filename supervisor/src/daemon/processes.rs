@@ -2,6 +2,7 @@
 
 use super::{Event, SuperviseError, Supervisor};
 use crate::attempt::Attempt;
+use crate::breaker::Breaker;
 use crate::io::child;
 use crate::io::slots;
 use crate::restart::{Death, Restarts};
@@ -53,6 +54,8 @@ pub(super) struct Child {
     not_before: Option<Instant>,
     /// A start is wanted when that time has come.
     wanted: bool,
+    /// Why the last start was not even tried; empty when it was.
+    refused: String,
 }
 
 /// All children.
@@ -64,6 +67,8 @@ pub(super) struct Processes {
     /// The public listener, passed to each sidecar.
     listener: Option<OwnedFd>,
     turned_at: Instant,
+    checks: slots::Checks,
+    breaker: Breaker,
 }
 
 /// What lives, found by its locks.
@@ -135,6 +140,8 @@ impl Processes {
             clients,
             listener: listeners.into_iter().next().map(|passed| passed.fd),
             turned_at: Instant::now(),
+            checks: slots::Checks::default(),
+            breaker: Breaker::default(),
         };
         let Found { runtimes: [a, b], sidecar } = found;
         for (role, living) in
@@ -196,15 +203,31 @@ impl Processes {
     /// Children that do not come up, in words.
     pub(super) fn failing(&self) -> Vec<String> {
         const WORTH_SAYING: u32 = 3;
+        let said = |role: Role| {
+            let (name, child) = (role.name(), self.child(role));
+            let failed = child.restarts.failed();
+            match (child.refused.is_empty(), failed >= WORTH_SAYING) {
+                (false, _) => Some(format!("{name} cannot be started: {}", child.refused)),
+                (true, true) => {
+                    let last = crate::io::logs::last_error(&self.home.logs(), &name);
+                    let last = last.map_or_else(String::new, |message| format!(", last with: {message}"));
+                    Some(format!(
+                        "{name} failed to start {failed} times in a row{last}; `holdfast logs {name}`"
+                    ))
+                }
+                (true, false) => None,
+            }
+        };
         [Role::Runtime(Slot::A), Role::Runtime(Slot::B), Role::Sidecar]
             .into_iter()
             .filter(|role| self.process(*role).is_none_or(|process| process.ready_at.is_none()))
-            .map(|role| (role.name(), self.child(role).restarts.failed()))
-            .filter(|(_, failed)| *failed >= WORTH_SAYING)
-            .map(|(name, failed)| {
-                format!("{name} failed to start {failed} times in a row; `holdfast logs {name}`")
-            })
+            .filter_map(said)
             .collect()
+    }
+
+    /// What keeps a runtime from being started from this slot, as issue codes; empty: nothing.
+    pub(super) fn slot_issues(&mut self, slot: Slot) -> String {
+        self.checks.issues(&self.home, slot).join(", ")
     }
 
     pub(super) fn client(&self, slot: Slot) -> Rc<Client> {
@@ -270,6 +293,7 @@ impl Processes {
         let child = self.child_mut(role);
         child.process = Some(Process::new(pidfd, settings));
         child.wanted = false;
+        child.refused.clear();
         Ok(pid)
     }
 }
@@ -314,6 +338,12 @@ impl Supervisor {
             }
             return Ok(());
         }
+        if let Role::Runtime(slot) = role {
+            let issues = self.processes.slot_issues(slot);
+            if !issues.is_empty() {
+                return self.refuse_start(slot, issues);
+            }
+        }
         let settings = match role {
             Role::Runtime(_) => self.fresh_settings().runtime_json(),
             _ => self.settings.sidecar_json(),
@@ -328,10 +358,33 @@ impl Supervisor {
             }
             Err(error) => {
                 tracing::error!(role = role.name(), %error, "start");
-                self.count_death(role, Death::FailedStart);
+                self.count_death(role, Death::FailedStart)?;
                 self.tell_death(role, false)
             }
         }
+    }
+
+    /// What is in the slot is not what its manifest says: nothing is started from it.
+    fn refuse_start(&mut self, slot: Slot, issues: String) -> Result<(), SuperviseError> {
+        let role = Role::Runtime(slot);
+        tracing::error!(role = role.name(), issues, "the slot cannot be started from");
+        self.processes.child_mut(role).refused = issues;
+        self.processes.breaker.invalid(slot, Instant::now());
+        self.count_death(role, Death::FailedStart)?;
+        self.tell_death(role, false)
+    }
+
+    /// Tells the transition when a slot's release has failed too often, or may be tried again.
+    pub(super) fn look_at_breaker(&mut self) -> Result<(), SuperviseError> {
+        let now = Instant::now();
+        for slot in Slot::BOTH {
+            let broken = self.processes.breaker.is_broken(slot, now);
+            if broken != self.transition.broken[slot as usize] {
+                tracing::warn!(%slot, broken, "failed starts");
+                self.advance(transition::Event::Broken(slot, broken))?;
+            }
+        }
+        Ok(())
     }
 
     /// The file as it is now, for what takes effect with each runtime; as it was where it is not valid.
@@ -351,11 +404,15 @@ impl Supervisor {
         Ok(())
     }
 
-    fn count_death(&mut self, role: Role, death: Death) {
+    fn count_death(&mut self, role: Role, death: Death) -> Result<(), SuperviseError> {
         let child = self.processes.child_mut(role);
         let wait = child.restarts.died(death);
         child.not_before = Some(Instant::now() + wait);
         tracing::warn!(role = role.name(), ?death, failed = child.restarts.failed(), "died");
+        if let (Role::Runtime(slot), Death::FailedStart) = (role, death) {
+            self.processes.breaker.failed(slot, Instant::now());
+        }
+        self.look_at_breaker()
     }
 
     pub(super) fn died(&mut self, role: Role, pid: i32) -> Result<(), SuperviseError> {
@@ -370,7 +427,7 @@ impl Supervisor {
             child.not_before = None;
         } else {
             let lived = process.ready_at.map(|at| at.elapsed());
-            self.count_death(role, Death::after_ready(lived));
+            self.count_death(role, Death::after_ready(lived))?;
         }
         self.tell_death(role, process.ending)
     }

@@ -1,7 +1,7 @@
 //! Log files: bounded by copying and truncating, so that writers that append never notice.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// A log larger than this is rotated.
@@ -41,6 +41,25 @@ fn rotate_one(path: &Path) -> io::Result<()> {
     copied.map(|_| ())
 }
 
+/// The message of the last error in a process's log, where its last lines hold one.
+pub fn last_error(directory: &Path, name: &str) -> Option<String> {
+    const LOOKED_AT_BYTES: u64 = 16 * 1024;
+    const MESSAGE_CHARACTERS: usize = 300;
+    let mut log = File::open(directory.join(format!("{name}.log"))).ok()?;
+    let end = log.metadata().ok()?.len();
+    log.seek(io::SeekFrom::Start(end.saturating_sub(LOOKED_AT_BYTES))).ok()?;
+    let mut bytes = Vec::new();
+    log.take(LOOKED_AT_BYTES).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().rev().find_map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let is_error = line["level"].as_str().is_some_and(|level| level.eq_ignore_ascii_case("error"));
+        let word = |name: &str| line[name].as_str().filter(|text| !text.is_empty());
+        let words: Vec<&str> = [word("msg"), word("error")].into_iter().flatten().collect();
+        is_error.then(|| words.join(": ").chars().take(MESSAGE_CHARACTERS).collect())
+    })
+}
+
 /// The path of an older file of a log.
 pub fn older(path: &Path, number: usize) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -52,6 +71,18 @@ pub fn older(path: &Path, number: usize) -> PathBuf {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn the_last_error_is_found_behind_what_is_no_line() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(last_error(directory.path(), "sidecar"), None);
+        let long = "x".repeat(20 * 1024);
+        let text = format!(
+            "{long}\n{{\"level\":\"ERROR\",\"msg\":\"one\"}}\n{{\"level\":\"ERROR\",\"msg\":\"two\",\"error\":\"disk\"}}\n{{\"level\":\"INFO\"}}\n{{"
+        );
+        std::fs::write(directory.path().join("sidecar.log"), text).unwrap();
+        assert_eq!(last_error(directory.path(), "sidecar").as_deref(), Some("two: disk"));
+    }
 
     #[test]
     fn past_the_limit_a_log_is_copied_and_truncated_and_four_are_kept() {

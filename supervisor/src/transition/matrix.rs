@@ -17,6 +17,7 @@ fn state(phase: Phase) -> Transition {
         highest_epoch: 6,
         committed: true,
         runtimes: [Runtime::Ready, Runtime::Ready],
+        broken: [false, false],
         sidecar: true,
         phase,
     }
@@ -35,6 +36,7 @@ fn states() -> Vec<(&'static str, Transition)> {
     let answered = [Asked::Answered(FIT), Asked::Answered(FIT)];
     let mut start = settling(settle::Step::Start);
     start.runtimes = [Runtime::Starting, Runtime::Absent];
+    let broken = |broken| Transition { broken, ..start.clone() };
     vec![
         ("settled", state(Phase::Settled { owner: A5, routed: true })),
         ("settled, not routed", state(Phase::Settled { owner: A5, routed: false })),
@@ -44,7 +46,9 @@ fn states() -> Vec<(&'static str, Transition)> {
         ("settle: hold", settling(settle::Step::Hold)),
         ("settle: ask", settling(settle::Step::Ask(asked))),
         ("settle: read", settling(settle::Step::Read(answered))),
-        ("settle: start", start),
+        ("settle: start", start.clone()),
+        ("settle: start, a is broken", broken([true, false])),
+        ("settle: start, both are broken", broken([true, true])),
         ("settle: activate", settling(settle::Step::Activate(B6))),
         ("settle: retry", settling(settle::Step::Retry)),
     ]
@@ -77,26 +81,6 @@ fn events() -> Vec<(&'static str, Event)> {
     ]
 }
 
-fn name(transition: &Transition) -> &'static str {
-    match transition.phase {
-        Phase::Settled { routed: true, .. } => "settled",
-        Phase::Settled { routed: false, .. } => "settled, not routed",
-        Phase::Switching(one) => match one.step {
-            switch::Step::Hold => "switch: hold",
-            switch::Step::Fence => "switch: fence",
-            switch::Step::Activate => "switch: activate",
-        },
-        Phase::Settling(one) => match one.step {
-            settle::Step::Hold => "settle: hold",
-            settle::Step::Ask(_) => "settle: ask",
-            settle::Step::Read(_) => "settle: read",
-            settle::Step::Start => "settle: start",
-            settle::Step::Activate(_) => "settle: activate",
-            settle::Step::Retry => "settle: retry",
-        },
-    }
-}
-
 fn word(action: &Action) -> String {
     match action {
         Action::Record(Record::Switching(owner)) => format!("record Switching({})", owner.epoch),
@@ -124,7 +108,8 @@ fn cell(from: &Transition, event: Event) -> String {
         Ok((to, actions)) if actions.is_empty() && to.phase == from.phase => String::new(),
         Ok((to, actions)) => {
             let words: Vec<String> = actions.iter().map(word).collect();
-            let place = if to.phase == from.phase { "stays".into() } else { format!("**{}**", name(&to)) };
+            let place =
+                if to.phase == from.phase { "stays".into() } else { format!("**{}**", to.phase.name()) };
             if words.is_empty() { place } else { format!("{place}: {}", words.join(", ")) }
         }
     }
@@ -147,9 +132,9 @@ fn the_matrix_and_the_diagram_are_what_is_committed() {
             }
             let _ = writeln!(text, "| {event_name} | {cell} |");
             if let Ok((to, _)) = state.step(event)
-                && name(&to) != from
+                && to.phase.name() != state.phase.name()
             {
-                edges.push((from, name(&to), event_name));
+                edges.push((state.phase.name(), to.phase.name(), event_name));
             }
         }
     }
@@ -231,6 +216,33 @@ fn attempts_that_fail_wait_longer_and_say_degraded_once() {
     assert!(waits.is_sorted(), "{waits:?}");
     assert_eq!(waits.last(), Some(&RETRY_MAX_MS));
     assert_eq!(degraded, 1);
+}
+
+#[test]
+fn a_release_that_fails_too_often_gives_way_and_with_both_broken_the_node_is_degraded() {
+    let start = |broken| {
+        let runtimes = [Runtime::Starting, Runtime::Absent];
+        let state = Transition { broken, runtimes, ..settling(settle::Step::Start) };
+        let (_, actions) = state.step(Event::Died(Slot::A)).unwrap();
+        let started = actions.iter().find_map(|action| match action {
+            Action::Start(slot) => Some(*slot),
+            _ => None,
+        });
+        (started, actions.contains(&Action::Finish(Outcome::Degraded)))
+    };
+    assert_eq!(start([false, false]), (Some(Slot::A), false), "its own first");
+    assert_eq!(start([true, false]), (Some(Slot::B), false));
+    assert_eq!(start([false, true]), (Some(Slot::A), false));
+    assert_eq!(start([true, true]), (Some(Slot::B), true), "each in turn");
+}
+
+#[test]
+fn a_broken_release_is_not_chosen_though_it_served_last() {
+    let mut state = settling(settle::Step::Read([Asked::Gone, Asked::Gone]));
+    (state.runtimes, state.broken) = ([Runtime::Absent; 2], [true, false]);
+    let end = JournalEnd { last: Some(A5), highest_epoch: 6 };
+    let (_, actions) = state.step(Event::JournalRead(NOW, Some(end))).unwrap();
+    assert!(actions.contains(&Action::Start(Slot::B)), "{actions:?}");
 }
 
 #[test]

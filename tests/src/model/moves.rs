@@ -8,8 +8,8 @@ use holdfast_runtime::role::{Deed, Order, Refused, Role};
 use holdfast_shared::decision::Decision;
 use holdfast_shared::slot::Slot;
 use holdfast_sidecar::wish::{self, Target};
+use holdfast_supervisor::settle;
 use holdfast_supervisor::transition::{Action, Event, JournalEnd, Owner, Phase, Record, Runtime, Transition};
-use holdfast_supervisor::{settle, switch};
 
 /// One thing that can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -615,25 +615,4 @@ pub fn settled(world: &World) -> bool {
             && world.sidecar.link == Some(process.instance)
             && world.sidecar.wished.forwarding() == Some(Target { slot: owner.slot, epoch: owner.epoch })
     }) && world.sidecar.unanswered.is_empty()
-}
-
-/// Steps of the machines, so that a coverage count can be printed.
-pub fn step_name(transition: &Transition) -> &'static str {
-    match transition.phase {
-        Phase::Settled { routed: true, .. } => "settled",
-        Phase::Settled { routed: false, .. } => "routing",
-        Phase::Switching(one) => match one.step {
-            switch::Step::Hold => "switch: hold",
-            switch::Step::Fence => "switch: fence",
-            switch::Step::Activate => "switch: activate",
-        },
-        Phase::Settling(one) => match one.step {
-            settle::Step::Hold => "settle: hold",
-            settle::Step::Ask(_) => "settle: ask",
-            settle::Step::Read(_) => "settle: read",
-            settle::Step::Start => "settle: start",
-            settle::Step::Activate(_) => "settle: activate",
-            settle::Step::Retry => "settle: retry",
-        },
-    }
 }

@@ -1,7 +1,7 @@
 //! Breadth-first search through every reachable world, then backwards from the settled ones.
 
 use super::Scenario;
-use super::moves::{Move, apply, moves, settled, step_name};
+use super::moves::{Move, apply, moves, settled};
 use super::world::World;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -114,7 +114,7 @@ fn note(world: &World, id: u32, graph: &mut Graph, explored: &mut Explored) {
         graph.goals.push(id);
     }
     for supervisor in &world.supervisors {
-        *explored.steps.entry(step_name(&supervisor.transition)).or_default() += 1;
+        *explored.steps.entry(supervisor.transition.phase.name()).or_default() += 1;
     }
 }
 
