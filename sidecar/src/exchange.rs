@@ -8,6 +8,7 @@ mod calls;
 mod commands;
 mod link;
 mod output;
+mod spread;
 mod subscriptions;
 
 pub use output::Output;
@@ -49,6 +50,8 @@ pub enum Effect {
     Wake(SessionId),
     /// The link has output.
     WakeLink,
+    /// The next deadline may have come nearer.
+    WakeTime,
     /// Answers an HTTP request: the JSON text of the result.
     Answer {
         /// The request.
@@ -110,6 +113,7 @@ pub struct Exchange {
     reads: Reads,
     histories: BTreeMap<u64, History>,
     limits: BTreeSet<(Duration, Limit)>,
+    spread: spread::Spread,
     /// The present link, while forwarding.
     link: Option<Link>,
     /// Grants not sent yet.
@@ -137,6 +141,7 @@ impl Exchange {
             reads: Reads::default(),
             histories: BTreeMap::new(),
             limits: BTreeSet::new(),
+            spread: spread::Spread::default(),
             link: None,
             to_grant: 0,
             consumed: Default::default(),
@@ -204,8 +209,10 @@ impl Exchange {
             data: Bytes::from(Box::<str>::from(event.data).into_string()),
         });
         let caller = Caller { principal: String::new(), role: TokenRole::Viewer, focus: None };
-        let change = self.hub.local(NODE_CHANNEL, caller, &node.epoch, events.collect());
-        self.changed(change, now);
+        match self.hub.local(NODE_CHANNEL, caller, &node.epoch, events.collect()) {
+            Change::Grown(key) => self.spread_news(key, now.since_start),
+            change => self.changed(change, now),
+        }
         if first {
             self.wake_all();
         }
@@ -283,13 +290,14 @@ impl Exchange {
         let unavailable =
             self.holding_since.filter(|_| !self.gave_up).map(|since| since + self.hold_unavailable());
         let housekeeping = now.since_start + crate::hub::LINGER;
-        [limit, call, unavailable].into_iter().flatten().fold(housekeeping, Duration::min)
+        [limit, call, unavailable, self.spread.next()].into_iter().flatten().fold(housekeeping, Duration::min)
     }
 
     /// Applies the time rules that are not a session's own.
     pub fn tick(&mut self, now: Now) {
         let at = now.since_start;
         self.hub.forget_unused(at);
+        self.spread_on(at);
         while let Some((when, limit)) = self.limits.first().copied().filter(|(when, _)| *when <= at) {
             self.limits.remove(&(when, limit));
             match limit {

@@ -282,8 +282,11 @@ impl Hub {
             channel.log = Some(Log { epoch: epoch.to_owned(), tail: HotTail::after(before) });
         }
         let Some(log) = channel.log.as_mut() else { return Change::None };
+        let before = log.tail.top();
         append(&channel.format, log, events, limit);
         match (continues, first) {
+            // Stated again without news, as with every route: nobody is woken.
+            (true, _) if log.tail.top() == before => Change::None,
             (true, _) => Change::Grown(key),
             (_, true) => Change::Ready(key),
             _ => Change::Broken(key),

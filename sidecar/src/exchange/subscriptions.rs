@@ -302,7 +302,7 @@ impl Exchange {
         }
     }
 
-    fn subscribers(&self, key: ChannelKey) -> Vec<SessionId> {
+    pub(super) fn subscribers(&self, key: ChannelKey) -> Vec<SessionId> {
         self.hub.get(key).map(|channel| channel.subscribers.iter().copied().collect()).unwrap_or_default()
     }
 }

@@ -109,6 +109,7 @@ impl World {
                 self.link_bell.ring();
                 self.time_bell.ring();
             }
+            Effect::WakeTime => self.time_bell.ring(),
             Effect::Answer { ticket, result } => {
                 if let Some(waiting) = self.waiting.borrow_mut().remove(&ticket) {
                     let _ = waiting.send(result);
