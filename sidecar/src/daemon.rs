@@ -295,7 +295,10 @@ impl Daemon {
         self.next_link += 1;
         let (number, world) = (self.next_link, self.world.clone());
         let task = tokio::task::spawn_local(async move {
-            tokio::time::sleep(after).await;
+            // Even a sleep of nothing lasts until the next millisecond.
+            if after > Duration::ZERO {
+                tokio::time::sleep(after).await;
+            }
             link::run(world, target, number).await;
         });
         self.link = Some((number, task));

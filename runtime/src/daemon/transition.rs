@@ -63,7 +63,11 @@ impl Daemon {
             writing
         };
         let active = Active::new(self.shared.clone(), writing, &self.settings, self.sender.clone());
-        self.mode = Mode::Active(Box::new(active));
+        if let Mode::Passive(passive) = std::mem::replace(&mut self.mode, Mode::Active(Box::new(active))) {
+            // The kernel takes its time to close a watch (10 to 20 ms were measured), and everybody waits for
+            // the answer.
+            tokio::task::spawn_blocking(move || drop(passive));
+        }
         Ok(())
     }
 
