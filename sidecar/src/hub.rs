@@ -433,7 +433,8 @@ mod tests {
         let events = |range| publications(0, range).publications;
         let Change::Ready(key) = hub.local("node", caller(), "j", events(4..=6)) else { panic!() };
         assert_eq!(hub.local("node", caller(), "j", events(5..=8)), Change::Grown(key));
-        assert_eq!(hub.local("node", caller(), "j", vec![]), Change::Grown(key));
+        assert_eq!(hub.local("node", caller(), "j", vec![]), Change::None);
+        assert_eq!(hub.local("node", caller(), "j", events(7..=8)), Change::None, "known already");
         assert_eq!(top(&hub, key), 8);
         assert_eq!(hub.local("node", caller(), "j", events(10..=11)), Change::Broken(key));
         assert_eq!(hub.local("node", caller(), "k", events(1..=1)), Change::Broken(key));
