@@ -1,5 +1,6 @@
 //! The runtime's settings, given whole as JSON at its start.
 
+use holdfast_shared::journal::Limits;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -9,6 +10,9 @@ use std::time::Duration;
 pub struct Settings {
     /// A checkpoint is due after this many journal records.
     pub checkpoint_records: u64,
+    /// Bytes of records that may wait for the journal's writer; past it commands are refused with `BUSY`. What was
+    /// taken must fit the space kept allocated ahead (16 MiB, three quarters of it) when the disk fills up.
+    pub journal_queue_bytes: u64,
     /// The first pause before the supervisor is asked again for a worker; doubled up to
     /// [`Settings::spawn_retry_longest_ms`].
     pub spawn_retry_ms: u64,
@@ -18,7 +22,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { checkpoint_records: 10_000, spawn_retry_ms: 20, spawn_retry_longest_ms: 1000 }
+        Self {
+            checkpoint_records: 10_000,
+            journal_queue_bytes: Limits::RUNTIME.queue_bytes,
+            spawn_retry_ms: 20,
+            spawn_retry_longest_ms: 1000,
+        }
     }
 }
 
@@ -49,6 +58,7 @@ impl Settings {
             serde_json::from_str(text).map_err(|error| SettingsError::Malformed(error.to_string()))?;
         let limits = [
             ("checkpoint_records", settings.checkpoint_records, 10, 1_000_000),
+            ("journal_queue_bytes", settings.journal_queue_bytes, 1, Limits::RUNTIME.headroom_bytes / 4 * 3),
             ("spawn_retry_ms", settings.spawn_retry_ms, 1, 10_000),
             ("spawn_retry_longest_ms", settings.spawn_retry_longest_ms, 1, 60_000),
         ];
@@ -68,9 +78,9 @@ mod tests {
     #[test]
     fn all_mistakes_are_said_at_once_and_unknown_names_refused() {
         assert!(Settings::parse("{}").is_ok());
-        let wrong = r#"{"checkpoint_records": 1, "spawn_retry_ms": 0}"#;
+        let wrong = r#"{"checkpoint_records": 1, "spawn_retry_ms": 0, "journal_queue_bytes": 20000000}"#;
         let Err(SettingsError::OutOfRange(list)) = Settings::parse(wrong) else { panic!("taken") };
-        assert_eq!(list.len(), 2);
+        assert_eq!(list.len(), 3);
         assert!(matches!(Settings::parse(r#"{"other": 1}"#), Err(SettingsError::Malformed(_))));
     }
 }

@@ -52,6 +52,7 @@ impl Daemon {
                 release: &served.release,
                 now_ms: now_ms(),
                 checkpoint_records: self.settings.checkpoint_records,
+                queue_bytes: self.settings.journal_queue_bytes,
             };
             let (folded, view) = (&mut served.folded, served.view.as_ref());
             let writing = Writing::take_over(&mut passive.following, folded, view, &taker)

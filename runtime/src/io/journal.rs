@@ -209,6 +209,8 @@ pub struct Taker<'a> {
     pub now_ms: u64,
     /// A checkpoint is due after so many records.
     pub checkpoint_records: u64,
+    /// So many bytes of records may wait for the writer.
+    pub queue_bytes: u64,
 }
 
 /// The journal, held for writing.
@@ -238,7 +240,8 @@ impl Writing {
         view: Option<&View>,
         taker: &Taker<'_>,
     ) -> Result<Self, JournalError> {
-        let limits = Limits { checkpoint_records: taker.checkpoint_records, ..Limits::RUNTIME };
+        let (checkpoint_records, queue_bytes) = (taker.checkpoint_records, taker.queue_bytes);
+        let limits = Limits { checkpoint_records, queue_bytes, ..Limits::RUNTIME };
         let request = Request {
             epoch: taker.epoch,
             owner: taker.slot.name().to_owned(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod full;
 mod spools;
 mod support;
 

@@ -106,6 +106,7 @@ pub struct Node {
     pub home: Home,
     pub supervised: Rc<RefCell<Supervised>>,
     sequence: RefCell<u64>,
+    settings: RefCell<&'static str>,
 }
 
 impl Drop for Node {
@@ -126,7 +127,9 @@ impl Node {
         for path in [home.run(), home.workers(), home.logs()] {
             std::fs::create_dir_all(path).unwrap();
         }
-        let node = Self { _directory: directory, home, supervised: Rc::default(), sequence: RefCell::new(0) };
+        let (supervised, sequence) = (Rc::default(), RefCell::new(0));
+        let node =
+            Self { _directory: directory, home, supervised, sequence, settings: RefCell::new(SETTINGS) };
         node.supervise();
         node
     }
@@ -145,6 +148,11 @@ impl Node {
             }
         };
         tokio::task::spawn_local(control::serve(listener, Limits::default(), handler));
+    }
+
+    /// What the runtimes started from here on are given.
+    pub fn set(&self, settings: &'static str) {
+        self.settings.replace(settings);
     }
 
     pub fn decision(&self) -> Decision {
@@ -166,7 +174,7 @@ impl Node {
                 "--slot",
                 slot.name(),
                 "--settings",
-                SETTINGS,
+                *self.settings.borrow(),
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -191,7 +199,7 @@ impl Node {
     }
 
     pub async fn activate(&self, runtime: &Runtime, epoch: u64) -> Result<Activated, control::CallError> {
-        let first = !self.home.journal().exists();
+        let first = std::fs::read_dir(self.home.journal()).map_or(true, |mut files| files.next().is_none());
         let activate = Activate { decision: self.decision(), epoch, first };
         runtime.control.post("/v1/activate", &activate, DEADLINE).await
     }

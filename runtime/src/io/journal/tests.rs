@@ -13,6 +13,7 @@ fn taker(epoch: u64, first: bool) -> Taker<'static> {
         release: "test",
         now_ms: 1,
         checkpoint_records: 10,
+        queue_bytes: 1 << 20,
     }
 }
 
