@@ -4,3 +4,4 @@ mod cli;
 mod demo;
 mod homes;
 mod hostile;
+mod starts;
