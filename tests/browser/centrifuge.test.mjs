@@ -5,7 +5,7 @@ import { after, before, test } from "node:test";
 import { Centrifuge } from "centrifuge";
 import WebSocket from "ws";
 import { uuidv7 } from "../../sidecar/console/uuid.js";
-import { Node, skip, until } from "./node.mjs";
+import { Node, pass, skip, until } from "./node.mjs";
 
 const SWITCHES = 10;
 const KILLS = 5;
@@ -78,7 +78,7 @@ test(`the Centrifuge SDK: no disconnect over ${SWITCHES} switches and ${KILLS} k
       for (let n = 0; going; n++) {
         const task = `c${n}`;
         answers.push({ task, opened: await command(client, "task.open", { task, skill: "command" }), prompted: await command(client, "task.prompt", { task, text: `echo ${task} >> ../counted-${task}; cat ../counted-${task}` }) });
-        await until("the pause is over", () => new Promise((done) => setTimeout(done, COMMANDS_EVERY_MS, true)));
+        await pass(COMMANDS_EVERY_MS); // the pace of the commands, not a wait for anything
       }
     })();
 

@@ -19,6 +19,7 @@ export const binary = [process.env.HOLDFAST_BIN, process.env.HOLDFAST_BIN_DIR &&
 /** What a test says when it cannot run. */
 export const skip = binary === null ? "holdfast is not built: cargo build --release --workspace (or set HOLDFAST_BIN)" : false;
 
+/** Lets time pass: between two looks at a level, never in place of one. */
 export const pass = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** Waits for a level: `probe` answering something truthy. */

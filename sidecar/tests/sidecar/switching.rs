@@ -46,6 +46,7 @@ fn switches_and_cut_links_lose_nothing_and_do_nothing_twice() {
             async move {
                 for n in 1u64.. {
                     store.publish(CHANNEL, &json!({"n": n}));
+                    // The pace of the publications; nothing is waited for.
                     tokio::time::sleep(Duration::from_micros(300)).await;
                 }
             }

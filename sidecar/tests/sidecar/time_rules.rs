@@ -68,6 +68,7 @@ fn a_silent_session_is_closed_and_one_that_answers_pings_is_not() {
         let mut lively = Browser::connect(sidecar.address, "operator").await;
         let lively = tokio::task::spawn_local(async move {
             for _ in 0..5 {
+                // Time itself is tested: for longer than a silent session lives, this one speaks now and then.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 lively.command(json!({"ping": {}})).await;
             }

@@ -89,7 +89,8 @@ fn a_worker_with_a_stdin_is_asked_by_closing_it() {
     assert_eq!((whole.exit().status, whole.exit().ended_by), (ExitStatus::Code(4), EndedBy::Cancel));
 }
 
-/// One child in its own session, one double-forked, one in its own session that ignores TERM.
+/// One child in its own session, one double-forked, one in its own session that ignores TERM. The pause that follows
+/// it lets them get away, which cannot be seen from outside; what is asserted holds without it too.
 const ESCAPING: &str = "setsid sleep 1000 & (setsid sleep 1001 & echo $!); \
      setsid bash -c 'trap \"\" TERM; echo $$; while :; do sleep 1002; done' & echo $!; ";
 
@@ -115,6 +116,7 @@ fn processes_that_are_left_when_the_worker_ends_are_ended_too() {
 
 #[test]
 fn a_background_child_that_holds_the_pipe_does_not_hold_up_the_end() {
+    // The pauses are the case: a child that goes on writing when the worker has ended.
     let mut held =
         Held::start(&shell("while echo background; do sleep 0.01; done & sleep 0.2; echo done >&2"));
     let whole = held.ended();
@@ -160,6 +162,7 @@ fn what_a_killed_holder_leaves_behind_is_found_and_ended() {
 
 #[test]
 fn a_worker_that_closed_its_output_is_still_waited_for() {
+    // The pause is the case: the worker lives on without its output.
     let whole = Held::start(&shell("echo last; exec >&- 2>&-; sleep 0.2; exit 5")).ended();
     assert_eq!((whole.text(Stream::Stdout).as_str(), whole.exit().status), ("last\n", ExitStatus::Code(5)));
 }

@@ -124,6 +124,7 @@ fn a_kill_from_a_new_epoch_is_heard_while_an_old_input_is_stuck() {
 
 #[test]
 fn a_worker_that_closed_its_stdin_goes_on() {
+    // The pause is the case: a worker that lives on without its stdin.
     let mut held = Held::start(&with_stdin("exec 0<&-; echo on; sleep 0.5; echo end"));
     held.wait_for_output("on");
     let mut inbox = held.inbox(1);
@@ -154,6 +155,7 @@ fn a_turn_mark_begins_a_new_segment() {
 
 #[test]
 fn messages_left_when_the_worker_ends_are_not_consumed() {
+    // The pause is the case: a worker that lives on without its stdin.
     let mut held = Held::start(&with_stdin("head -c 2; exec 0<&-; sleep 0.3"));
     let mut inbox = held.inbox(1);
     inbox.send(1, &input("a\n")).unwrap();

@@ -12,6 +12,7 @@ fn bytes_that_are_no_text_are_recorded_as_they_are() {
 
 #[test]
 fn a_character_written_in_halves_is_one_records() {
+    // Time itself is tested: the holder reads again 5 ms after a short record, so the pauses make records of their own.
     let line = r"printf 'a\xe2\x82'; sleep 0.1; printf '\xac'; sleep 0.1; printf 'z'";
     let whole = Held::start(&shell(line)).ended();
     assert_eq!(whole.text(Stream::Stdout), "a€z");
