@@ -4,27 +4,29 @@
 //! what is queued, then publications of the channels in use, as far as the window goes. Nothing is copied per
 //! subscriber: a channel in use is a cursor over its log.
 
+mod in_use;
+mod receiving;
+mod sending;
+
 use crate::channels::Channel;
-use crate::daemon::{Event, IncomingCall};
-use crate::io::served::{Shared, Unread};
+use crate::daemon::Event;
+use crate::io::served::Shared;
 use holdfast_shared::error::{ApiError, Code};
-use holdfast_shared::link::frame::{
-    Decoder, FrameError, MESSAGE_BYTES, Message, encode_json, encode_piece, encode_publications,
-};
+use holdfast_shared::link::frame::{Decoder, FrameError, MESSAGE_BYTES, Message};
 use holdfast_shared::link::window::{ReceiveWindow, SendWindow};
-use holdfast_shared::link::{Caller, PIECE_BYTES, Piece, Publications, Purpose, ToRuntime, ToSidecar};
+use holdfast_shared::link::{Purpose, ToRuntime, ToSidecar};
 use holdfast_shared::peer::is_own;
-use holdfast_shared::token::TokenRole;
 use holdfast_shared::version::{LINK, VersionRange};
+use in_use::InUse;
+use receiving::{Reader, read_all};
+use sending::write_all;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -34,19 +36,8 @@ pub const LINKS: usize = 16;
 pub const READS_WAITING: usize = 4096;
 /// Channels in use on one link: 128 of each of 1,000 sessions, most of them shared.
 pub const CHANNELS_IN_USE: usize = 128 * 1024;
-/// Bytes of publications gathered into one message; two frames.
-const PUBLICATIONS_BYTES: usize = 96 * 1024;
-/// Publications of one message at most.
-const PUBLICATIONS: usize = 1024;
 /// How long a new link may take to say hello.
 const HELLO_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a link that is being closed may take for its last answers: longer than that, and the sidecar sends the
-/// commands again anyway.
-const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
-/// The first pause before a channel that the operating system would not read is tried again; doubled each time.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
-/// The longest such pause: a subscriber waits so much longer than the disk at most.
-const RETRY_LONGEST: Duration = Duration::from_secs(2);
 /// Bytes read from the socket at a time.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -108,27 +99,6 @@ struct ReadRequest {
     offset: u64,
     limit: usize,
     max_bytes: usize,
-}
-
-/// The channels in use on a link.
-#[derive(Default)]
-struct InUse {
-    by_no: BTreeMap<u32, Cursor>,
-    by_channel: BTreeMap<Channel, BTreeSet<u32>>,
-    /// Channels that may have more than their cursor's offset, in the order of their turns.
-    news: VecDeque<u32>,
-    /// Channels with news that could not be read, by when they are tried again.
-    stalled: BTreeSet<(Instant, u32)>,
-}
-
-struct Cursor {
-    /// It is in `news` or `stalled`.
-    news: bool,
-    /// Times in a row that it could not be read.
-    refusals: u32,
-    channel: Channel,
-    epoch: String,
-    offset: u64,
 }
 
 impl Link {
@@ -275,327 +245,4 @@ fn is_welcome(
     let served = shared.borrow();
     let active = purpose == Purpose::Probe || served.serving_epoch() == Some(epoch);
     versions.highest_common(LINK).is_some() && slot == served.slot && active
-}
-
-struct Reader {
-    read: OwnedReadHalf,
-    decoder: Decoder,
-}
-
-impl Reader {
-    async fn next(&mut self) -> Result<Option<holdfast_shared::link::frame::Received>, LinkError> {
-        loop {
-            if let Some(received) = self.decoder.next_message()? {
-                return Ok(Some(received));
-            }
-            let input = self.decoder.input();
-            input.reserve(READ_BYTES);
-            if self.read.read_buf(input).await? == 0 {
-                return Ok(None);
-            }
-        }
-    }
-}
-
-async fn read_all(
-    reader: &mut Reader,
-    link: &Rc<Link>,
-    shared: &Shared,
-    events: &mpsc::Sender<Event>,
-) -> Result<(), LinkError> {
-    while let Some(received) = reader.next().await? {
-        if received.epoch != link.epoch {
-            return Err(LinkError::Epoch { got: received.epoch, expected: link.epoch });
-        }
-        let Message::Json(text) = received.message else { return Err(LinkError::Hello) };
-        match serde_json::from_slice(&text)? {
-            ToRuntime::Hello { .. } => return Err(LinkError::Hello),
-            ToRuntime::Window { bytes } => {
-                let mut window = link.window.get();
-                window.granted(bytes);
-                link.window.set(window);
-                link.wake.notify_one();
-            }
-            ToRuntime::Subscribe { no, channel, epoch, offset, caller } => {
-                subscribe(link, shared, no, &channel, &epoch, offset, &caller)?;
-            }
-            ToRuntime::Unsubscribe { no } => link.channels.borrow_mut().remove(no),
-            ToRuntime::Read { id, channel, epoch, offset, limit, max_bytes, caller } => {
-                let (limit, max_bytes) = (limit as usize, max_bytes.min(PIECE_BYTES) as usize);
-                match may_read(&caller).and_then(|()| link.may_wait()) {
-                    Ok(()) => link.queue_read(ReadRequest { id, channel, epoch, offset, limit, max_bytes }),
-                    Err(error) => link.reply(id, Err(error)),
-                }
-            }
-            ToRuntime::Call { id, method, params, command_id, caller } => {
-                let bytes = u32::try_from(received.frame_bytes.min(MESSAGE_BYTES)).unwrap_or(u32::MAX);
-                // Never closed while the link lives.
-                let Ok(room) = link.calls.clone().acquire_many_owned(bytes).await else { return Ok(()) };
-                let link = link.clone();
-                let call = IncomingCall { link, id, method, params, command_id, caller, _room: room };
-                // The loop is gone only when the process ends.
-                let _sent = events.send(Event::Call(Box::new(call))).await;
-            }
-        }
-        grant(link, received.frame_bytes);
-    }
-    Ok(())
-}
-
-fn may_read(caller: &Caller) -> Result<(), ApiError> {
-    match caller.role {
-        TokenRole::Operator | TokenRole::Viewer => Ok(()),
-        TokenRole::Probe => Err(ApiError::new(Code::Forbidden, "a probe reads no channels")),
-    }
-}
-
-fn grant(link: &Link, bytes: usize) {
-    let mut granted = link.granted.get();
-    if let Some(bytes) = granted.consumed(bytes) {
-        link.send(ToSidecar::Window { bytes });
-    }
-    link.granted.set(granted);
-}
-
-fn subscribe(
-    link: &Link,
-    shared: &Shared,
-    no: u32,
-    name: &str,
-    epoch: &str,
-    offset: Option<u64>,
-    caller: &Caller,
-) -> Result<(), LinkError> {
-    let mut channels = link.channels.borrow_mut();
-    if channels.by_no.len() >= CHANNELS_IN_USE {
-        return Err(LinkError::Channels);
-    }
-    let position = may_read(caller).and_then(|()| shared.borrow_mut().position(name));
-    let position = match position {
-        Ok(position) => position,
-        Err(error) => {
-            link.send(ToSidecar::SubscribeFailed { no, error });
-            return Ok(());
-        }
-    };
-    let same_epoch = epoch.is_empty() || epoch == position.epoch;
-    let continued = offset.filter(|offset| same_epoch && position.continues(*offset));
-    let from = continued.unwrap_or(position.top);
-    let recovered = continued.is_some() || offset.is_none();
-    let cursor = Cursor {
-        channel: position.channel,
-        epoch: position.epoch.clone(),
-        offset: from,
-        news: true,
-        refusals: 0,
-    };
-    channels.insert(no, cursor);
-    link.send(ToSidecar::Subscribed { no, epoch: position.epoch, top: position.top, from, recovered });
-    Ok(())
-}
-
-impl InUse {
-    fn insert(&mut self, no: u32, cursor: Cursor) {
-        self.remove(no);
-        self.by_channel.entry(cursor.channel.clone()).or_default().insert(no);
-        self.by_no.insert(no, cursor);
-        self.news.push_back(no);
-    }
-
-    /// It could not be read; tried again later.
-    fn stall(&mut self, no: u32, now: Instant) {
-        let Some(cursor) = self.by_no.get_mut(&no) else { return };
-        cursor.news = true;
-        cursor.refusals = cursor.refusals.saturating_add(1);
-        self.stalled.insert((now + retry_pause(cursor.refusals), no));
-    }
-
-    /// What is due has news again.
-    fn retry_due(&mut self, now: Instant) {
-        while let Some((_, no)) = self.stalled.first().copied().filter(|(due, _)| *due <= now) {
-            self.stalled.pop_first();
-            self.news.push_back(no);
-        }
-    }
-
-    fn remove(&mut self, no: u32) {
-        let Some(cursor) = self.by_no.remove(&no) else { return };
-        if cursor.news {
-            self.news.retain(|other| *other != no);
-            self.stalled.retain(|(_, other)| *other != no);
-        }
-        if let Some(numbers) = self.by_channel.get_mut(&cursor.channel) {
-            numbers.remove(&no);
-            if numbers.is_empty() {
-                self.by_channel.remove(&cursor.channel);
-            }
-        }
-    }
-}
-
-/// Before a channel is tried again that could not be read so many times in a row.
-fn retry_pause(refusals: u32) -> Duration {
-    RETRY_FIRST.saturating_mul(1 << refusals.clamp(1, 16).saturating_sub(1)).min(RETRY_LONGEST)
-}
-
-/// There is something to send, or to try again.
-async fn woken(link: &Link) {
-    let due = link.channels.borrow().stalled.first().map(|(due, _)| *due);
-    let retry = async {
-        match due {
-            Some(due) => tokio::time::sleep_until(due.into()).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = link.wake.notified() => {}
-        () = retry => {}
-    }
-}
-
-async fn write_all(link: Rc<Link>, mut write: OwnedWriteHalf, shared: Shared) -> Result<(), LinkError> {
-    let mut out = bytes::BytesMut::new();
-    loop {
-        while fill(&link, &shared, &mut out) {
-            let writing = write.write_all(&out);
-            if link.closing.get() {
-                match tokio::time::timeout(CLOSE_DEADLINE, writing).await {
-                    Ok(written) => written?,
-                    Err(_) => return Ok(()),
-                }
-            } else {
-                writing.await?;
-            }
-            out.clear();
-        }
-        if link.closing.get() {
-            return Ok(());
-        }
-        woken(&link).await;
-    }
-}
-
-/// Encodes what may be sent now; whether there was anything.
-fn fill(link: &Link, shared: &Shared, out: &mut bytes::BytesMut) -> bool {
-    let mut window = link.window.get();
-    fill_queued(link, shared, &mut window, out);
-    if !link.closing.get() {
-        fill_publications(link, shared, &mut window, out);
-    }
-    link.window.set(window);
-    !out.is_empty()
-}
-
-fn fill_queued(link: &Link, shared: &Shared, window: &mut SendWindow, out: &mut bytes::BytesMut) {
-    let mut queue = link.queue.borrow_mut();
-    // Grants and hello go whatever the window says, else two closed windows would wait for each other.
-    let free = |message: &Queued| {
-        matches!(message, Queued::Json(ToSidecar::Window { .. } | ToSidecar::Hello { .. }))
-    };
-    while out.len() < READ_BYTES
-        && let Some(next) = queue.front()
-        && (window.open() || free(next))
-    {
-        let sent = match queue.pop_front() {
-            Some(Queued::Json(message)) => encode_json(link.epoch, &message, out),
-            Some(Queued::Read(request)) => {
-                link.reads.set(link.reads.get() - 1);
-                encode_read(link.epoch, shared, request, out)
-            }
-            None => 0,
-        };
-        window.sent(sent);
-    }
-    if !window.open() {
-        let grants =
-            queue.iter().position(|message| matches!(message, Queued::Json(ToSidecar::Window { .. })));
-        if let Some(Queued::Json(message)) = grants.and_then(|index| queue.remove(index)) {
-            window.sent(encode_json(link.epoch, &message, out));
-        }
-    }
-}
-
-fn encode_read(epoch: u64, shared: &Shared, asked: ReadRequest, out: &mut bytes::BytesMut) -> usize {
-    let ReadRequest { id, channel, epoch: position, offset, limit, max_bytes } = asked;
-    match shared.borrow_mut().piece(&channel, &position, offset, limit, max_bytes) {
-        Ok(piece) => encode_piece(epoch, &Piece { id, ..piece }, out),
-        Err(error) => {
-            let reply = ToSidecar::Reply { id, result: None, error: Some(error) };
-            encode_json(epoch, &reply, out)
-        }
-    }
-}
-
-/// One message of publications of the next channel with news, if the queue is empty and the window open.
-fn fill_publications(link: &Link, shared: &Shared, window: &mut SendWindow, out: &mut bytes::BytesMut) {
-    let mut channels = link.channels.borrow_mut();
-    let channels = &mut *channels;
-    channels.retry_due(Instant::now());
-    while out.len() < READ_BYTES && window.open() && link.queue.borrow().is_empty() {
-        let Some(no) = channels.news.pop_front() else { return };
-        let Some(cursor) = channels.by_no.get_mut(&no) else { continue };
-        cursor.news = false;
-        let mut served = shared.borrow_mut();
-        if served.channel_epoch(&cursor.channel) != Some(cursor.epoch.as_str()) {
-            drop(served);
-            channels.remove(no);
-            window.sent(encode_json(link.epoch, &ToSidecar::Reset { no }, out));
-            continue;
-        }
-        let read = served.read(&cursor.channel, cursor.offset, PUBLICATIONS, PUBLICATIONS_BYTES);
-        match read {
-            Ok(publications) if publications.is_empty() => cursor.refusals = 0,
-            Ok(publications) => {
-                cursor.refusals = 0;
-                cursor.offset = publications.last().map_or(cursor.offset, |last| last.offset);
-                // Perhaps there is more; the others have their turn first.
-                cursor.news = true;
-                channels.news.push_back(no);
-                window.sent(encode_publications(link.epoch, &Publications { no, publications }, out));
-            }
-            Err(Unread::Refused(error)) => {
-                if cursor.refusals == 0 {
-                    tracing::warn!(%error, channel = ?cursor.channel, "channel cannot be read now");
-                }
-                drop(served);
-                channels.stall(no, Instant::now());
-            }
-            Err(Unread::Gone(error)) => {
-                // Cut away behind a sidecar that is far behind: it subscribes anew.
-                tracing::warn!(%error, channel = ?cursor.channel, "channel cannot be continued");
-                drop(served);
-                channels.remove(no);
-                window.sent(encode_json(link.epoch, &ToSidecar::Reset { no }, out));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_read_is_tried_again_later_and_later_and_nothing_else_waits() {
-        let mut in_use = InUse::default();
-        for no in [1, 2] {
-            let (channel, epoch) = (Channel::Conversation(no.to_string()), String::new());
-            in_use.insert(no, Cursor { channel, epoch, offset: 7, news: true, refusals: 0 });
-        }
-        let begun = Instant::now();
-        assert_eq!(in_use.news.pop_front(), Some(1));
-        in_use.stall(1, begun);
-        in_use.retry_due(begun);
-        assert_eq!(in_use.news, [2], "not at once");
-        in_use.retry_due(begun + RETRY_FIRST);
-        assert_eq!(in_use.news, [2, 1]);
-        assert_eq!(in_use.by_no[&1].offset, 7, "from where it was");
-        assert!(in_use.stalled.is_empty());
-        in_use.stall(2, begun);
-        in_use.remove(2);
-        in_use.retry_due(begun + RETRY_LONGEST);
-        assert_eq!(in_use.news, [1], "no longer in use");
-        let pauses = [1, 2, 6, 7, u32::MAX].map(|refusals| retry_pause(refusals).as_millis());
-        assert_eq!(pauses, [50, 100, 1600, 2000, 2000]);
-    }
 }
