@@ -6,42 +6,39 @@
 
 mod active;
 mod boot;
+mod event;
+mod passive;
 mod reads;
 mod transition;
 mod turns;
 
 use crate::io::history::History;
-use crate::io::journal::{Fatal, Following, JournalError, Step, Writing};
-use crate::io::link::Link;
+use crate::io::journal::{Fatal, Following, JournalError, Writing};
 use crate::io::readable::Readable;
 use crate::io::served::{Served, Shared};
 use crate::io::spools::Spools;
 use crate::io::view::View;
-use crate::io::workers::SpawnOutcome;
 use crate::io::{control, descriptors, link};
 use crate::outbound::Outbound;
-use crate::readiness::{Look, Readiness};
-use crate::role::{Order, Role};
+use crate::readiness::Readiness;
+use crate::role::Role;
 use crate::settings::Settings;
 use active::Active;
-use holdfast_shared::decision::Decision;
-use holdfast_shared::error::ApiError;
+pub use event::{Event, IncomingCall, Ordered};
 use holdfast_shared::home::{self, Home};
 use holdfast_shared::journal::{CheckpointError, CheckpointerEvent, WriteError, WriterEvent};
-use holdfast_shared::link::Caller;
 use holdfast_shared::notify::{Notifier, WATCHDOG_MILLISECONDS};
 use holdfast_shared::process::{LockError, RoleLock, Signals, bind_unix};
 use holdfast_shared::slot::Slot;
 use holdfast_shared::spool::SpoolError;
-use serde_json::Value;
-use serde_json::value::RawValue;
+use passive::Passive;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::UnixListener;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Events that may wait for the loop; whoever brings more waits, and with it its socket.
 const EVENTS: usize = 1024;
@@ -51,96 +48,6 @@ const EVENTS_AT_A_TIME: usize = 256;
 const SPOOL_PAUSE: Duration = Duration::from_millis(2);
 /// How often the journal is looked at without a hint, and a missing one for the first time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-
-/// What happens to the loop.
-pub enum Event {
-    /// The supervisor orders.
-    Ordered(Ordered),
-    /// A call came over a link.
-    Call(Box<IncomingCall>),
-    /// The journal's writer reports.
-    Journal(WriterEvent),
-    /// The journal that is followed may have grown.
-    JournalGrew,
-    /// Spools have grown, or holders ended.
-    SpoolsGrew,
-    /// The supervisor answered a request for a worker.
-    Spawned {
-        /// The task.
-        task: String,
-        /// The worker.
-        spawn_id: String,
-        /// What it said.
-        outcome: SpawnOutcome,
-    },
-    /// A spool was synced, or not.
-    Synced {
-        /// The task.
-        task: String,
-        /// The worker.
-        spawn_id: String,
-        /// Output records that are durable.
-        outputs: u64,
-        /// It succeeded.
-        ok: bool,
-    },
-    /// A spool was synced so that its turn can be sealed, or not.
-    SealSynced {
-        /// The task.
-        task: String,
-        /// The worker.
-        spawn_id: String,
-        /// Output records that were read before it.
-        outputs: u64,
-        /// How it went.
-        result: io::Result<()>,
-    },
-    /// A sealed span is in a file of its own, or not.
-    Filed {
-        /// The task.
-        task: String,
-        /// First offset of the span.
-        first: u64,
-        /// It succeeded.
-        ok: bool,
-    },
-    /// The checkpointer reports.
-    Checkpoint(CheckpointerEvent),
-    /// Half a second has passed.
-    Tick,
-    /// A signal came.
-    Signal(i32),
-}
-
-/// An order of the supervisor, and where its answer goes.
-pub struct Ordered {
-    /// Its decision.
-    pub decision: Decision,
-    /// The order.
-    pub order: Order,
-    /// For activate: create the journal.
-    pub first: bool,
-    /// Takes the answer.
-    pub reply: oneshot::Sender<Result<Value, ApiError>>,
-}
-
-/// A call as it came over a link.
-pub struct IncomingCall {
-    /// The link.
-    pub link: Rc<Link>,
-    /// The call's number on it.
-    pub id: u64,
-    /// The method.
-    pub method: String,
-    /// Its parameters.
-    pub params: Box<RawValue>,
-    /// Its command id.
-    pub command_id: String,
-    /// Who calls.
-    pub caller: Caller,
-    /// Its share of what may wait for the loop; given back when it is decided on.
-    pub _room: OwnedSemaphorePermit,
-}
 
 /// Why the process ends, other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -195,20 +102,6 @@ pub struct Start {
 enum Mode {
     Passive(Box<Passive>),
     Active(Box<Active>),
-}
-
-struct Passive {
-    following: Following,
-    watch: Option<Readable>,
-    more: bool,
-    /// Workers whose spool may have more.
-    unread: Names,
-}
-
-impl Passive {
-    fn new(following: Following) -> Self {
-        Self { following, watch: None, more: true, unread: Names::new() }
-    }
 }
 
 struct Daemon {
@@ -398,75 +291,6 @@ impl Daemon {
             }
         }
         Ok(())
-    }
-
-    /// Folds what the journal's writer has written.
-    fn follow(&mut self) -> Result<(), RunError> {
-        let Mode::Passive(passive) = &mut self.mode else { return Ok(()) };
-        let shared = self.shared.clone();
-        let served = &mut *shared.borrow_mut();
-        // Watched before it is read, so that nothing falls in between.
-        if !passive.following.is_watched()
-            && let Some(descriptor) = passive.following.watch()
-        {
-            passive.watch = Readable::new(descriptor).ok();
-        }
-        let began = Instant::now();
-        let mut lag = None;
-        match passive.following.step(&mut served.folded, served.view.as_ref()) {
-            Ok(step) => {
-                passive.more = step != Step::CaughtUp;
-                if step != Step::More {
-                    lag = Some(began.elapsed());
-                    served.problems.clear();
-                }
-            }
-            Err(error) => {
-                passive.more = false;
-                let problem = error.to_string();
-                if served.problems.first() != Some(&problem) {
-                    tracing::error!(%error, "the journal cannot be followed");
-                }
-                served.problems = vec![problem];
-            }
-        }
-        served.outbound.advance(served.folded.position.lsn);
-        passive.unread.extend(served.follow_running());
-        self.look_whether_ready(served, lag);
-        Ok(())
-    }
-
-    /// Says once that it is ready.
-    fn look_whether_ready(&mut self, served: &mut Served, lag: Option<Duration>) {
-        let Mode::Passive(passive) = &mut self.mode else { return };
-        let look = |served: &Served| {
-            let (sound, spools_catching_up) = (served.is_sound(), served.spools.is_catching_up());
-            Look { lag, sound, spools_catching_up }
-        };
-        if self.readiness == Readiness::Following {
-            self.readiness = self.readiness.after(look(served));
-            if self.readiness == Readiness::ReadingSpools {
-                passive.unread.extend(served.mark_running());
-            }
-        }
-        if self.readiness == Readiness::ReadingSpools {
-            self.readiness = self.readiness.after(look(served));
-            if self.readiness == Readiness::Ready {
-                served.caught_up = true;
-                self.notifier.ready();
-                tracing::info!(lsn = served.folded.position.lsn, "caught up with journal and spools");
-            }
-        }
-    }
-
-    /// Follows the spools of running turns too, so that a take-over reads only what is new.
-    fn follow_spools(&mut self) {
-        let Mode::Passive(passive) = &mut self.mode else { return };
-        let mut served = self.shared.borrow_mut();
-        match served.spools.news() {
-            Ok(news) => passive.unread.extend(news),
-            Err(error) => tracing::error!(%error, "spools cannot be watched"),
-        }
     }
 
     fn after_events(&mut self) -> Result<(), RunError> {

@@ -3,7 +3,8 @@
 //! Both are carried out before the loop hears anything else, so an ask is never answered in the middle of one.
 
 use super::active::Active;
-use super::{Daemon, Mode, Ordered, Passive, RunError, now_ms};
+use super::passive::Passive;
+use super::{Daemon, Mode, Ordered, RunError, now_ms};
 use crate::io::history::History;
 use crate::io::journal::{Fatal, Following, Taker, Writing};
 use crate::io::served::Served;

@@ -1,0 +1,104 @@
+//! What happens to the loop: one closed enum.
+
+use crate::io::link::Link;
+use crate::io::workers::SpawnOutcome;
+use crate::role::Order;
+use holdfast_shared::decision::Decision;
+use holdfast_shared::error::ApiError;
+use holdfast_shared::journal::{CheckpointerEvent, WriterEvent};
+use holdfast_shared::link::Caller;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::io;
+use std::rc::Rc;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// What happens to the loop.
+pub enum Event {
+    /// The supervisor orders.
+    Ordered(Ordered),
+    /// A call came over a link.
+    Call(Box<IncomingCall>),
+    /// The journal's writer reports.
+    Journal(WriterEvent),
+    /// The journal that is followed may have grown.
+    JournalGrew,
+    /// Spools have grown, or holders ended.
+    SpoolsGrew,
+    /// The supervisor answered a request for a worker.
+    Spawned {
+        /// The task.
+        task: String,
+        /// The worker.
+        spawn_id: String,
+        /// What it said.
+        outcome: SpawnOutcome,
+    },
+    /// A spool was synced, or not.
+    Synced {
+        /// The task.
+        task: String,
+        /// The worker.
+        spawn_id: String,
+        /// Output records that are durable.
+        outputs: u64,
+        /// It succeeded.
+        ok: bool,
+    },
+    /// A spool was synced so that its turn can be sealed, or not.
+    SealSynced {
+        /// The task.
+        task: String,
+        /// The worker.
+        spawn_id: String,
+        /// Output records that were read before it.
+        outputs: u64,
+        /// How it went.
+        result: io::Result<()>,
+    },
+    /// A sealed span is in a file of its own, or not.
+    Filed {
+        /// The task.
+        task: String,
+        /// First offset of the span.
+        first: u64,
+        /// It succeeded.
+        ok: bool,
+    },
+    /// The checkpointer reports.
+    Checkpoint(CheckpointerEvent),
+    /// Half a second has passed.
+    Tick,
+    /// A signal came.
+    Signal(i32),
+}
+
+/// An order of the supervisor, and where its answer goes.
+pub struct Ordered {
+    /// Its decision.
+    pub decision: Decision,
+    /// The order.
+    pub order: Order,
+    /// For activate: create the journal.
+    pub first: bool,
+    /// Takes the answer.
+    pub reply: oneshot::Sender<Result<Value, ApiError>>,
+}
+
+/// A call as it came over a link.
+pub struct IncomingCall {
+    /// The link.
+    pub link: Rc<Link>,
+    /// The call's number on it.
+    pub id: u64,
+    /// The method.
+    pub method: String,
+    /// Its parameters.
+    pub params: Box<RawValue>,
+    /// Its command id.
+    pub command_id: String,
+    /// Who calls.
+    pub caller: Caller,
+    /// Its share of what may wait for the loop; given back when it is decided on.
+    pub _room: OwnedSemaphorePermit,
+}
