@@ -9,11 +9,12 @@ mod boot;
 mod event;
 mod passive;
 mod reads;
+mod run_error;
 mod transition;
 mod turns;
 
 use crate::io::history::History;
-use crate::io::journal::{Fatal, Following, JournalError, Writing};
+use crate::io::journal::{Fatal, Following, Writing};
 use crate::io::readable::Readable;
 use crate::io::served::{Served, Shared};
 use crate::io::spools::Spools;
@@ -26,15 +27,14 @@ use crate::settings::Settings;
 use active::Active;
 pub use event::{Event, IncomingCall, Ordered};
 use holdfast_shared::home::{self, Home};
-use holdfast_shared::journal::{CheckpointError, CheckpointerEvent, WriteError, WriterEvent};
+use holdfast_shared::journal::{CheckpointerEvent, WriteError, WriterEvent};
 use holdfast_shared::notify::{Notifier, WATCHDOG_MILLISECONDS};
-use holdfast_shared::process::{LockError, RoleLock, Signals, bind_unix};
+use holdfast_shared::process::{RoleLock, Signals, bind_unix};
 use holdfast_shared::slot::Slot;
-use holdfast_shared::spool::SpoolError;
 use passive::Passive;
+pub use run_error::RunError;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::io;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::UnixListener;
@@ -48,41 +48,6 @@ const EVENTS_AT_A_TIME: usize = 256;
 const SPOOL_PAUSE: Duration = Duration::from_millis(2);
 /// How often the journal is looked at without a hint, and a missing one for the first time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
-
-/// Why the process ends, other than by being asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Another process has this role.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-    /// A socket, pipe or timer of ours.
-    #[error("{operation}: {source}")]
-    Io {
-        /// What was tried.
-        operation: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The journal cannot be followed.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The journal was not written: nothing that waits may be answered.
-    #[error(transparent)]
-    Fatal(#[from] Fatal),
-    /// No checkpoints can be written.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// Spools cannot be watched.
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-}
-
-impl RunError {
-    fn io(operation: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let operation = operation.into();
-        move |source| Self::Io { operation, source }
-    }
-}
 
 /// What a runtime is started with.
 pub struct Start {

@@ -4,15 +4,19 @@
 //! ever held whole. Every offset has its event, so what is read is gap-free also where something is gone: what
 //! cannot be read any more is `turn.skip` up to its end, where `truncated` says from where to where.
 
+mod live;
+mod piece;
+
 use crate::event;
 use crate::filed::{Filed, FiledBody, REASON_DAMAGED, REASON_LIMIT};
 use crate::io::filing::{self, FilingError};
 use crate::recent::Recent;
 use crate::span::{Span, Stretch};
-use bytes::Bytes;
 use holdfast_shared::home::Home;
 use holdfast_shared::link::Publication;
 use holdfast_shared::spool::{HISTORY_PIECE_BYTES_MAX, SegmentHistory, SpoolError, SpoolRecord};
+pub use live::{Asked, Live};
+use piece::Piece;
 use std::sync::Arc;
 
 /// Spools kept open with their index: a file descriptor and at most 64 KiB each.
@@ -21,35 +25,6 @@ const OPEN_SPOOLS: usize = 32;
 const PARSED_SPANS: usize = 32;
 /// Conversations whose files are kept listed.
 const LISTINGS: usize = 32;
-/// What a publication costs in a piece beside its text.
-const PUBLICATION_HEAD_BYTES: usize = 16;
-
-/// What of a conversation is not in files of its own, and how far it may be shown.
-#[derive(Clone, Copy, Debug)]
-pub struct Live<'a> {
-    /// Sealed spans that are not filed yet, ascending.
-    pub unfiled: &'a [Span],
-    /// The span of the turn that runs.
-    pub open: Option<&'a Span>,
-    /// Output records that the open span's spool is known to have.
-    pub outputs: u64,
-    /// Where some of those are in the spool, as far as whoever follows it knows: (record, byte) ascending.
-    pub index: &'a [(u64, u64)],
-    /// The last offset that may be shown: nothing at or behind an event that is not durable yet.
-    pub top: u64,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// Publications after this offset.
-    pub after: u64,
-    /// At most so many bytes of them; one is given even if larger.
-    pub max_bytes: usize,
-    /// At most so many of them.
-    pub limit: usize,
-}
-
 /// Where the span of an offset may be found faster than by listing a directory. May be wrong or know nothing.
 pub trait SpanIndex {
     /// First offset of the last filed span that begins at or before `offset`.
@@ -88,30 +63,6 @@ enum Found {
     Filed(Arc<Filed>),
     /// Nothing readable from here to there.
     Gone(u64, u64),
-}
-
-impl Live<'_> {
-    fn span_at(&self, offset: u64) -> Option<&Span> {
-        if let Some(span) = self.open.filter(|span| span.first <= offset) {
-            return Some(span);
-        }
-        self.unfiled
-            .iter()
-            .find(|span| span.first <= offset && span.total().is_some_and(|last| offset <= last))
-    }
-
-    fn index_of(&self, span: &Span) -> &[(u64, u64)] {
-        if self.open.is_some_and(|open| open.first == span.first) { self.index } else { &[] }
-    }
-
-    fn last_before(&self, offset: u64) -> Option<u64> {
-        self.unfiled.iter().filter_map(Span::total).filter(|last| *last < offset).max()
-    }
-
-    fn first_behind(&self, offset: u64) -> Option<u64> {
-        let firsts = self.unfiled.iter().chain(self.open).map(|span| span.first);
-        firsts.filter(|first| *first > offset).min()
-    }
 }
 
 impl History {
@@ -343,52 +294,6 @@ impl History {
         }
         let listing = Arc::new(filing::list(&self.home, conversation)?);
         Ok(Arc::clone(self.listings.put(conversation.to_owned(), listing)))
-    }
-}
-
-/// What is being read: bounded, and without a gap by construction.
-struct Piece {
-    next: u64,
-    top: u64,
-    bytes: usize,
-    full: bool,
-    asked: Asked,
-    publications: Vec<Publication>,
-}
-
-impl Piece {
-    fn new(asked: Asked, top: u64) -> Self {
-        let next = asked.after.saturating_add(1);
-        Self { next, top, bytes: 0, full: false, asked, publications: Vec::new() }
-    }
-
-    fn has_room(&self) -> bool {
-        !self.full && self.next <= self.top && self.publications.len() < self.asked.limit
-    }
-
-    fn room(&self) -> usize {
-        self.asked.max_bytes.saturating_sub(self.bytes)
-    }
-
-    /// Takes the event of the next offset. One that does not fit ends the piece, unless it is the first.
-    fn push(&mut self, data: Bytes) {
-        self.bytes += data.len() + PUBLICATION_HEAD_BYTES;
-        self.full = self.bytes >= self.asked.max_bytes;
-        if self.bytes <= self.asked.max_bytes || self.publications.is_empty() {
-            self.publications.push(Publication { offset: self.next, data });
-            self.next += 1;
-        }
-    }
-
-    /// Stands for what was from `first` to `last`, from the next offset on.
-    fn gone(&mut self, turn: &str, first: u64, last: u64, reason: &str) {
-        let skip = Bytes::from(event::skip(turn));
-        while self.next < last && self.has_room() {
-            self.push(skip.clone());
-        }
-        if self.next == last && self.has_room() {
-            self.push(event::truncated(turn, first, last, reason).to_string().into());
-        }
     }
 }
 

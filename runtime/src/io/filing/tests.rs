@@ -1,3 +1,4 @@
+use super::removal::REMOVED_PER_FILING;
 use super::*;
 use crate::io::sample::{Sample, Unfenced};
 use holdfast_shared::worker::{Started, abandon};

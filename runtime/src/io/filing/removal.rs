@@ -1,0 +1,108 @@
+//! What filing removes: the oldest turns past a bound, and workers that never started.
+
+use super::{FilingError, Permit, directory, is_name, list, load, write};
+use crate::filed::{Filed, FiledBody, Truncated, file_name, truncate};
+use crate::span::Span;
+use holdfast_shared::home::Home;
+use holdfast_shared::worker::WorkerState;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Turns removed by one filing at most; the next one goes on. So that no filing takes long.
+pub(super) const REMOVED_PER_FILING: usize = 64;
+
+/// Removes the oldest so that what is kept fits: the marker first, durably, then what it stands for.
+pub(super) fn bound(
+    home: &Home,
+    newest: &Filed,
+    limit_bytes: u64,
+    permit: &impl Permit,
+) -> Result<Option<Filed>, FilingError> {
+    let FiledBody::Turn { span, .. } = &newest.body else { return Ok(None) };
+    let conversation = &span.conversation;
+    let oldest = oldest(home, conversation, newest, limit_bytes)?;
+    if let Some(Filed { body: FiledBody::Truncated(marker), .. }) = oldest.first() {
+        // A crash may have come before all of it was gone.
+        sweep(home, marker, permit)?;
+    }
+    let Some(marker) = truncate(&oldest, newest.cumulative_bytes, limit_bytes) else { return Ok(None) };
+    write(&directory(home, conversation)?, &marker, permit)?;
+    if let FiledBody::Truncated(marker) = &marker.body {
+        sweep(home, marker, permit)?;
+    }
+    Ok(Some(marker))
+}
+
+/// The oldest files, as many as may have to go. Each begins where the one before it ends; the first at offset 1.
+fn oldest(
+    home: &Home,
+    conversation: &str,
+    newest: &Filed,
+    limit_bytes: u64,
+) -> Result<Vec<Filed>, FilingError> {
+    let (mut oldest, mut first): (Vec<Filed>, u64) = (Vec::new(), 1);
+    while first < newest.first() && oldest.len() < REMOVED_PER_FILING {
+        match load(home, conversation, first) {
+            Ok(filed) => {
+                let fits = newest.cumulative_bytes.saturating_sub(filed.cumulative_bytes) <= limit_bytes;
+                first = filed.last() + 1;
+                oldest.push(filed);
+                if fits {
+                    break;
+                }
+            }
+            // What cannot be read does not hide behind a marker that names a limit: the next one begins.
+            Err(error) if error.is_lasting() && oldest.is_empty() => {
+                let next = list(home, conversation)?.into_iter().find(|next| *next > first);
+                first = next.unwrap_or(newest.first());
+            }
+            Err(error) if error.is_lasting() => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(oldest)
+}
+
+/// Removes what a marker stands for. Done again at each filing, since a crash may have come in between.
+fn sweep(home: &Home, marker: &Truncated, permit: &impl Permit) -> Result<(), FilingError> {
+    let directory = directory(home, &marker.conversation)?;
+    for first in &marker.files {
+        let path = directory.join(file_name(*first));
+        remove(&path, permit, |path| fs::remove_file(path))?;
+    }
+    for worker in marker.workers.iter().filter(|worker| is_name(worker)) {
+        remove(&home.worker(worker), permit, |path| fs::remove_dir_all(path))?;
+    }
+    Ok(())
+}
+
+/// Removes what is left of workers that never started. A crash may come before: the span is filed again then.
+pub(super) fn remove_given_up(home: &Home, span: &Span, permit: &impl Permit) -> Result<(), FilingError> {
+    for worker in span.given_up.iter().filter(|worker| is_name(worker)) {
+        let path = home.worker(worker);
+        match WorkerState::read(&path) {
+            Ok(WorkerState::NotStarted) => {}
+            Ok(WorkerState::LostBeforeStart) => remove(&path, permit, |path| fs::remove_dir_all(path))?,
+            // It was given up under its lock, so this cannot be; whatever it is, it stays.
+            found => tracing::warn!(worker, ?found, "worker was given up, and yet it was started"),
+        }
+    }
+    Ok(())
+}
+
+fn remove(
+    path: &Path,
+    permit: &impl Permit,
+    remove: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), FilingError> {
+    let removed = permit.hold(|| remove(path)).ok_or(FilingError::Fenced)?;
+    absent_is_fine(removed).map_err(FilingError::io("remove", path))
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
