@@ -25,7 +25,7 @@ use crate::readiness::Readiness;
 use crate::role::Role;
 use crate::settings::Settings;
 use active::Active;
-pub use event::{Event, IncomingCall, Ordered};
+pub use event::{Event, Flags, IncomingCall, Ordered};
 use holdfast_shared::home::{self, Home};
 use holdfast_shared::journal::{CheckpointerEvent, WriteError, WriterEvent};
 use holdfast_shared::notify::{Notifier, WATCHDOG_MILLISECONDS};
@@ -141,6 +141,7 @@ impl Daemon {
             problems: Vec::new(),
             degraded: None,
             fencing: false,
+            truncation_held: false,
             outbound: Outbound::new(folded.position.lsn),
             folded,
             spools,

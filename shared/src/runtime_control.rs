@@ -42,6 +42,9 @@ pub struct LastRecord {
 pub struct Ask {
     /// Decision.
     pub decision: Decision,
+    /// The attempt that made it active has settled: what it has truncated nothing of since its take-over may go.
+    #[serde(default)]
+    pub settled: bool,
 }
 
 /// Tells the active runtime to finish and sync what it accepted, give up the lock and follow.
@@ -118,6 +121,9 @@ pub struct RuntimeReport {
     /// Why it is not healthy, or what is degraded.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// It is active and truncates nothing behind its take-over, until it is told that the attempt has settled.
+    #[serde(default)]
+    pub truncation_held: bool,
     /// Turns running, for people.
     #[serde(default)]
     pub running_turns: u64,

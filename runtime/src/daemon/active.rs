@@ -226,7 +226,6 @@ impl Active {
 
     /// Twice a second: what the watch may have missed, and spools that are due for a sync.
     pub fn ticked(&mut self) {
-        self.writing.ticked();
         let served = self.shared.borrow();
         let unfinished = served.folded.state.tasks.values().filter(|task| {
             task.running.is_some() || !task.queue.is_empty() || !task.conversation.unfiled.is_empty()

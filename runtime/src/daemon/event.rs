@@ -79,10 +79,19 @@ pub struct Ordered {
     pub decision: Decision,
     /// The order.
     pub order: Order,
-    /// For activate: create the journal.
-    pub first: bool,
+    /// What goes with it.
+    pub flags: Flags,
     /// Takes the answer.
     pub reply: oneshot::Sender<Result<Value, ApiError>>,
+}
+
+/// What goes with an order and changes nothing about the role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// For activate: create the journal.
+    pub first: bool,
+    /// For ask: the attempt that made this runtime active has settled.
+    pub settled: bool,
 }
 
 /// A call as it came over a link.

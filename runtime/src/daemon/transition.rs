@@ -19,17 +19,21 @@ use serde_json::{Value, json};
 impl Daemon {
     /// Hears an order, carries it out, and answers.
     pub(super) async fn ordered(&mut self, ordered: Ordered) -> Result<(), RunError> {
-        let Ordered { decision, order, first, reply } = ordered;
+        let Ordered { decision, order, flags, reply } = ordered;
         let heard = self.shared.borrow_mut().role.hear(decision, order);
         let answer = match heard {
             Err(refused) => Err(refusal(&refused)),
+            Ok(Deed::Answer) if flags.settled => {
+                self.attempt_settled();
+                Ok(answer(&self.shared.borrow(), decision, order))
+            }
             Ok(Deed::Answer) => Ok(answer(&self.shared.borrow(), decision, order)),
             Ok(Deed::GiveUp) => {
                 self.give_up().await?;
                 Ok(answer(&self.shared.borrow(), decision, order))
             }
             Ok(Deed::TakeOver { epoch }) => {
-                self.take_over(epoch, first).map(|()| answer(&self.shared.borrow(), decision, order))
+                self.take_over(epoch, flags.first).map(|()| answer(&self.shared.borrow(), decision, order))
             }
         };
         if let Err(error) = &answer {
@@ -60,6 +64,7 @@ impl Daemon {
                 .map_err(|error| ApiError::from(&error))?;
             served.role.took_over(epoch);
             served.fencing = false;
+            served.truncation_held = true;
             served.outbound = Outbound::new(served.folded.position.lsn);
             tracing::info!(epoch, lsn = served.folded.position.lsn, "active");
             writing
@@ -71,6 +76,14 @@ impl Daemon {
             tokio::task::spawn_blocking(move || drop(passive));
         }
         Ok(())
+    }
+
+    /// The attempt that made this runtime active will not be taken back: what it held back may be truncated.
+    fn attempt_settled(&mut self) {
+        if let Mode::Active(active) = &mut self.mode {
+            active.writing.release_truncation();
+            self.shared.borrow_mut().truncation_held = false;
+        }
     }
 
     /// Takes no more calls, drains, syncs, gives the lock back, and follows. Nothing where it is not active.
@@ -93,6 +106,7 @@ impl Daemon {
         let mut served = self.shared.borrow_mut();
         served.role.gave_up();
         served.fencing = false;
+        served.truncation_held = false;
         served.living_links().iter().filter(|link| link.is_route()).for_each(|link| link.close());
         let home = served.home.clone();
         // Others file and remove from here on.

@@ -1,6 +1,6 @@
 //! The control socket: what the supervisor asks and orders (`shared::runtime_control`).
 
-use crate::daemon::{Event, Ordered};
+use crate::daemon::{Event, Flags, Ordered};
 use crate::io::served::Shared;
 use crate::role::Order;
 use holdfast_shared::control::{self, Limits, Reply, Request, unknown_method};
@@ -20,20 +20,20 @@ async fn handle(request: Request, shared: Shared, events: mpsc::Sender<Event>) -
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/v1/status") => Reply::json(&shared.borrow().report()),
         ("POST", "/v1/ask") => {
-            let Ask { decision } = request.json()?;
-            order(&events, decision, Order::Ask, false).await
+            let Ask { decision, settled } = request.json()?;
+            order(&events, decision, Order::Ask, Flags { settled, ..Flags::default() }).await
         }
         ("POST", "/v1/fence") => {
             let Fence { decision, epoch } = request.json()?;
-            order(&events, decision, Order::Fence { epoch }, false).await
+            order(&events, decision, Order::Fence { epoch }, Flags::default()).await
         }
         ("POST", "/v1/activate") => {
             let Activate { decision, epoch, first } = request.json()?;
-            order(&events, decision, Order::Activate { epoch }, first).await
+            order(&events, decision, Order::Activate { epoch }, Flags { first, ..Flags::default() }).await
         }
         ("POST", "/v1/role") => {
             let SetRole { decision, role } = request.json()?;
-            order(&events, decision, Order::SetRole(role), false).await
+            order(&events, decision, Order::SetRole(role), Flags::default()).await
         }
         _ => Err(unknown_method(&request)),
     }
@@ -43,11 +43,11 @@ async fn order(
     events: &mpsc::Sender<Event>,
     decision: Decision,
     order: Order,
-    first: bool,
+    flags: Flags,
 ) -> Result<Reply, ApiError> {
     let (reply, answer) = oneshot::channel();
     let gone = || ApiError::new(Code::Unavailable, "this runtime is ending");
-    let ordered = Ordered { decision, order, first, reply };
+    let ordered = Ordered { decision, order, flags, reply };
     events.send(Event::Ordered(ordered)).await.map_err(|_| gone())?;
     Reply::json(&answer.await.map_err(|_| gone())??)
 }

@@ -13,7 +13,6 @@ use holdfast_shared::slot::Slot;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -23,9 +22,6 @@ const FOLDED_AT_A_TIME: usize = 2000;
 const RESTARTS: usize = 4;
 /// Events of the checkpointer that may wait for the loop.
 const CHECKPOINT_EVENTS: usize = 16;
-/// How long after a take-over nothing behind it is truncated: a switch is settled or rolled back by then (probation
-/// is at most 60 s, CONTRACTS.md 2), and an older release can follow from before it.
-const TRUNCATION_HELD: Duration = Duration::from_secs(120);
 /// Events of the writer thread that may wait for the loop; the thread waits past it.
 const WRITER_EVENTS: usize = 256;
 
@@ -217,8 +213,6 @@ pub struct Taker<'a> {
 pub struct Writing {
     // Dropped first: without the writer it puts nothing into place.
     checkpointer: Checkpointer,
-    /// Nothing since the take-over is truncated before this.
-    held_until: Option<Instant>,
     thread: WriterThread,
     /// What the thread reports.
     pub events: mpsc::Receiver<WriterEvent>,
@@ -270,9 +264,8 @@ impl Writing {
         let held = Some(taken.last.lsn);
         let checkpointer = Checkpointer::spawn::<State>(thread.client(), held, on_event);
         let checkpointer = checkpointer.map_err(JournalError::Thread)?;
-        let held_until = Some(Instant::now() + TRUNCATION_HELD);
         let next_lsn = taken.last.lsn + 1;
-        Ok(Self { checkpointer, held_until, thread, events, checkpoints, epoch: taker.epoch, next_lsn })
+        Ok(Self { checkpointer, thread, events, checkpoints, epoch: taker.epoch, next_lsn })
     }
 
     /// Submits a record and answers its LSN; it is durable when the thread says so.
@@ -306,13 +299,10 @@ impl Writing {
         !self.thread.admits(WriteClass::Command)
     }
 
-    /// Twice a second: the attempt that made this runtime active has settled after its time, and what lies before
-    /// may go.
-    pub fn ticked(&mut self) {
-        if self.held_until.is_some_and(|until| Instant::now() >= until) {
-            self.held_until = None;
-            self.checkpointer.hold_truncation(None);
-        }
+    /// The attempt that made this runtime active has settled: since its take-over an older release could have had to
+    /// follow from before it, and nothing behind was truncated; now it may be.
+    pub fn release_truncation(&self) {
+        self.checkpointer.hold_truncation(None);
     }
 
     /// Asks for the lock to be given back; answered by [`WriterEvent::Fenced`] or [`WriterEvent::Failed`].

@@ -54,6 +54,8 @@ pub struct Served {
     pub degraded: Option<String>,
     /// Calls are not taken any more: it is giving up the journal.
     pub fencing: bool,
+    /// Nothing behind its take-over is truncated yet.
+    pub truncation_held: bool,
     /// The state and where it stands in the journal.
     pub folded: Folded<State>,
     /// What waits for the disk.
@@ -145,6 +147,7 @@ impl Served {
             caught_up: self.caught_up,
             healthy,
             problems,
+            truncation_held: self.truncation_held,
             running_turns: self.folded.state.running().count() as u64,
         }
     }

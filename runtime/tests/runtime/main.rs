@@ -11,7 +11,7 @@ use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::journal::{Limits, RealDisk, Request, TakeOver};
 use holdfast_shared::link::{PIECE_BYTES, Purpose, ToSidecar};
 use holdfast_shared::process::PidFd;
-use holdfast_shared::runtime_control::TransitionRole;
+use holdfast_shared::runtime_control::{RuntimeReport, TransitionRole};
 use holdfast_shared::slot::Slot;
 use holdfast_shared::spool::segment_path;
 use holdfast_shared::token::TokenRole;
@@ -181,7 +181,7 @@ fn a_stale_decision_is_refused_and_a_second_writer_impossible() {
         assert!(refused.contains("locked"), "{refused}");
         let refused = node.activate(&a, 6).await.unwrap_err().to_string();
         assert!(refused.contains("active with epoch 5 already"), "{refused}");
-        let stale = holdfast_shared::runtime_control::Ask { decision: Default::default() };
+        let stale = holdfast_shared::runtime_control::Ask { decision: Default::default(), settled: false };
         let refused = a.control.post::<_, serde_json::Value>("/v1/ask", &stale, DEADLINE).await.unwrap_err();
         let holdfast_shared::control::CallError::Refused(error) = refused else { panic!("{refused}") };
         assert_eq!((error.code, &error.details["highest"]["generation"]), (Code::StaleDecision, &json!(1)));
@@ -189,6 +189,25 @@ fn a_stale_decision_is_refused_and_a_second_writer_impossible() {
         let refused = node.activate(&b, 5).await.unwrap_err().to_string();
         assert!(refused.contains("not fresh"), "{refused}");
         node.activate(&b, 6).await.unwrap();
+    });
+}
+
+#[test]
+fn truncation_is_held_from_the_take_over_until_the_attempt_has_settled() {
+    local(async {
+        let node = Node::new();
+        let a = node.active(Slot::A, 5).await;
+        let b = node.runtime(Slot::B).await;
+        assert!(node.ask(&a).await.truncation_held);
+        assert!(!node.ask(&b).await.truncation_held, "it truncates nothing anyway");
+        let settled = holdfast_shared::runtime_control::Ask { decision: node.decision(), settled: true };
+        for runtime in [&a, &b] {
+            let report: RuntimeReport = runtime.control.post("/v1/ask", &settled, DEADLINE).await.unwrap();
+            assert!(!report.truncation_held);
+        }
+        node.fence(&a, 5).await.unwrap();
+        node.activate(&b, 6).await.unwrap();
+        assert!(node.ask(&b).await.truncation_held, "each take-over begins anew");
     });
 }
 

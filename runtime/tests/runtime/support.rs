@@ -210,7 +210,7 @@ impl Node {
     }
 
     pub async fn ask(&self, runtime: &Runtime) -> RuntimeReport {
-        let ask = Ask { decision: self.decision() };
+        let ask = Ask { decision: self.decision(), settled: false };
         runtime.control.post("/v1/ask", &ask, DEADLINE).await.unwrap()
     }
 

@@ -177,7 +177,7 @@ impl Supervisor {
         self.call::<_, RuntimeReport>(
             slot,
             "/v1/ask",
-            Ask { decision },
+            Ask { decision, settled: false },
             within,
             move |answer| match answer {
                 Ok(report) => Input::Asked(decision, slot, report_of(&report)),
@@ -268,8 +268,13 @@ impl Supervisor {
         if process.pid != report.pid {
             return Ok(());
         }
+        let holds_back = report.truncation_held;
         process.report = Some(report);
         self.note_now()?;
+        // Said after each attempt, and after a supervisor's death in one, for as long as it is not heard.
+        if holds_back && self.attempt == Attempt::Idle && self.transition.owner() == owner_of(slot, epoch) {
+            self.say_settled(slot);
+        }
         match self.transition.owner() {
             // Asked since the last decision, it must be what that decision made it.
             Some(owner)
@@ -282,6 +287,18 @@ impl Supervisor {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Tells the active that the attempt that made it so has settled: nothing is taken back any more.
+    fn say_settled(&self, slot: Slot) {
+        let decision = self.transition.decision;
+        let (client, events) = (self.processes.client(slot), self.events.clone());
+        tokio::task::spawn_local(async move {
+            match client.post("/v1/ask", &Ask { decision, settled: true }, LOOK).await {
+                Ok(report) => drop(events.send(Event::Reported(slot, decision, Box::new(report))).await),
+                Err(error) => tracing::warn!(%slot, %error, "say that the attempt has settled"),
+            }
+        });
     }
 
     /// Takes an event into the attempt.
@@ -438,6 +455,10 @@ fn record(action: &Action) -> Option<Change> {
         Record::Switching(Owner { slot, epoch }) => Change::Switching(Epoch { slot, epoch }),
         Record::Committed(Owner { slot, epoch }) => Change::Committed(Epoch { slot, epoch }),
     })
+}
+
+fn owner_of(slot: Slot, epoch: Option<u64>) -> Option<Owner> {
+    epoch.map(|epoch| Owner { slot, epoch })
 }
 
 fn report_of(report: &RuntimeReport) -> Report {

@@ -3,6 +3,7 @@ use crate::lifetime::Lifetime;
 use crate::span::StopReason;
 use proptest::prelude::*;
 use serde_json::json;
+use std::time::{Duration, Instant};
 
 fn taker(epoch: u64, first: bool) -> Taker<'static> {
     Taker {
