@@ -127,6 +127,7 @@ pub fn decide(
     if !method.allowed_to(call.caller.role) {
         return Err(ApiError::new(Code::Forbidden, format!("this token does not allow {}", call.method)));
     }
+    check_scope(call)?;
     if method.writes() {
         return decide_write(state, *method, call, given, outputs);
     }
@@ -139,6 +140,29 @@ pub fn decide(
         Method::History => history(state, params::parse(call.params)?),
         _ => params::parse(call.params).map(|params::Nothing {}| Decision::Probe),
     }
+}
+
+/// A token for some tasks names one of them in whatever it asks: nothing else shows no other.
+fn check_scope(call: &Call<'_>) -> Result<(), ApiError> {
+    let scope = &call.caller.scope;
+    if scope.is_all() {
+        return Ok(());
+    }
+    let named: Named = serde_json::from_str(call.params).unwrap_or_default();
+    match named.task.or(named.conversation) {
+        Some(task) if scope.has_task(&task) => Ok(()),
+        _ => {
+            Err(ApiError::new(Code::Forbidden, format!("this token's scope does not allow {}", call.method)))
+        }
+    }
+}
+
+/// What a call is about.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Named {
+    task: Option<String>,
+    conversation: Option<String>,
 }
 
 fn decide_write(

@@ -27,7 +27,7 @@ pub struct Lifetime {
 }
 
 pub fn caller(role: TokenRole) -> Caller {
-    Caller { principal: "p".into(), role, focus: None }
+    Caller { principal: "p".into(), role, focus: None, scope: Default::default() }
 }
 
 impl Lifetime {

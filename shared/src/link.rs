@@ -14,7 +14,7 @@ pub mod window;
 use crate::error::ApiError;
 use crate::runtime_control::TransitionRole;
 use crate::slot::Slot;
-use crate::token::TokenRole;
+use crate::token::{Scope, TokenRole};
 use crate::version::VersionRange;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct Caller {
     pub principal: String,
     /// What its token allows.
     pub role: TokenRole,
+    /// On which tasks.
+    #[serde(default, skip_serializing_if = "Scope::is_all")]
+    pub scope: Scope,
     /// The task in focus of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub focus: Option<String>,

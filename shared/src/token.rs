@@ -16,6 +16,35 @@ pub enum TokenRole {
     Probe,
 }
 
+/// Which tasks a token's bearer may see and act on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Scope {
+    /// These alone; none named: all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tasks: Vec<String>,
+}
+
+impl Scope {
+    /// Whether it is everything.
+    pub fn is_all(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Whether it has this task, and with it the task's conversation.
+    pub fn has_task(&self, task: &str) -> bool {
+        self.is_all() || self.tasks.iter().any(|one| one == task)
+    }
+
+    /// Whether it has this channel: those of its tasks, and `node`, which anybody may read.
+    pub fn has_channel(&self, channel: &str) -> bool {
+        match channel.split_once(':') {
+            Some(("task" | "conversation", task)) => self.has_task(task),
+            _ => self.is_all() || channel == "node",
+        }
+    }
+}
+
 /// A token as the sidecar gets it: never the token itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenEntry {
@@ -25,6 +54,9 @@ pub struct TokenEntry {
     pub hash: String,
     /// Role.
     pub role: TokenRole,
+    /// Which tasks it is for.
+    #[serde(default, skip_serializing_if = "Scope::is_all")]
+    pub scope: Scope,
     /// The principal commands are made in the name of; ids of commands are kept per principal.
     pub principal: String,
     /// For [`TokenRole::Probe`]: the slot whose link the session is led to.
@@ -62,4 +94,29 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_of_tasks_has_their_channels_and_the_nodes() {
+        let all = Scope::default();
+        let one = Scope { tasks: vec!["demo".into()] };
+        for (channel, in_one) in [
+            ("task:demo", true),
+            ("conversation:demo", true),
+            ("node", true),
+            ("task:demo2", false),
+            ("conversation:", false),
+            ("tasks", false),
+            ("members", false),
+            ("other:demo", false),
+        ] {
+            assert!(all.has_channel(channel));
+            assert_eq!(one.has_channel(channel), in_one, "{channel}");
+        }
+        assert!(one.has_task("demo") && !one.has_task("") && all.has_task("any"));
+    }
 }

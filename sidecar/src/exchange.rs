@@ -208,7 +208,12 @@ impl Exchange {
             offset: event.offset,
             data: Bytes::from(Box::<str>::from(event.data).into_string()),
         });
-        let caller = Caller { principal: String::new(), role: TokenRole::Viewer, focus: None };
+        let caller = Caller {
+            principal: String::new(),
+            role: TokenRole::Viewer,
+            focus: None,
+            scope: Default::default(),
+        };
         match self.hub.local(NODE_CHANNEL, caller, &node.epoch, events.collect()) {
             Change::Grown(key) => self.spread_news(key, now.since_start),
             change => self.changed(change, now),

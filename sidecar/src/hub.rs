@@ -332,7 +332,12 @@ mod tests {
     use holdfast_shared::token::TokenRole;
 
     fn caller() -> Caller {
-        Caller { principal: "operator".into(), role: TokenRole::Operator, focus: None }
+        Caller {
+            principal: "operator".into(),
+            role: TokenRole::Operator,
+            focus: None,
+            scope: Default::default(),
+        }
     }
 
     fn publications(no: u32, offsets: std::ops::RangeInclusive<u64>) -> Publications {

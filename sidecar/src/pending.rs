@@ -178,7 +178,12 @@ mod tests {
             params: RawValue::from_string("{}".into()).unwrap(),
             command_id: format!("c{ticket}"),
             given,
-            caller: Caller { principal: "operator".into(), role: TokenRole::Operator, focus: None },
+            caller: Caller {
+                principal: "operator".into(),
+                role: TokenRole::Operator,
+                focus: None,
+                scope: Default::default(),
+            },
             read_at: Duration::from_millis(read_at_ms),
         }
     }

@@ -148,7 +148,12 @@ mod tests {
     use holdfast_shared::token::TokenRole;
 
     fn spec(after: u64) -> ReadSpec {
-        let caller = Caller { principal: "operator".into(), role: TokenRole::Operator, focus: None };
+        let caller = Caller {
+            principal: "operator".into(),
+            role: TokenRole::Operator,
+            focus: None,
+            scope: Default::default(),
+        };
         ReadSpec { channel: "c".into(), key: None, epoch: String::new(), after, limit: 9, caller }
     }
 

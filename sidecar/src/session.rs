@@ -152,7 +152,12 @@ impl Session {
     /// In whose name it calls.
     pub fn caller(&self) -> Option<Caller> {
         let identity = self.identity()?;
-        Some(Caller { principal: identity.principal.clone(), role: identity.role, focus: self.focus.clone() })
+        Some(Caller {
+            principal: identity.principal.clone(),
+            role: identity.role,
+            scope: identity.scope.clone(),
+            focus: self.focus.clone(),
+        })
     }
 
     /// A command was read whose answer comes later.

@@ -1,7 +1,7 @@
 //! Who a token's bearer is. The tokens are the supervisor's; here they are only looked up. Pure.
 
 use holdfast_shared::slot::Slot;
-use holdfast_shared::token::{self, TokenEntry, TokenRole};
+use holdfast_shared::token::{self, Scope, TokenEntry, TokenRole};
 use std::collections::HashMap;
 
 /// In whose name a session or request acts.
@@ -13,6 +13,8 @@ pub struct Identity {
     pub principal: String,
     /// What it may do.
     pub role: TokenRole,
+    /// On which tasks.
+    pub scope: Scope,
     /// For a probe: the slot it is led to.
     pub probe_slot: Option<Slot>,
     /// Unix milliseconds after which it ends.
@@ -55,6 +57,7 @@ impl Tokens {
             token: Some(entry.id.clone()),
             principal: entry.principal.clone(),
             role: entry.role,
+            scope: entry.scope.clone(),
             probe_slot: entry.probe_slot,
             expires_at: entry.expires_at,
         })
@@ -72,6 +75,7 @@ pub fn local(uid: u32) -> Identity {
         token: None,
         principal: format!("local:{uid}"),
         role: TokenRole::Operator,
+        scope: Scope::default(),
         probe_slot: None,
         expires_at: None,
     }
@@ -87,6 +91,7 @@ mod tests {
             id: id.into(),
             hash: token::hash(id),
             role: TokenRole::Viewer,
+            scope: Scope::default(),
             principal: "viewer".into(),
             probe_slot: None,
             expires_at,

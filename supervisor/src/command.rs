@@ -2,7 +2,7 @@
 
 use holdfast_shared::slot::Slot;
 use holdfast_shared::supervisor_control::SpawnWorker;
-use holdfast_shared::token::TokenRole;
+use holdfast_shared::token::{Scope, TokenRole};
 use serde::{Deserialize, Serialize};
 
 /// A request.
@@ -48,6 +48,9 @@ pub struct Stop {
 pub struct NewToken {
     /// `operator` or `viewer`.
     pub role: TokenRole,
+    /// Which tasks it is for; all when none is named.
+    #[serde(default)]
+    pub scope: Scope,
     /// In whose name its bearer acts; made from the id when not named.
     #[serde(default)]
     pub principal: Option<String>,

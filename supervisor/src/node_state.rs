@@ -174,6 +174,7 @@ mod tests {
             id: id.into(),
             hash: "h".into(),
             role: TokenRole::Viewer,
+            scope: Default::default(),
             principal: "p".into(),
             probe_slot: None,
             expires_at: None,

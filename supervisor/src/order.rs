@@ -58,7 +58,10 @@ fn environment(
 }
 
 /// Names become directories: `[A-Za-z0-9][A-Za-z0-9._-]*`, so neither `..` nor a slash is one.
-fn check_name(what: &str, name: &str) -> Result<(), ApiError> {
+///
+/// # Errors
+/// `INVALID_REQUEST`, naming what it was for.
+pub fn check_name(what: &str, name: &str) -> Result<(), ApiError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     if first && name.len() <= NAME_BYTES && name.bytes().all(allowed) {

@@ -233,3 +233,32 @@ fn no_place_is_picked_while_nobody_knows_how_much_was_shown() {
         life.does(method, params);
     }
 }
+
+#[test]
+fn a_token_for_one_task_names_it_in_whatever_it_asks() {
+    let mut life = Lifetime::default();
+    life.does("task.open", json!({"task": "other", "skill": "command"}));
+    let mut who = caller(TokenRole::Operator);
+    who.scope.tasks.push("demo".into());
+    let mut ids = 500..;
+    let mut call = |life: &mut Lifetime, method: &str, params| {
+        let id = id_at(NOW, ids.next().unwrap());
+        life.call_as(method, &params, &id, &who)
+    };
+    call(&mut life, "task.open", json!({"task": "demo", "skill": "command"})).unwrap();
+    call(&mut life, "task.prompt", json!({"task": "demo", "text": "a"})).unwrap();
+    call(&mut life, "conversation.history", json!({"conversation": "demo"})).unwrap();
+    for (method, params) in [
+        ("task.open", json!({"task": "more", "skill": "command"})),
+        ("task.prompt", json!({"task": "other", "text": "a"})),
+        ("task.stop", json!({"task": "other"})),
+        ("conversation.history", json!({"conversation": "other"})),
+        ("task.list", json!({})),
+        ("task.stop", json!({})),
+    ] {
+        assert_eq!(call(&mut life, method, params).unwrap_err().code, Code::Forbidden, "{method}");
+    }
+    // One more name than a method knows does not help.
+    let both = call(&mut life, "conversation.history", json!({"conversation": "other", "task": "demo"}));
+    assert_eq!(both.unwrap_err().code, Code::InvalidRequest);
+}

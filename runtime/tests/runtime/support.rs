@@ -311,7 +311,7 @@ impl Channel {
 }
 
 pub fn operator() -> Caller {
-    Caller { principal: "operator".into(), role: TokenRole::Operator, focus: None }
+    Caller { principal: "operator".into(), role: TokenRole::Operator, focus: None, scope: Default::default() }
 }
 
 pub fn new_id() -> String {

@@ -147,6 +147,10 @@ impl Exchange {
         if request.channel == super::NODE_CHANNEL {
             return self.node_history(asker, &request);
         }
+        if !caller.scope.has_channel(&request.channel) {
+            let error = ApiError::new(Code::Forbidden, "this token's scope does not allow this channel");
+            return self.answer(asker, Err(error));
+        }
         if self.unavailable(now) {
             return self.answer(asker, Err(unavailable()));
         }

@@ -131,7 +131,7 @@ impl Exchange {
 
     fn refresh(&mut self, id: SessionId, identity: &Identity, command: u32, token: &str, now: Now) {
         match self.identify(id, token, now) {
-            Ok(fresh) if fresh.principal == identity.principal => {
+            Ok(fresh) if fresh.principal == identity.principal && fresh.scope == identity.scope => {
                 let expiry = protocol::expiry(ttl(&fresh, now));
                 let result = format!(
                     r#"{{"client":"{id}","version":"holdfast {}"{expiry}}}"#,

@@ -51,6 +51,8 @@ impl Exchange {
         let mine = |channel: &Channel| channel.subscribers.contains(&id);
         let refusal = if name.is_empty() || name.len() > CHANNEL_NAME_BYTES {
             Some(CommandError::bad_request())
+        } else if !caller.scope.has_channel(name) {
+            Some(CommandError::permission_denied())
         } else if known.is_some_and(mine) {
             Some(CommandError::already_subscribed())
         } else if session.subscriptions.len() >= SUBSCRIPTIONS {

@@ -14,7 +14,15 @@ const CHANNEL: &str = "c";
 fn entry(name: &str, role: TokenRole, expires_at: Option<i64>) -> TokenEntry {
     let hash = holdfast_shared::token::hash(name);
     let probe_slot = (role == TokenRole::Probe).then_some(Slot::B);
-    TokenEntry { id: name.into(), hash, role, principal: name.into(), probe_slot, expires_at }
+    TokenEntry {
+        id: name.into(),
+        hash,
+        role,
+        scope: Default::default(),
+        principal: name.into(),
+        probe_slot,
+        expires_at,
+    }
 }
 
 fn exchange() -> Exchange {
@@ -327,6 +335,31 @@ fn a_runtime_that_breaks_the_links_rules_is_a_fault() {
         holding.link_input(Received { epoch: 9, frame_bytes: 9, message }, AT).is_ok(),
         "unread while holding"
     );
+}
+
+#[test]
+fn a_token_for_one_task_sees_no_channel_of_another() {
+    let mut exchange = Exchange::new(Settings::default(), Box::new(|| "made".into()));
+    let mut scoped = entry("scoped", TokenRole::Operator, None);
+    scoped.scope.tasks.push("demo".into());
+    let node = NodeChannel { epoch: "j".into(), events: vec![] };
+    exchange.informed(Tokens::new(vec![scoped]), node, RawValue::from_string("{}".into()).unwrap(), AT);
+    let session = exchange.open(Entrance::Public { bearer: None }, AT);
+    say(&mut exchange, session, r#"{"id":1,"connect":{"token":"scoped"}}"#);
+    assert_eq!(heard(&mut exchange, session), "reply connect");
+    for (channel, answer) in [
+        ("conversation:other", "error 103"),
+        ("task:other", "error 103"),
+        ("tasks", "error 103"),
+        // Asked of the runtime, which there is none of.
+        ("conversation:demo", ""),
+    ] {
+        let subscribe = format!(r#"{{"id":2,"subscribe":{{"channel":"{channel}"}}}}"#);
+        say(&mut exchange, session, &subscribe);
+        assert_eq!(heard(&mut exchange, session), answer, "{channel}");
+    }
+    say(&mut exchange, session, r#"{"id":3,"history":{"channel":"conversation:other","limit":1}}"#);
+    assert!(heard(&mut exchange, session).starts_with("error "));
 }
 
 #[test]

@@ -62,7 +62,8 @@ fn stopping() -> ApiError {
 
 async fn rpc(world: &Rc<World>, request: &Request, method: &str) -> Result<Reply, ApiError> {
     let identity = tokens::local(request.peer.uid);
-    let caller = Caller { principal: identity.principal, role: identity.role, focus: None };
+    let caller =
+        Caller { principal: identity.principal, role: identity.role, scope: identity.scope, focus: None };
     let params: Option<Box<RawValue>> =
         if request.body.trim_ascii().is_empty() { None } else { Some(request.json()?) };
     let result = world.ask(|exchange, ticket, now| {

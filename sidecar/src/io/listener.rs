@@ -186,7 +186,7 @@ fn caller(world: &World, headers: &HeaderMap) -> Result<Caller, ApiError> {
     if identity.role == TokenRole::Probe {
         return Err(ApiError::new(Code::Forbidden, "a probe's token opens only a probe's session"));
     }
-    Ok(Caller { principal: identity.principal, role: identity.role, focus: None })
+    Ok(Caller { principal: identity.principal, role: identity.role, scope: identity.scope, focus: None })
 }
 
 async fn rpc(world: &Rc<World>, request: Request<Incoming>, method: &str) -> Result<Answer, ApiError> {

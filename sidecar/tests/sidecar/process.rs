@@ -130,6 +130,7 @@ fn entry(name: &str, role: TokenRole) -> TokenEntry {
         id: name.into(),
         hash: token::hash(name),
         role,
+        scope: Default::default(),
         principal: name.into(),
         probe_slot: None,
         expires_at: None,

@@ -17,7 +17,7 @@ use holdfast_shared::journal::inspect;
 use holdfast_shared::process::read_holder;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::supervisor_control::SpawnWorker;
-use holdfast_shared::token::{self, TokenEntry, TokenRole};
+use holdfast_shared::token::{self, Scope, TokenEntry, TokenRole};
 use holdfast_shared::version;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -25,6 +25,8 @@ use std::time::Duration;
 
 /// Tokens of one node; a journal's fold and every wished state carry them all.
 const TOKENS_AT_MOST: usize = 1000;
+/// Tasks that one token may be for.
+const SCOPE_TASKS_AT_MOST: usize = 32;
 /// The sidecar is told that the node stops before it is stopped itself.
 const STOP_IS_SAID: Duration = Duration::from_millis(50);
 
@@ -218,7 +220,8 @@ impl Supervisor {
 
     fn list_tokens(&self) -> Value {
         let entries = self.journal.state().tokens.iter().map(|entry| {
-            json!({"id": entry.id, "role": entry.role, "principal": entry.principal, "expires_at": entry.expires_at})
+            json!({"id": entry.id, "role": entry.role, "scope": entry.scope, "principal": entry.principal,
+                "expires_at": entry.expires_at})
         });
         json!({"tokens": entries.collect::<Vec<Value>>()})
     }
@@ -229,6 +232,9 @@ impl Supervisor {
                 Code::InvalidRequest,
                 "role: probe tokens are the supervisor's own",
             )));
+        }
+        if let Err(error) = check_scope(&request.scope) {
+            return Ok(Err(error));
         }
         if self.journal.state().tokens.len() >= TOKENS_AT_MOST {
             let message = format!("there are {TOKENS_AT_MOST} tokens; revoke some");
@@ -247,10 +253,11 @@ impl Supervisor {
             id,
             hash,
             role: request.role,
+            scope: request.scope.clone(),
             probe_slot: None,
             expires_at: lifetime.map(|seconds| now_ms().saturating_add(seconds.saturating_mul(1000))),
         };
-        let answer = json!({"id": entry.id, "token": text, "role": entry.role, "principal": entry.principal,
+        let answer = json!({"id": entry.id, "token": text, "role": entry.role, "scope": entry.scope, "principal": entry.principal,
             "expires_at": entry.expires_at});
         self.journal.append(vec![Change::TokenCreated(entry)])?;
         Ok(Ok(answer))
@@ -419,4 +426,13 @@ impl Supervisor {
         }
         stale
     }
+}
+
+/// A scope is bounded, as every wished state carries all of them.
+fn check_scope(scope: &Scope) -> Result<(), ApiError> {
+    if scope.tasks.len() > SCOPE_TASKS_AT_MOST {
+        let message = format!("scope: more than {SCOPE_TASKS_AT_MOST} tasks");
+        return Err(ApiError::new(Code::InvalidRequest, message));
+    }
+    scope.tasks.iter().try_for_each(|task| crate::order::check_name("scope", task))
 }

@@ -209,7 +209,7 @@ impl Processes {
             match (child.refused.is_empty(), failed >= WORTH_SAYING) {
                 (false, _) => Some(format!("{name} cannot be started: {}", child.refused)),
                 (true, true) => {
-                    let last = crate::io::logs::last_error(&self.home.logs(), &name);
+                    let last = crate::io::logs::last_error(&self.home.logs(), name);
                     let last = last.map_or_else(String::new, |message| format!(", last with: {message}"));
                     Some(format!(
                         "{name} failed to start {failed} times in a row{last}; `holdfast logs {name}`"

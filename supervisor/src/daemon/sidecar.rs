@@ -95,6 +95,7 @@ impl Sidecar {
             id: format!("probe-{slot}"),
             hash: token::hash(self.probe_token(slot)),
             role: TokenRole::Probe,
+            scope: Default::default(),
             principal: "probe".into(),
             probe_slot: Some(slot),
             expires_at: None,

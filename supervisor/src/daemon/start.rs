@@ -166,6 +166,7 @@ fn operator(text: &str) -> TokenEntry {
         id: OPERATOR.into(),
         hash: token::hash(text),
         role: TokenRole::Operator,
+        scope: Default::default(),
         principal: OPERATOR.into(),
         probe_slot: None,
         expires_at: None,

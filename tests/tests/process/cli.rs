@@ -158,6 +158,29 @@ fn tokens_are_made_listed_and_revoked() {
 }
 
 #[test]
+fn a_token_with_a_scope_reaches_its_tasks_alone() {
+    let node = Node::up();
+    let made = node.json(&["token", "new", "--scope", "task:mine", "--json"]);
+    assert_eq!(made["scope"], json!({"tasks": ["mine"]}));
+    let token = made["token"].as_str().expect("the token, once");
+    let address = node.ready.address();
+    let open = |task: &str| json!({"task": task, "skill": "command"}).to_string();
+    for (method, body, status) in [
+        ("task.open", open("mine"), 200),
+        ("task.open", open("other"), 403),
+        ("conversation.history", json!({"conversation": "mine"}).to_string(), 200),
+        ("conversation.history", json!({"conversation": "other"}).to_string(), 403),
+        ("task.list", "{}".to_owned(), 403),
+    ] {
+        let path = format!("/api/v1/rpc/{method}");
+        let answer = run(async { http::post(&address, &path, Some(token), &body).await.expect("answered") });
+        assert_eq!(answer.status, status, "{method} {body}: {answer:?}");
+    }
+    let refused = node.holdfast(&["token", "new", "--scope", "mine"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", told(&refused));
+}
+
+#[test]
 fn open_logs_doctor_completion_and_version_answer() {
     let node = Node::up();
     let open = node.holdfast(&["open"]);
