@@ -4,10 +4,16 @@
 //! for deaths) runs in a task of its own and comes back as an event.
 
 mod answers;
+mod attempts;
+mod children;
 mod effects;
+mod looks;
 mod processes;
+mod requests;
 mod sidecar;
 mod start;
+mod tokens;
+mod told;
 
 use crate::attempt::{self, Attempt};
 use crate::command::Command;

@@ -1,23 +1,19 @@
 //! The actions of transition and attempt, performed.
 
 use super::{Event, SuperviseError, Supervisor, now_ms};
-use crate::attempt::{self, Attempt, Rules};
-use crate::io::probe::probe;
+use crate::attempt;
 use crate::node_state::{Change, Epoch};
-use crate::settings::Standby;
 use crate::status::{Facts, Label};
 use crate::transition::{
     ACTIVATE_MS, ASK_MS, Action, Event as Input, FENCE_MS, JournalEnd, Outcome, Owner, Phase, Record,
-    Refusal, Report, Runtime, Transition,
+    Refusal, Report, Transition,
 };
 use holdfast_shared::control::{CallError, Client};
 use holdfast_shared::decision::Decision;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Role;
 use holdfast_shared::journal::inspect;
-use holdfast_shared::runtime_control::{
-    Activate, Activated, Ask, Fence, Fenced, RuntimeReport, SetRole, TransitionRole,
-};
+use holdfast_shared::runtime_control::{Activate, Activated, Ask, Fence, Fenced, RuntimeReport};
 use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::Wish;
 use serde::Serialize;
@@ -27,10 +23,6 @@ use std::time::Duration;
 
 /// Between two attempts to reach a runtime whose socket is not there yet.
 const REDIAL: Duration = Duration::from_millis(10);
-/// A look at a runtime.
-const LOOK: Duration = Duration::from_secs(1);
-/// The active is looked at once per so many ticks.
-const LOOK_EVERY_TICKS: u64 = 4;
 
 impl Supervisor {
     /// Takes an event into the transition: step, journal, adopt, act.
@@ -232,204 +224,6 @@ impl Supervisor {
             let _ = events.send(Event::Transition(Input::JournalRead(decision, end))).await;
         });
     }
-
-    /// Asks a runtime what it is; the answer is for people and for the look at the active.
-    pub(super) fn look(&self, slot: Slot) {
-        if self.processes.process(Role::Runtime(slot)).is_none() {
-            return;
-        }
-        let (client, events, decision) =
-            (self.processes.client(slot), self.events.clone(), self.transition.decision);
-        tokio::task::spawn_local(async move {
-            if let Ok(report) = client.get("/v1/status", LOOK).await {
-                let _ = events.send(Event::Reported(slot, decision, Box::new(report))).await;
-            }
-        });
-    }
-
-    pub(super) fn look_at_active(&self) {
-        if self.ticks.is_multiple_of(LOOK_EVERY_TICKS)
-            && let Some(owner) = self.transition.owner()
-        {
-            self.look(owner.slot);
-        }
-    }
-
-    pub(super) fn reported(
-        &mut self,
-        slot: Slot,
-        asked_at: Decision,
-        report: RuntimeReport,
-    ) -> Result<(), SuperviseError> {
-        let epoch = report.epoch;
-        let Some(process) = self.processes.child_mut(Role::Runtime(slot)).process.as_mut() else {
-            return Ok(());
-        };
-        if process.pid != report.pid {
-            return Ok(());
-        }
-        let holds_back = report.truncation_held;
-        process.report = Some(report);
-        self.note_now()?;
-        // Said after each attempt, and after a supervisor's death in one, for as long as it is not heard.
-        if holds_back && self.attempt == Attempt::Idle && self.transition.owner() == owner_of(slot, epoch) {
-            self.say_settled(slot);
-        }
-        match self.transition.owner() {
-            // Asked since the last decision, it must be what that decision made it.
-            Some(owner)
-                if owner.slot == slot
-                    && asked_at == self.transition.decision
-                    && epoch != Some(owner.epoch) =>
-            {
-                tracing::warn!(%slot, ?epoch, "the active runtime says that it is not active");
-                self.advance(Input::Suspect(slot))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Tells the active that the attempt that made it so has settled: nothing is taken back any more.
-    fn say_settled(&self, slot: Slot) {
-        let decision = self.transition.decision;
-        let (client, events) = (self.processes.client(slot), self.events.clone());
-        tokio::task::spawn_local(async move {
-            match client.post("/v1/ask", &Ask { decision, settled: true }, LOOK).await {
-                Ok(report) => drop(events.send(Event::Reported(slot, decision, Box::new(report))).await),
-                Err(error) => tracing::warn!(%slot, %error, "say that the attempt has settled"),
-            }
-        });
-    }
-
-    /// Takes an event into the attempt.
-    pub(super) fn advance_attempt(&mut self, event: attempt::Event) -> Result<(), SuperviseError> {
-        let rules = Rules { good_probes: self.settings.supervisor.good_probes };
-        let (next, actions) = self.attempt.step(event, rules);
-        let before = std::mem::replace(&mut self.attempt, next);
-        if std::mem::discriminant(&before) != std::mem::discriminant(&next) {
-            self.attempt_no += 1;
-            tracing::info!(state = next.name(), "attempt");
-        }
-        let entered = before.name() != next.name();
-        // A switch notes itself together with its epoch, in one batch.
-        if entered && !matches!(next, Attempt::Switching { .. }) {
-            self.note_now()?;
-        }
-        for action in actions {
-            self.act_attempt(action, entered)?;
-        }
-        Ok(())
-    }
-
-    fn act_attempt(&mut self, action: attempt::Action, entered: bool) -> Result<(), SuperviseError> {
-        match action {
-            attempt::Action::Start(slot) => self.start_child(Role::Runtime(slot)),
-            attempt::Action::Switch(slot) => {
-                let forward = matches!(self.attempt, Attempt::Switching { back: false, .. });
-                match self.memory_blocks(slot).filter(|_| forward) {
-                    Some(_) => self.advance_attempt(attempt::Event::MemoryBlocked),
-                    None => self.advance(Input::Switch(slot)),
-                }
-            }
-            attempt::Action::Stop(slot) => {
-                // One that serves is never ended, nor one that a settlement may be about to activate.
-                if self.transition.owner().is_some_and(|owner| owner.slot != slot) {
-                    self.end_child(Role::Runtime(slot));
-                }
-                Ok(())
-            }
-            attempt::Action::Arm => {
-                let own = &self.settings.supervisor;
-                let time = match self.attempt {
-                    Attempt::Probation { .. } => own.probation_ms,
-                    _ => own.prewarming_ms,
-                };
-                let event = Event::Attempt(self.attempt_no, attempt::Event::Deadline);
-                self.later(Duration::from_millis(time), event);
-                Ok(())
-            }
-            attempt::Action::Probe(slot) => {
-                self.probe(slot, entered);
-                Ok(())
-            }
-            attempt::Action::Finish(outcome) => self.finish_attempt(outcome),
-        }
-    }
-
-    fn probe(&self, slot: Slot, first: bool) {
-        let own = &self.settings.supervisor;
-        let (timeout, number, events) = (own.probe_timeout(), self.attempt_no, self.events.clone());
-        let wait = if first { Duration::ZERO } else { Duration::from_millis(own.probe_interval_ms) };
-        let address = self.sidecar.address();
-        let token = self.sidecar.probe_token(slot).to_owned();
-        let client = self.processes.client(slot);
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep(wait).await;
-            let good = match (address, client.get::<RuntimeReport>("/v1/status", timeout).await) {
-                (Some(address), Ok(report)) if report.healthy => {
-                    let probed = probe(address, &token, slot, &report.runtime_instance_id, timeout).await;
-                    probed.map_err(|error| tracing::warn!(%slot, %error, "probe")).is_ok()
-                }
-                (_, Ok(report)) => {
-                    tracing::warn!(%slot, problems = ?report.problems, "probe: not healthy");
-                    false
-                }
-                (_, Err(error)) => {
-                    tracing::warn!(%slot, %error, "probe");
-                    false
-                }
-            };
-            let _ = events.send(Event::Attempt(number, attempt::Event::Probed(slot, good))).await;
-        });
-    }
-
-    fn finish_attempt(&mut self, outcome: Result<Slot, attempt::Failure>) -> Result<(), SuperviseError> {
-        self.failure = outcome.err().map(|failure| failure.to_string()).unwrap_or_default();
-        self.answer_switch(outcome);
-        self.note_now()?;
-        self.reconcile_inactive()
-    }
-
-    /// Brings the inactive slot to what it is to be while no attempt is under way.
-    pub(super) fn reconcile_inactive(&mut self) -> Result<(), SuperviseError> {
-        let Some(owner) = self.transition.owner() else { return Ok(()) };
-        if self.attempt != Attempt::Idle || self.stopping.is_some() {
-            return Ok(());
-        }
-        let slot = owner.slot.other();
-        match (self.settings.standby, self.transition.runtime(slot)) {
-            (Standby::Warm, Runtime::Absent) => self.start_child(Role::Runtime(slot)),
-            (Standby::Warm, Runtime::Ready) => {
-                self.name_standby(slot);
-                Ok(())
-            }
-            (Standby::None, Runtime::Starting | Runtime::Ready) => {
-                self.end_child(Role::Runtime(slot));
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn name_standby(&mut self, slot: Slot) {
-        let Some(report) =
-            self.processes.process(Role::Runtime(slot)).and_then(|process| process.report.as_ref())
-        else {
-            return;
-        };
-        if matches!(report.transition_role, TransitionRole::Standby | TransitionRole::Active) {
-            return;
-        }
-        let request = SetRole { decision: self.transition.decision, role: TransitionRole::Standby };
-        let (client, events, decision) =
-            (self.processes.client(slot), self.events.clone(), self.transition.decision);
-        tokio::task::spawn_local(async move {
-            match client.post::<_, RuntimeReport>("/v1/role", &request, LOOK).await {
-                Ok(report) => drop(events.send(Event::Reported(slot, decision, Box::new(report))).await),
-                Err(error) => tracing::warn!(%slot, %error, "name the standby"),
-            }
-        });
-    }
 }
 
 async fn call_until_answered<B: Serialize, R: DeserializeOwned>(
@@ -455,10 +249,6 @@ fn record(action: &Action) -> Option<Change> {
         Record::Switching(Owner { slot, epoch }) => Change::Switching(Epoch { slot, epoch }),
         Record::Committed(Owner { slot, epoch }) => Change::Committed(Epoch { slot, epoch }),
     })
-}
-
-fn owner_of(slot: Slot, epoch: Option<u64>) -> Option<Owner> {
-    epoch.map(|epoch| Owner { slot, epoch })
 }
 
 fn report_of(report: &RuntimeReport) -> Report {
