@@ -1,19 +1,19 @@
 //! The holder's loop: waits, turns what happened into events, carries out what the machine answers.
 
+mod actions;
+mod messages;
+
 use super::HoldError;
-use super::feed::{Fed, Feed};
+use super::feed::Feed;
 use super::io::tree::{self, Reaped};
 use super::io::wake::Signals;
 use super::io::{child, log};
-use super::machine::{self, Action, Event, Phase, State, Timer};
+use super::machine::{self, Event, Phase, State};
 use super::output::{Output, Quota, Taken};
-use holdfast_shared::inbox::{Kind, MessageHead};
 use holdfast_shared::peer::{HOLDER_NAME, ProcessStat};
 use holdfast_shared::process;
-use holdfast_shared::spool::{Control, Flushed, SpoolLock, SpoolWriter, Stream};
-use holdfast_shared::worker::{
-    self, CWD_FD_VARIABLE, EndedBy, Exit, ExitStatus, Order, OutputMode, Protocol, Started,
-};
+use holdfast_shared::spool::{Flushed, SpoolLock, SpoolWriter, Stream};
+use holdfast_shared::worker::{self, CWD_FD_VARIABLE, ExitStatus, Order, OutputMode, Started};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -21,9 +21,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What the descendants of a worker that has ended are given between TERM and KILL: they were left behind, and a
-/// turn's end waits for them.
-const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// First pause between two rounds of KILL; doubled up to [`KILL_PAUSE_MAX`]. There is no last round: while a
 /// process lives that the kernel does not let die, the worker has not ended.
 const KILL_PAUSE_MIN: Duration = Duration::from_millis(10);
@@ -32,8 +29,6 @@ const KILL_PAUSE_MAX: Duration = Duration::from_secs(1);
 const NO_SPACE_RETRY: Duration = Duration::from_millis(250);
 /// How long a holder that failed kills what is left of its worker before it gives up.
 const FAILED_KILL: Duration = Duration::from_secs(5);
-/// A turn's name is short; what is longer is not one of ours.
-const TURN_BYTES_MAX: usize = 256;
 
 /// Holds one worker, from `started` to its durable exit.
 pub fn hold(directory: &Path) -> Result<(), HoldError> {
@@ -272,130 +267,9 @@ impl Holder {
         self.happens(Event::NoSpace)
     }
 
-    /// Feeds on, then takes messages as long as the machine takes them. Where it is stuck, or leaves one where it
-    /// is, a cancel or kill behind is heard all the same.
-    fn take_messages(&mut self) -> Result<(), HoldError> {
-        while self.feed_on()? == Fed::Idle {
-            let Some(message) = self.feed.peek()? else { return Ok(()) };
-            if !self.offer(&message)? {
-                break;
-            }
-        }
-        while let Some(message) = self.feed.look_ahead()? {
-            if let Some(kind @ (Kind::Cancel | Kind::Kill)) = message.kind {
-                self.happens(Event::Message(kind))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn feed_on(&mut self) -> Result<Fed, HoldError> {
-        if self.feed.awaits_record() && !self.state.full {
-            self.write()?;
-            if !self.state.full {
-                match self.spool.sync()? {
-                    Flushed::Done => self.feed.recorded(),
-                    Flushed::NoSpace => self.no_space()?,
-                }
-            }
-        }
-        self.feed.pump()
-    }
-
-    /// Offers the machine the next message; whether it was taken.
-    fn offer(&mut self, message: &MessageHead) -> Result<bool, HoldError> {
-        let Some(kind) = message.kind else { return Ok(false) };
-        let (state, actions) = machine::step(self.state, Event::Message(kind))?;
-        if !actions.contains(&Action::Take) {
-            return Ok(false);
-        }
-        if kind == Kind::TurnMark {
-            let name = self.feed.short_payload(message, TURN_BYTES_MAX)?;
-            let turn = String::from_utf8_lossy(&name);
-            if self.spool.next_segment(&turn, message.number)? == Flushed::NoSpace {
-                self.no_space()?;
-                return Ok(false);
-            }
-            self.feed.take(message);
-        } else {
-            self.spool.control(&Control::Consumed { number: message.number });
-            self.feed.take(message);
-            if kind == Kind::Input {
-                self.feed.begin_input(message);
-            }
-        }
-        self.adopt(state, &actions)?;
-        self.write()?;
-        Ok(true)
-    }
-
     fn happens(&mut self, event: Event) -> Result<(), HoldError> {
         let (state, actions) = machine::step(self.state, event)?;
         self.adopt(state, &actions)
-    }
-
-    fn adopt(&mut self, state: State, actions: &[Action]) -> Result<(), HoldError> {
-        self.state = state;
-        for action in actions {
-            self.act(*action)?;
-        }
-        Ok(())
-    }
-
-    fn act(&mut self, action: Action) -> Result<(), HoldError> {
-        match action {
-            // Done where the message was offered; one that was heard ahead of its turn is not consumed.
-            Action::Take => Ok(()),
-            Action::CloseStdin => {
-                self.feed.close_stdin();
-                Ok(())
-            }
-            Action::Terminate => self.signal(&[Signal::SIGTERM, Signal::SIGCONT]),
-            Action::Kill => self.signal(&[Signal::SIGKILL]),
-            Action::Arm(timer) => {
-                self.deadline = Some(Instant::now() + self.time_of(timer));
-                Ok(())
-            }
-            Action::DiscardOutput => {
-                self.spool.control(&Control::Quota { limit_bytes: self.order.output_quota_bytes });
-                self.quota = Quota::Discard;
-                Ok(())
-            }
-            Action::Drain => {
-                self.deadline = None;
-                self.outputs.iter_mut().for_each(Output::begin_drain);
-                Ok(())
-            }
-            Action::RecordExit => self.queue_exit(),
-        }
-    }
-
-    fn signal(&mut self, signals: &[Signal]) -> Result<(), HoldError> {
-        tree::signal_descendants(signals).map_err(HoldError::system("signal the worker's processes"))
-    }
-
-    fn time_of(&mut self, timer: Timer) -> Duration {
-        match timer {
-            Timer::TermGrace if self.order.protocol == Protocol::Command => Duration::ZERO,
-            Timer::TermGrace => Duration::from_millis(self.order.term_grace_ms),
-            Timer::KillGrace => Duration::from_millis(self.order.kill_grace_ms),
-            Timer::LeftoverGrace => LEFTOVER_GRACE,
-            Timer::KillAgain => {
-                let pause = self.kill_pause;
-                self.kill_pause = (pause * 2).min(KILL_PAUSE_MAX);
-                pause
-            }
-        }
-    }
-
-    fn queue_exit(&mut self) -> Result<(), HoldError> {
-        let status = self.status.ok_or(HoldError::System {
-            operation: "record the exit",
-            source: std::io::Error::other("no process is left and the worker's status is unknown"),
-        })?;
-        let ended_by = self.state.cause.unwrap_or(EndedBy::Worker);
-        self.spool.control(&Control::Exit(Exit { status, final_seq: self.spool.outputs(), ended_by }));
-        Ok(())
     }
 
     /// Goes on where everything before is done: pipes read, exit written.

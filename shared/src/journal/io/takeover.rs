@@ -3,9 +3,11 @@
 use super::disk::{Disk, DiskError};
 use super::follower::Follower;
 use super::lock::{JournalLock, LockError};
+use super::place::{Placed, place_segment};
 use super::reader::{Next, SegmentReader};
+use super::reserve_file::Reserve;
 use super::survey::{self, SurveyError};
-use super::writer::{Placed, Reserve, WriteError, Writer, place_segment};
+use super::writer::{WriteError, Writer};
 use crate::journal::batch;
 use crate::journal::chain::Chain;
 use crate::journal::damage::{Damage, Why};

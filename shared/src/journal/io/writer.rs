@@ -2,20 +2,18 @@
 
 use super::disk::{Disk, DiskError, DiskFile, is_full};
 use super::lock::JournalLock;
-use super::survey::TEMPORARY;
+use super::place::{Placed, place_segment};
+use super::reserve_file::{Reserve, cannot, write_with_reserve};
 use crate::journal::batch;
 use crate::journal::limits::{Limits, MAX_BATCH_BYTES, MAX_RECORD_BYTES};
 use crate::journal::record::{LsnRange, NewRecord, Position, kind_is_valid};
 use crate::journal::reserve::{self, Space, WriteClass};
-use crate::journal::segment::{self, SegmentHeader};
+use crate::journal::segment;
 use crate::journal::tail::Tail;
 use crate::journal::takeover::next_header;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// Name of the file that keeps disk space back.
-pub const RESERVE_FILE: &str = "reserve";
 
 /// Why something was not written. After `Disk` and `Unfit` the writer is poisoned: what it wrote last may or may not
 /// be on disk, and the process must end without answering it.
@@ -338,10 +336,6 @@ impl Writer {
     }
 }
 
-fn cannot(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::Unsupported
-}
-
 fn check(records: &[NewRecord]) -> Result<(), WriteError> {
     if records.is_empty() {
         return Err(WriteError::Empty);
@@ -363,128 +357,4 @@ pub(crate) fn check_records(records: &[NewRecord]) -> Result<(), WriteError> {
         }
     }
     Ok(())
-}
-
-/// Disk space kept back, as a file without content.
-pub struct Reserve {
-    file: Box<dyn DiskFile>,
-    path: PathBuf,
-    /// What is in it.
-    bytes: u64,
-    limits: Limits,
-    /// Whether some of it was given up since it was whole.
-    was_used: bool,
-}
-
-impl Reserve {
-    /// Opens the reserve as it is.
-    pub(crate) fn open(disk: &dyn Disk, dir: &Path, limits: &Limits) -> Result<Self, DiskError> {
-        let path = dir.join(RESERVE_FILE);
-        let file = disk.open(&path).map_err(DiskError::at("open", &path))?;
-        let bytes = file.length().map_err(DiskError::at("stat", &path))?;
-        Ok(Self { file, path, bytes, limits: *limits, was_used: false })
-    }
-
-    /// Makes it whole; a full disk sets `storage_full` and leaves it as it is.
-    fn establish(&mut self, limits: &Limits, storage_full: &mut bool) -> Result<(), DiskError> {
-        if *storage_full {
-            return Ok(());
-        }
-        match self.file.allocate(0, limits.reserve_bytes) {
-            Ok(()) => {
-                self.was_used = false;
-                if self.bytes != limits.reserve_bytes {
-                    self.resize(limits.reserve_bytes)?;
-                    // Or a power cut could leave a length without blocks behind it.
-                    self.file.sync_all().map_err(DiskError::at("sync", &self.path))?;
-                }
-            }
-            Err(error) if is_full(&error) => {
-                // What a failed allocation got hold of is given back.
-                self.resize(self.bytes)?;
-                *storage_full = true;
-            }
-            Err(error) if cannot(&error) => self.bytes = 0,
-            Err(error) => return Err(DiskError::at("allocate", &self.path)(error)),
-        }
-        Ok(())
-    }
-
-    /// Frees a piece for `needed` bytes; false if there was nothing left.
-    fn give_up(&mut self, needed: u64) -> Result<bool, DiskError> {
-        let piece = reserve::piece(needed, self.bytes, &self.limits);
-        self.was_used = true;
-        if piece == 0 {
-            return Ok(false);
-        }
-        self.resize(self.bytes - piece)?;
-        Ok(true)
-    }
-
-    fn resize(&mut self, bytes: u64) -> Result<(), DiskError> {
-        self.file.set_len(bytes).map_err(DiskError::at("resize", &self.path))?;
-        self.bytes = bytes;
-        Ok(())
-    }
-}
-
-/// Writes all of `bytes`; what a full disk cut short goes on in the space of the reserve.
-fn write_with_reserve(file: &mut dyn DiskFile, bytes: &[u8], reserve: &mut Reserve) -> io::Result<()> {
-    let mut rest = bytes;
-    loop {
-        match super::disk::write_all(file, rest) {
-            Ok(()) => return Ok(()),
-            Err((written, error)) if is_full(&error) => {
-                rest = &rest[written..];
-                if !reserve.give_up(rest.len() as u64).map_err(|failed| failed.source)? {
-                    return Err(error);
-                }
-            }
-            Err((_, error)) => return Err(error),
-        }
-    }
-}
-
-/// A segment that has come into place.
-pub(crate) struct Placed {
-    file: Box<dyn DiskFile>,
-    tail: Tail,
-}
-
-impl Placed {
-    pub(crate) fn tail(&self) -> &Tail {
-        &self.tail
-    }
-}
-
-/// Writes a segment under a temporary name, syncs it, renames it and syncs the directory: it is there whole, and
-/// durable, or not at all. `batches` are what it brings along.
-pub(crate) fn place_segment(
-    disk: &dyn Disk,
-    dir: &Path,
-    header: SegmentHeader,
-    batches: &[u8],
-    reserve: &mut Reserve,
-) -> Result<Placed, DiskError> {
-    let path = dir.join(segment::file_name(header.index));
-    let temporary = dir.join(segment::file_name(header.index) + TEMPORARY);
-    let encoded = segment::encode(&header);
-    let tail = tail_of(header, encoded.len() as u64, batches);
-    let content = [&encoded[..], batches].concat();
-    let mut file = disk.create(&temporary).map_err(DiskError::at("create", &temporary))?;
-    write_with_reserve(&mut *file, &content, reserve).map_err(DiskError::at("write", &temporary))?;
-    file.sync_all().map_err(DiskError::at("sync", &temporary))?;
-    disk.rename(&temporary, &path).map_err(DiskError::at("rename", &path))?;
-    disk.sync_dir(dir).map_err(DiskError::at("sync", dir))?;
-    Ok(Placed { file, tail })
-}
-
-fn tail_of(header: SegmentHeader, first_batch: u64, batches: &[u8]) -> Tail {
-    let mut tail = Tail::begin(header, first_batch);
-    let mut rest = batches;
-    while let batch::Found::Batch(header, body) = batch::find(rest) {
-        tail.admit(&header, &body).expect("copied batches were admitted before, and Activated follows them");
-        rest = &rest[header.total_bytes()..];
-    }
-    tail
 }
