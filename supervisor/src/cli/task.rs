@@ -3,9 +3,10 @@
 use super::follow::Follower;
 use super::output::{CliError, Output};
 use super::place::Place;
+use crate::io::centrifuge_client::ClientError;
 use clap::Subcommand;
 use holdfast_shared::control::CallError;
-use holdfast_shared::error::Code;
+use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::process::Signals;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -135,6 +136,18 @@ async fn write(place: &Place, method: &str, mut params: Value) -> Result<Value, 
     }
 }
 
+/// Follows a task's conversation, from its beginning or from now on.
+async fn watch<'a>(place: &'a Place, task: &str, from_the_beginning: bool) -> Result<Follower<'a>, CliError> {
+    let opened = Follower::open(place, &format!("conversation:{task}"), from_the_beginning).await;
+    opened.map_err(|error| match error {
+        CliError::Session(ClientError::Refused { code, .. }) if code == Code::UnknownChannel.number() => {
+            let message = format!("there is no task {task}; `holdfast task open {task}` opens one");
+            CliError::Refused(ApiError::new(Code::TaskNotFound, message))
+        }
+        error => error,
+    })
+}
+
 async fn prompt(
     place: &Place,
     task: &str,
@@ -145,7 +158,7 @@ async fn prompt(
 ) -> Result<u8, CliError> {
     // Watching begins before the prompt, so nothing of the turn is missed.
     let follower = match wait {
-        true => Some(Follower::open(place, &format!("conversation:{task}"), false).await?),
+        true => Some(watch(place, task, false).await?),
         false => None,
     };
     let answer = write(place, "task.prompt", json!({"task": task, "text": text, "queue": queue})).await?;
@@ -187,7 +200,7 @@ fn exit_code(sealed: &Value, output: &Output) -> u8 {
 }
 
 async fn attach(place: &Place, task: &str, output: &Output) -> Result<u8, CliError> {
-    let mut follower = Follower::open(place, &format!("conversation:{task}"), true).await?;
+    let mut follower = watch(place, task, true).await?;
     let mut signals = Signals::listen(&[libc::SIGINT]).map_err(CliError::system("catch Ctrl-C"))?;
     loop {
         tokio::select! {

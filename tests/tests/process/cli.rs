@@ -95,6 +95,9 @@ fn task_prompt_wait_streams_and_exits_with_the_code_of_the_command() {
     assert_eq!(ran.status.code(), Some(9), "{}", told(&ran));
     assert!(String::from_utf8_lossy(&ran.stdout).contains("out"), "{}", told(&ran));
     assert!(String::from_utf8_lossy(&ran.stderr).contains("err"), "{}", told(&ran));
+    let unknown = node.holdfast(&["task", "prompt", "u", "true", "--wait"]);
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(said.contains("TASK_NOT_FOUND") && said.contains("holdfast task open u"), "{said}");
     let list = node.json(&["rpc", "task.list", "{}"]);
     assert!(list.to_string().contains("\"t\""), "{list}");
     let unknown = node.holdfast(&["rpc", "no.such", "{}"]);
