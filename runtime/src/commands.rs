@@ -191,8 +191,9 @@ fn decide_write(
         Method::Cancel => cancel(state, params::parse(call.params)?),
         _ => stop(state, params::parse(call.params)?, outputs),
     }?;
-    // Last, so that a mistake is called a mistake also while the disk is full.
-    if given.storage_full {
+    // Last, so that a mistake is called a mistake also while the disk is full. What may be filling the disk can be
+    // cancelled: one small record for each running turn, from the reserve that serves its seal too.
+    if given.storage_full && !matches!(body, Body::TurnCancelled(_)) {
         return Err(ApiError::new(Code::StorageFull, "the disk is too full for new commands"));
     }
     let (principal, id) = (principal.clone(), call.command_id.to_owned());

@@ -126,6 +126,15 @@ fn a_passive_runtime_refuses_writes_and_a_full_disk_new_ones() {
 }
 
 #[test]
+fn on_a_full_disk_a_running_turn_is_cancelled_once() {
+    let mut life = opened("x");
+    life.does("task.prompt", json!({"task": "x", "text": "a"}));
+    life.storage_full = true;
+    life.does("task.cancel", json!({"task": "x"}));
+    life.refuses("task.cancel", json!({"task": "x"}), Code::StorageFull);
+}
+
+#[test]
 fn bad_requests_name_the_field() {
     let mut life = opened("x");
     let long = "x".repeat(PROMPT_BYTES + 1);
