@@ -47,7 +47,9 @@ impl Prepared {
             std::fs::rename(temporary, &self.path)?;
             self.temporary = None;
         }
-        sync_directory(self.path.parent().unwrap_or(Path::new(".")))?;
+        // The parent of a bare name is the empty path, which nobody can open.
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_directory(parent.unwrap_or(Path::new(".")))?;
         self.file.try_clone()
     }
 }
