@@ -6,7 +6,7 @@ use holdfast_shared::home::Home;
 use holdfast_shared::slot::Slot;
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: holdfast-runtime --home DIR --slot a|b [--settings JSON] | --abilities";
+const USAGE: &str = "usage: holdfast-runtime --home DIR --slot a|b [--settings JSON] | --abilities | --self-check --home DIR --slot a|b [--settings JSON]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +21,11 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "--self-check"
+    {
+        return self_check(rest);
     }
     let start = match parse(&arguments) {
         Ok(start) => start,
@@ -45,6 +50,25 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the runtime ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says in one line of JSON what it read, or on stderr why this release cannot serve here.
+fn self_check(arguments: &[String]) -> ExitCode {
+    let checked = parse(arguments).and_then(|start| {
+        let checked =
+            holdfast_runtime::io::self_check::self_check(&start.home).map_err(|error| error.to_string())?;
+        serde_json::to_string(&checked).map_err(|error| error.to_string())
+    });
+    match checked {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("{message}");
             ExitCode::FAILURE
         }
     }

@@ -9,6 +9,7 @@ pub mod link;
 pub mod readable;
 #[cfg(test)]
 mod sample;
+pub mod self_check;
 pub mod served;
 pub mod spools;
 pub mod view;
