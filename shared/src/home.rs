@@ -104,9 +104,19 @@ impl Home {
         self.0.join("supervisor")
     }
 
+    /// Both slots, and what is being prepared for one.
+    pub fn slots(&self) -> PathBuf {
+        self.0.join("slots")
+    }
+
     /// One slot: `manifest.json` and `bin/`.
     pub fn slot(&self, slot: Slot) -> PathBuf {
-        self.0.join("slots").join(slot.name())
+        self.slots().join(slot.name())
+    }
+
+    /// Public keys whose releases are installed here, and the highest version seen of each.
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys")
     }
 
     /// One slot's sled view.

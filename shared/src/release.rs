@@ -40,4 +40,84 @@ pub struct Manifest {
     pub must_understand: Vec<String>,
     /// SHA-256 of each file, hex, by path below the slot.
     pub digests: BTreeMap<String, String>,
+    /// Those of them that are not the runtime's: only a root promotion puts them into effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub root: Vec<String>,
+    /// The public key that signed the bundle this came in, base64; `None`: it was built on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
+}
+
+/// The form of a bundle's manifest that this release writes, and the highest it reads.
+pub const BUNDLE_FORMAT: u32 = 1;
+
+/// `manifest.json` of a bundle, its first entry: the slot's manifest without a slot, and what a slot does not ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleManifest {
+    /// [`BUNDLE_FORMAT`] of who packed it.
+    pub format: u32,
+    /// See [`Manifest::version`].
+    pub version: String,
+    /// See [`Manifest::target`].
+    pub target: String,
+    /// See [`Manifest::contracts`].
+    pub contracts: Contracts,
+    /// See [`Manifest::reads`].
+    pub reads: Vec<String>,
+    /// See [`Manifest::writes`].
+    pub writes: Vec<String>,
+    /// See [`Manifest::must_understand`].
+    #[serde(default)]
+    pub must_understand: Vec<String>,
+    /// When it was packed, unix milliseconds.
+    pub created_at: i64,
+    /// From then on nobody installs it, unix milliseconds.
+    pub expires_at: i64,
+    /// Every file but the manifest, by path: exactly these are in the bundle.
+    pub files: BTreeMap<String, BundleFile>,
+}
+
+/// One file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleFile {
+    /// Its length.
+    pub size_bytes: u64,
+    /// SHA-256, hex, lower case.
+    pub sha256: String,
+    /// Whose it is.
+    pub part: Part,
+}
+
+/// What puts a file of a release into effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// A switch: the runtime runs it from its slot.
+    Runtime,
+    /// A root promotion: supervisor, keeper, holder, sidecar.
+    Root,
+}
+
+impl BundleManifest {
+    /// Bytes of all files together; `None` where that is no number.
+    pub fn unpacked_bytes(&self) -> Option<u64> {
+        self.files.values().try_fold(0u64, |sum, file| sum.checked_add(file.size_bytes))
+    }
+
+    /// The manifest of the slot that the bundle is unpacked into.
+    pub fn installed(&self, slot: Slot, signed_by: &str) -> Manifest {
+        let is_root = |(path, file): (&String, &BundleFile)| (file.part == Part::Root).then(|| path.clone());
+        Manifest {
+            version: self.version.clone(),
+            target: self.target.clone(),
+            slot,
+            contracts: self.contracts.clone(),
+            reads: self.reads.clone(),
+            writes: self.writes.clone(),
+            must_understand: self.must_understand.clone(),
+            digests: self.files.iter().map(|(path, file)| (path.clone(), file.sha256.clone())).collect(),
+            root: self.files.iter().filter_map(is_root).collect(),
+            signed_by: Some(signed_by.to_owned()),
+        }
+    }
 }

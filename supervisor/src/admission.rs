@@ -92,6 +92,8 @@ mod tests {
             writes: words(reads),
             must_understand: words(must_understand),
             digests: Default::default(),
+            root: vec![],
+            signed_by: None,
         }
     }
 

@@ -6,6 +6,7 @@ mod follow;
 mod logs;
 mod output;
 mod place;
+mod release;
 mod status;
 mod stop;
 mod switch;
@@ -90,6 +91,9 @@ enum Command {
         #[arg(default_value = "{}")]
         params: String,
     },
+    /// Signed releases: keys, packing, checking.
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
     /// Show on a node of its own, with clients and faults, what is dropped, lost or doubled.
     Demo(demo::Arguments),
     /// Keep a supervisor running (what `up` and systemd start).
@@ -130,6 +134,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
         Command::Up { listen } => up::up(&Place::for_start(home)?, listen, output),
         Command::Demo(arguments) => demo::demo(&arguments, output),
         Command::Doctor => doctor::doctor(&Place::for_start(home)?, output),
+        Command::Release(command) => release::release(home, command, output),
         command => {
             let place = Place::find(home)?;
             match command {
@@ -145,9 +150,11 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 Command::Token(command) => token::token(&place, command, output),
                 Command::Task(command) => task::task(&place, command, output),
                 Command::Rpc { method, params } => task::rpc(&place, &method, &params, output),
-                Command::Up { .. } | Command::Demo(_) | Command::Doctor | Command::Completion { .. } => {
-                    Ok(crate::exit::USAGE)
-                }
+                Command::Up { .. }
+                | Command::Demo(_)
+                | Command::Doctor
+                | Command::Release(_)
+                | Command::Completion { .. } => Ok(crate::exit::USAGE),
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod keeper;
 pub mod memory;
 pub mod node_state;
 pub mod order;
+pub mod release;
 pub mod restart;
 pub mod settings;
 pub mod settle;

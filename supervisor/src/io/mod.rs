@@ -1,5 +1,6 @@
 //! The world of supervisor, keeper and command line: files, processes, sockets.
 
+pub mod bundle;
 pub mod centrifuge_client;
 pub mod child;
 pub mod control;
@@ -8,7 +9,10 @@ pub mod home;
 pub mod journal;
 pub mod listener;
 pub mod logs;
+pub mod packing;
+pub mod preflight;
 pub mod probe;
+pub mod signing;
 pub mod slots;
 pub mod stop_tree;
 pub mod workers;

@@ -1,29 +1,27 @@
 //! Slots on disk: filled from the built tree where nothing alive runs from them, checked, read.
 
 use crate::io::home::{on_file, write_file};
+use crate::io::preflight::abilities;
+use crate::release::{MANIFEST, check_path, no_common_contract};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
 use holdfast_shared::release::{Abilities, Manifest};
 use holdfast_shared::slot::Slot;
 use holdfast_shared::token::hex;
+use holdfast_shared::version;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 /// The runtime's binary below a slot.
-pub const RUNTIME: &str = "bin/holdfast-runtime";
+pub use crate::release::RUNTIME;
 /// The runtime's binary beside ours, which slots are filled from.
 pub const BUILT_RUNTIME: &str = "holdfast-runtime";
 /// The sidecar's binary beside ours.
 pub const SIDECAR: &str = "holdfast-sidecar";
-
-/// A program that says what it reads and writes does nothing else first.
-const ABILITIES: Duration = Duration::from_secs(10);
 
 /// The program with this name beside the running `holdfast`.
 ///
@@ -87,7 +85,7 @@ pub fn manifest(home: &Home, slot: Slot) -> Result<Option<Manifest>, ApiError> {
         .map_err(|error| ApiError::new(Code::HomeDamaged, format!("{}: {error}", path.display())))
 }
 
-/// What is wrong with a slot, as issue codes; empty: nothing.
+/// What is wrong with a slot, as issue codes; empty: nothing. Reads every file that its manifest names.
 pub fn issues(home: &Home, slot: Slot) -> Vec<&'static str> {
     let Ok(Some(manifest)) = manifest(home, slot) else { return vec!["missing_manifest"] };
     let mut issues = Vec::new();
@@ -97,16 +95,35 @@ pub fn issues(home: &Home, slot: Slot) -> Vec<&'static str> {
     if manifest.target != target() {
         issues.push("wrong_target");
     }
-    let binary = home.slot(slot).join(RUNTIME);
-    match std::fs::symlink_metadata(&binary) {
-        Err(_) => issues.push("missing_binary"),
-        Ok(metadata) if metadata.is_symlink() => issues.push("symlink_refused"),
-        Ok(_) if digest(&binary).ok().as_ref() != manifest.digests.get(RUNTIME) => {
-            issues.push("digest_mismatch")
+    if no_common_contract(&manifest.contracts, &version::contracts()).is_some() {
+        issues.push("contract_range_mismatch");
+    }
+    if !manifest.digests.contains_key(RUNTIME) {
+        issues.push("missing_binary");
+    }
+    for (path, digest) in &manifest.digests {
+        match file_issue(&home.slot(slot), path, digest) {
+            Some(issue) if !issues.contains(&issue) => issues.push(issue),
+            _ => {}
         }
-        Ok(_) => {}
     }
     issues
+}
+
+fn file_issue(directory: &Path, below: &str, expected: &str) -> Option<&'static str> {
+    if check_path(below.as_bytes()).is_err() {
+        return Some("path_outside_slot");
+    }
+    let mut path = directory.to_owned();
+    for component in below.split('/') {
+        path.push(component);
+        match std::fs::symlink_metadata(&path) {
+            Err(_) => return Some("missing_binary"),
+            Ok(metadata) if metadata.is_symlink() => return Some("symlink_refused"),
+            Ok(_) => {}
+        }
+    }
+    (digest(&path).ok().as_deref() != Some(expected)).then_some("digest_mismatch")
 }
 
 /// What was found in the slots, kept for as long as their files are the same: a digest takes as long as a start.
@@ -116,19 +133,25 @@ pub struct Checks {
 }
 
 /// Which files were looked at, and in which state; `None` for one that is not there.
-type Stamps = [Option<[i64; 7]>; 2];
+type Stamps = Vec<(PathBuf, Option<[i64; 7]>)>;
 
 impl Checks {
     /// As [`issues`].
     pub fn issues(&mut self, home: &Home, slot: Slot) -> &[&'static str] {
-        let files = [home.slot(slot).join("manifest.json"), home.slot(slot).join(RUNTIME)];
-        let stamps = files.map(|path| stamp(&path));
+        let stamps = stamps(home, slot);
         let known = &mut self.known[slot as usize];
         if known.as_ref().is_none_or(|(before, _)| *before != stamps) {
             *known = Some((stamps, issues(home, slot)));
         }
         known.as_ref().map_or(&[], |(_, issues)| issues)
     }
+}
+
+fn stamps(home: &Home, slot: Slot) -> Stamps {
+    let files = manifest(home, slot).ok().flatten().map(|manifest| manifest.digests).unwrap_or_default();
+    let named = files.into_keys().filter(|path| check_path(path.as_bytes()).is_ok());
+    let paths = named.chain([MANIFEST.to_owned()]).map(|below| home.slot(slot).join(below));
+    paths.map(|path| (path.clone(), stamp(&path))).collect()
 }
 
 fn stamp(path: &Path) -> Option<[i64; 7]> {
@@ -169,20 +192,20 @@ impl Built {
     /// # Errors
     /// `REFUSED` when it does not say so in time.
     fn abilities(&self) -> Result<Abilities, ApiError> {
-        let said = abilities_of(&self.path).and_then(|text| Ok(serde_json::from_slice(&text)?));
-        said.map_err(|error| {
-            let message = format!("{} --abilities: {error}", self.path.display());
-            ApiError::new(Code::Refused, message)
-        })
+        abilities(&self.path)
     }
 
-    /// Puts it into the slot, unless it is there already. Nothing alive may run from the slot. The manifest goes
-    /// first and comes last, so a slot that was left half filled is an empty one.
+    /// Puts it into the slot, unless it is there already, or a signed release is: a restart does not undo an update.
+    /// Nothing alive may run from the slot. The manifest goes first and comes last, so a slot that was left half
+    /// filled is an empty one.
     ///
     /// # Errors
     /// What the file system says, with the path.
     pub fn fill(&self, home: &Home, slot: Slot) -> Result<(), ApiError> {
         let declares = |manifest: Manifest| !manifest.reads.is_empty();
+        if has_signed_release(home, slot) {
+            return Ok(());
+        }
         if self.is_in(home, slot)
             && manifest(home, slot).ok().flatten().is_some_and(declares)
             && home.slot(slot).join(RUNTIME).is_file()
@@ -208,9 +231,17 @@ impl Built {
             writes,
             must_understand,
             digests: BTreeMap::from([(RUNTIME.to_owned(), self.digest.clone())]),
+            root: Vec::new(),
+            signed_by: None,
         };
         write_file(&manifest_path, &serde_json::to_vec_pretty(&manifest).unwrap_or_default())
     }
+}
+
+/// Whether the slot has a release that came in a bundle, whole.
+pub fn has_signed_release(home: &Home, slot: Slot) -> bool {
+    let signed = manifest(home, slot).ok().flatten().is_some_and(|manifest| manifest.signed_by.is_some());
+    signed && issues(home, slot).is_empty()
 }
 
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
@@ -226,43 +257,9 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn target() -> String {
+/// Target triple of this machine, as far as it matters to a program.
+pub fn target() -> String {
     format!("{}-unknown-{}-gnu", std::env::consts::ARCH, std::env::consts::OS)
-}
-
-/// Runs a program's `--abilities` and reads what it prints; one that is late is killed.
-fn abilities_of(program: &Path) -> io::Result<Vec<u8>> {
-    const AT_MOST_BYTES: u64 = 1024 * 1024;
-    const LOOK: Duration = Duration::from_millis(1);
-    let mut command = Command::new(program);
-    command.arg("--abilities").env_clear().stdin(Stdio::null()).stderr(Stdio::null());
-    // A file, not a pipe: nothing that the program writes can make either side wait.
-    let mut printed = nameless_file()?;
-    let mut child = command.stdout(printed.try_clone()?).spawn()?;
-    let deadline = Instant::now() + ABILITIES;
-    let status = loop {
-        match child.try_wait()? {
-            Some(status) => break status,
-            None if Instant::now() < deadline => std::thread::sleep(LOOK),
-            None => {
-                child.kill()?;
-                child.wait()?;
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
-            }
-        }
-    };
-    if !status.success() {
-        return Err(io::Error::other(status.to_string()));
-    }
-    let mut text = Vec::new();
-    printed.seek(io::SeekFrom::Start(0))?;
-    printed.take(AT_MOST_BYTES).read_to_end(&mut text)?;
-    Ok(text)
-}
-
-fn nameless_file() -> io::Result<File> {
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    Ok(File::from(memfd_create(c"holdfast-abilities", MFdFlags::MFD_CLOEXEC)?))
 }
 
 #[cfg(test)]
@@ -295,6 +292,56 @@ mod tests {
         assert_eq!(checks.issues(&home, Slot::A), ["missing_binary"]);
         built.fill(&home, Slot::A).unwrap();
         assert!(checks.issues(&home, Slot::A).is_empty());
+    }
+
+    #[test]
+    fn every_file_of_a_manifest_is_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        built(directory.path(), ABLE).fill(&home, Slot::A).unwrap();
+        let whole = manifest(&home, Slot::A).unwrap().unwrap();
+        let mut checks = Checks::default();
+        let mut with = |change: &dyn Fn(&mut Manifest)| {
+            let mut manifest = whole.clone();
+            change(&mut manifest);
+            let text = serde_json::to_vec(&manifest).unwrap();
+            std::fs::write(home.slot(Slot::A).join(MANIFEST), text).unwrap();
+            checks.issues(&home, Slot::A).to_vec()
+        };
+        let name = |manifest: &mut Manifest, path: &str| {
+            manifest.digests.insert(path.to_owned(), "0".repeat(64));
+        };
+        assert!(with(&|_| {}).is_empty());
+        assert_eq!(with(&|manifest| manifest.slot = Slot::B), ["manifest_slot_mismatch"]);
+        assert_eq!(with(&|manifest| manifest.target.clear()), ["wrong_target"]);
+        assert_eq!(with(&|manifest| manifest.digests.clear()), ["missing_binary"]);
+        assert_eq!(with(&|manifest| name(manifest, "bin/other")), ["missing_binary"]);
+        assert_eq!(with(&|manifest| name(manifest, "../../home.json")), ["path_outside_slot"]);
+        std::os::unix::fs::symlink("/etc/hostname", home.slot(Slot::A).join("bin/link")).unwrap();
+        assert_eq!(with(&|manifest| name(manifest, "bin/link")), ["symlink_refused"]);
+        let future = version::VersionRange::only(99);
+        let newer = |manifest: &mut Manifest| {
+            let _ = manifest.contracts.insert("link".to_owned(), future);
+        };
+        assert_eq!(with(&newer), ["contract_range_mismatch"]);
+    }
+
+    #[test]
+    fn a_signed_release_is_not_filled_over_unless_it_is_damaged() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        let first = built(directory.path(), ABLE);
+        first.fill(&home, Slot::A).unwrap();
+        let mut signed = manifest(&home, Slot::A).unwrap().unwrap();
+        signed.signed_by = Some("a key".to_owned());
+        let text = serde_json::to_vec(&signed).unwrap();
+        std::fs::write(home.slot(Slot::A).join(MANIFEST), text).unwrap();
+        let second = built(directory.path(), &ABLE.replace("7.0.0", "8.0.0"));
+        second.fill(&home, Slot::A).unwrap();
+        assert_eq!(manifest(&home, Slot::A).unwrap().unwrap().version, "7.0.0");
+        std::fs::write(home.slot(Slot::A).join(RUNTIME), b"other").unwrap();
+        second.fill(&home, Slot::A).unwrap();
+        assert_eq!(manifest(&home, Slot::A).unwrap().unwrap().version, "8.0.0");
     }
 
     #[test]
