@@ -219,8 +219,13 @@ impl Processes {
     }
 
     /// What keeps a runtime from being started from this slot, as issue codes; empty: nothing.
-    pub(super) fn slot_issues(&mut self, slot: Slot) -> String {
-        self.checks.issues(&self.home, slot).join(", ")
+    pub(super) fn slot_issue_codes(&self, slot: Slot) -> Vec<&'static str> {
+        self.checks.issues(&self.home, slot)
+    }
+
+    /// The same, in words.
+    pub(super) fn slot_issues(&self, slot: Slot) -> String {
+        self.slot_issue_codes(slot).join(", ")
     }
 
     pub(super) fn client(&self, slot: Slot) -> Rc<Client> {

@@ -17,7 +17,7 @@ impl Supervisor {
                 "slot": slot,
                 "release": manifest.as_ref().map(|manifest| &manifest.version),
                 "digest": manifest.as_ref().and_then(|manifest| manifest.digests.get(slots::RUNTIME)),
-                "issues": slots::issues(&self.home, slot),
+                "issues": self.processes.slot_issue_codes(slot),
                 "pid": process.map(|process| process.pid),
                 "transition_role": process.and_then(|process| process.report.as_ref())
                     .map(|report| report.transition_role),

@@ -10,6 +10,7 @@ use holdfast_shared::slot::Slot;
 use holdfast_shared::token::hex;
 use holdfast_shared::version;
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -129,7 +130,7 @@ fn file_issue(directory: &Path, below: &str, expected: &str) -> Option<&'static 
 /// What was found in the slots, kept for as long as their files are the same: a digest takes as long as a start.
 #[derive(Debug, Default)]
 pub struct Checks {
-    known: [Option<(Stamps, Vec<&'static str>)>; 2],
+    known: RefCell<[Option<(Stamps, Vec<&'static str>)>; 2]>,
 }
 
 /// Which files were looked at, and in which state; `None` for one that is not there.
@@ -137,13 +138,17 @@ type Stamps = Vec<(PathBuf, Option<[i64; 7]>)>;
 
 impl Checks {
     /// As [`issues`].
-    pub fn issues(&mut self, home: &Home, slot: Slot) -> &[&'static str] {
+    pub fn issues(&self, home: &Home, slot: Slot) -> Vec<&'static str> {
         let stamps = stamps(home, slot);
-        let known = &mut self.known[slot as usize];
-        if known.as_ref().is_none_or(|(before, _)| *before != stamps) {
-            *known = Some((stamps, issues(home, slot)));
+        let mut known = self.known.borrow_mut();
+        match &known[slot as usize] {
+            Some((before, issues)) if *before == stamps => issues.clone(),
+            _ => {
+                let issues = issues(home, slot);
+                known[slot as usize] = Some((stamps, issues.clone()));
+                issues
+            }
         }
-        known.as_ref().map_or(&[], |(_, issues)| issues)
     }
 }
 
@@ -282,7 +287,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::new(directory.path());
         let built = built(directory.path(), ABLE);
-        let mut checks = Checks::default();
+        let checks = Checks::default();
         assert_eq!(checks.issues(&home, Slot::A), ["missing_manifest"]);
         built.fill(&home, Slot::A).unwrap();
         assert!(checks.issues(&home, Slot::A).is_empty());
@@ -300,13 +305,13 @@ mod tests {
         let home = Home::new(directory.path());
         built(directory.path(), ABLE).fill(&home, Slot::A).unwrap();
         let whole = manifest(&home, Slot::A).unwrap().unwrap();
-        let mut checks = Checks::default();
-        let mut with = |change: &dyn Fn(&mut Manifest)| {
+        let checks = Checks::default();
+        let with = |change: &dyn Fn(&mut Manifest)| {
             let mut manifest = whole.clone();
             change(&mut manifest);
             let text = serde_json::to_vec(&manifest).unwrap();
             std::fs::write(home.slot(Slot::A).join(MANIFEST), text).unwrap();
-            checks.issues(&home, Slot::A).to_vec()
+            checks.issues(&home, Slot::A)
         };
         let name = |manifest: &mut Manifest, path: &str| {
             manifest.digests.insert(path.to_owned(), "0".repeat(64));
