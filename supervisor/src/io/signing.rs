@@ -5,9 +5,9 @@
 use crate::io::bundle::signature_path;
 use holdfast_shared::durable_file;
 use minisign::{KeyPair, SecretKey, SecretKeyBox};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Why a key was not made or nothing was signed.
@@ -139,7 +139,10 @@ impl SigningKey {
         let signed = minisign::sign(None, &self.secret, BufReader::new(source), Some(comment), None);
         let text = signed.map_err(SigningError::minisign("sign", &self.path))?.to_string();
         let path = signature_path(file);
-        durable_file::write(&path, text.as_bytes()).map_err(SigningError::file("write", &path))?;
+        let written = durable_file::write(&path, text.as_bytes());
+        // For everybody to read, as the bundle is.
+        let written = written.and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o644)));
+        written.map_err(SigningError::file("write", &path))?;
         Ok(path)
     }
 }

@@ -64,6 +64,12 @@ fn refusals_exit_5_with_their_reason_and_mistakes_2() {
     release(&world, &["keygen", "--out", "other", "--name", "other"]);
     let (refused, code) = release(&world, &["verify", text(&bundle), "--key", "other/other.pub"]);
     assert_eq!((code, &refused["details"]["reason"]), (5, &json!("bundle_key_untrusted")));
+    // Where there is no node there are no trusted keys, and that is what is wrong.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdfast"));
+    command.args(["release", "verify"]).arg(&bundle).current_dir(world.path("")).env_remove("HOLDFAST_HOME");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no key is trusted here: give --key"));
     let bytes = std::fs::read(&bundle).unwrap();
     std::fs::write(&bundle, &bytes[1..]).unwrap();
     let (refused, code) = release(&world, &["verify", text(&bundle), "--key", &public]);

@@ -117,7 +117,7 @@ pub fn remember(directory: &Path, key: &str, version: &str) -> Result<(), Bundle
     make_directory(directory)?;
     let path = directory.join(SEEN);
     let text = serde_json::to_vec_pretty(&seen).unwrap_or_default();
-    durable_file::write(&path, &text).map(drop).map_err(BundleError::writing("write", &path))
+    durable_file::write(&path, &text).map_err(BundleError::writing("write", &path))
 }
 
 fn seen(directory: &Path) -> Result<BTreeMap<String, String>, BundleError> {
