@@ -130,8 +130,11 @@ fn file_issue(directory: &Path, below: &str, expected: &str) -> Option<&'static 
 /// What was found in the slots, kept for as long as their files are the same: a digest takes as long as a start.
 #[derive(Debug, Default)]
 pub struct Checks {
-    known: RefCell<[Option<(Stamps, Vec<&'static str>)>; 2]>,
+    known: RefCell<[Option<Known>; 2]>,
 }
+
+/// A slot's files as they were, and what was wrong with them.
+type Known = (Stamps, Vec<&'static str>);
 
 /// Which files were looked at, and in which state; `None` for one that is not there.
 type Stamps = Vec<(PathBuf, Option<[i64; 7]>)>;
