@@ -138,10 +138,16 @@ fn advise_switch(place: &Place, output: &Output) {
     let active = Slot::BOTH.into_iter().find(|slot| {
         read_holder(&place.home, Role::Runtime(*slot)).ok().flatten().is_some()
             && !built.is_in(&place.home, *slot)
+            && !is_signed(place, *slot)
     });
     if active.is_some() {
         output.say("The active runtime is older than the built tree: run holdfast switch");
     }
+}
+
+/// An installed release is not measured by what happens to be built here.
+fn is_signed(place: &Place, slot: Slot) -> bool {
+    manifest(&place.home, slot).ok().flatten().is_some_and(|manifest| manifest.signed_by.is_some())
 }
 
 async fn ended_by(signal: i32, place: &Place, output: &Output) -> Result<u8, CliError> {
