@@ -1,5 +1,6 @@
 //! The operator's command line: what it looks like, and the way into each command.
 
+mod attempts;
 mod demo;
 mod doctor;
 mod follow;
@@ -13,6 +14,7 @@ mod switch;
 mod task;
 mod token;
 mod up;
+mod update;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use output::{CliError, Output};
@@ -57,6 +59,13 @@ enum Command {
         #[arg(value_parser = ["a", "b"])]
         to: Option<String>,
     },
+    /// Go back to the release that served before; everything that was written since stays.
+    Rollback,
+    /// List attempts to change the serving runtime, with how they ended.
+    Attempts,
+    /// The change that is planned or under way.
+    #[command(subcommand)]
+    Update(update::UpdateCommand),
     /// Print what the node's processes wrote.
     Logs {
         /// keeper, supervisor, sidecar, runtime-a, runtime-b or holder. Default: all.
@@ -143,6 +152,9 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 Command::Stop { keep_workers } => stop::stop(&place, keep_workers, output),
                 Command::Status => status::status(&place, output),
                 Command::Switch { to } => switch::switch(&place, to.as_deref(), output),
+                Command::Rollback => switch::rollback(&place, output),
+                Command::Attempts => attempts::attempts(&place, output),
+                Command::Update(command) => update::update(&place, command, output),
                 Command::Logs { name, follow, since } => {
                     logs::logs(&place, name.as_deref(), follow, since.as_deref(), output)
                 }

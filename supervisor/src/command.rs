@@ -1,5 +1,6 @@
 //! What others ask of the supervisor on its control socket, typed; each is answered by the daemon's loop.
 
+use crate::attempt::Operation;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::supervisor_control::SpawnWorker;
 use holdfast_shared::token::{Scope, TokenRole};
@@ -12,6 +13,12 @@ pub enum Command {
     Status,
     /// `POST /v1/switch`
     Switch(Switch),
+    /// `POST /v1/rollback`
+    Rollback(Rollback),
+    /// `GET /v1/attempts`
+    Attempts,
+    /// `POST /v1/update/cancel`, `defer`
+    Operate(Operation),
     /// `POST /v1/stop`
     Stop(Stop),
     /// `GET /v1/tokens`
@@ -33,6 +40,11 @@ pub struct Switch {
     /// The slot that is to serve; the inactive one when not named.
     pub to: Option<Slot>,
 }
+
+/// Asks for the way back to the release that served before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rollback {}
 
 /// Asks to stop everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,8 +14,8 @@ mod sidecar;
 mod start;
 mod tokens;
 mod told;
+mod waiting;
 
-use crate::attempt::{self, Attempt};
 use crate::command::Command;
 use crate::io::control::Responder;
 use crate::io::journal::SupervisorJournal;
@@ -50,15 +50,17 @@ pub enum Event {
     /// Somebody asks something on the control socket.
     Command(Command, Responder),
     /// What the journal holds that must be understood, read for a switch that was asked for; `None`: it cannot be read.
-    Demanded(Option<Slot>, Option<BTreeSet<String>>, Responder),
+    Demanded(requests::Asked, Option<BTreeSet<String>>, Responder),
     /// A child said something.
     Notified(Message),
     /// A process of this role is certainly dead.
     Died(Role, i32),
     /// An input of the transition that came from a runtime, a timer or the journal.
     Transition(transition::Event),
-    /// An input of the attempt, for its number.
-    Attempt(u64, attempt::Event),
+    /// The attempt's state with this number has lasted for its time.
+    AttemptDeadline(u64),
+    /// A probe of a slot ended, asked for in the attempt's state with this number; `true`: it was good.
+    Probed(u64, Slot, bool),
     /// The sidecar's answer to the wished state with this number.
     SidecarAnswered(u64, Result<WishedReport, ApiError>),
     /// A runtime's answer to a look, asked when this was the last decision.
@@ -120,13 +122,15 @@ struct Supervisor {
     journal: SupervisorJournal,
     _lock: RoleLock,
     transition: Transition,
-    attempt: Attempt,
     /// Number of the attempt's state, so that what belongs to an earlier one is ignored.
     attempt_no: u64,
-    /// Whoever waits for the attempt.
-    waiting: Option<Responder>,
-    /// Why the last attempt failed.
-    failure: String,
+    attempt_timer: Option<tokio::task::JoinHandle<()>>,
+    /// Good probes in a row in this state.
+    probes_in_a_row: u32,
+    /// The node has not been settled since this supervisor started: what the journal says of an attempt has not been
+    /// compared with what serves.
+    recovering: bool,
+    waiting: waiting::Waiting,
     processes: Processes,
     sidecar: sidecar::Sidecar,
     /// A runtime has served since this supervisor started, or before it.
@@ -258,14 +262,14 @@ impl Supervisor {
     fn handle(&mut self, event: Event) -> Result<Option<End>, SuperviseError> {
         match event {
             Event::Command(command, responder) => self.command(command, responder)?,
-            Event::Demanded(to, kinds, responder) => {
-                self.switch(to, &kinds.unwrap_or_default(), responder)?
+            Event::Demanded(asked, kinds, responder) => {
+                self.asked(&asked, &kinds.unwrap_or_default(), responder)?
             }
             Event::Notified(message) => self.notified(message)?,
             Event::Died(role, pid) => self.died(role, pid)?,
             Event::Transition(event) => self.advance(event)?,
-            Event::Attempt(number, event) if number == self.attempt_no => self.advance_attempt(event)?,
-            Event::Attempt(..) => {}
+            Event::AttemptDeadline(number) => self.attempt_deadline(number)?,
+            Event::Probed(number, slot, good) => self.probed(number, slot, good)?,
             Event::SidecarAnswered(number, answer) => self.sidecar_answered(number, answer)?,
             Event::Reported(slot, decision, report) => self.reported(slot, decision, *report)?,
             Event::StartDue(role) => self.start_due(role)?,
@@ -290,7 +294,7 @@ impl Supervisor {
         if self.stopping.is_some() {
             return Ok(());
         }
-        if self.attempt == Attempt::Idle && self.transition.owner().is_some() {
+        if self.attempts().leaves_runtimes_alone() && self.transition.owner().is_some() {
             self.journal.checkpoint_if_due();
         }
         self.look_at_breaker()?;

@@ -3,6 +3,7 @@
 //! The epoch of this journal is the supervisor's generation: every start takes the journal over and so raises
 //! it durably.
 
+use crate::attempt::{self, Attempts};
 use holdfast_shared::journal::{Fold, LoadError, NewRecord, Record};
 use holdfast_shared::slot::Slot;
 use holdfast_shared::token::TokenEntry;
@@ -44,6 +45,9 @@ pub struct NodeState {
     pub events: VecDeque<NodeEvent>,
     /// Offset of the last one; 0 before the first.
     pub node_offset: u64,
+    /// Attempts to change the serving runtime; a checkpoint of an older release has none.
+    #[serde(default)]
+    pub attempts: Attempts,
 }
 
 /// A change of the state, as it is journaled.
@@ -63,6 +67,8 @@ pub enum Change {
     },
     /// The next event of the `node` channel.
     Node(NodeEvent),
+    /// An attempt goes on.
+    Attempt(attempt::Change),
 }
 
 const SWITCHING: &str = "epoch.switching";
@@ -70,6 +76,7 @@ const COMMITTED: &str = "epoch.committed";
 const TOKEN_CREATED: &str = "token.created";
 const TOKEN_REVOKED: &str = "token.revoked";
 const NODE_EVENT: &str = "node.event";
+const ATTEMPT: &str = "attempt.changed";
 
 impl Change {
     /// The record's kind.
@@ -80,6 +87,7 @@ impl Change {
             Change::TokenCreated(_) => TOKEN_CREATED,
             Change::TokenRevoked { .. } => TOKEN_REVOKED,
             Change::Node(_) => NODE_EVENT,
+            Change::Attempt(_) => ATTEMPT,
         }
     }
 
@@ -99,6 +107,7 @@ impl Change {
                 Some(Change::TokenRevoked { id: value.get("id")?.as_str()?.to_owned() })
             }
             NODE_EVENT => serde_json::from_slice(payload).ok().map(Change::Node),
+            ATTEMPT => serde_json::from_slice(payload).ok().map(Change::Attempt),
             _ => None,
         }
     }
@@ -125,6 +134,7 @@ impl NodeState {
                     self.events.pop_front();
                 }
             }
+            Change::Attempt(change) => self.attempts.take(change),
         }
     }
 
@@ -160,7 +170,7 @@ impl Fold for NodeState {
     }
 
     fn kinds() -> &'static [&'static str] {
-        &[SWITCHING, COMMITTED, TOKEN_CREATED, TOKEN_REVOKED, NODE_EVENT]
+        &[SWITCHING, COMMITTED, TOKEN_CREATED, TOKEN_REVOKED, NODE_EVENT, ATTEMPT]
     }
 }
 
@@ -181,6 +191,30 @@ mod tests {
         }
     }
 
+    /// What a switch that is asked for, queued behind and cancelled journals.
+    fn attempt() -> Vec<Change> {
+        use crate::attempt::{Event, Kind, Operation, Request, Rules, step};
+        let request = |slot| Request {
+            kind: Kind::Switch,
+            slot,
+            release: None,
+            bundle: None,
+            allow_downgrade: false,
+            requested_at: 5,
+        };
+        let ask = |slot| Event::Request { request: request(slot), ready: false, settled: false };
+        let mut attempts = Attempts::default();
+        let mut changes = Vec::new();
+        for event in [ask(Slot::B), ask(Slot::A), Event::Operate(Operation::Cancel)] {
+            for change in step(&attempts, event, 5, &Rules::default()).unwrap().changes {
+                attempts.take(change.clone());
+                changes.push(Change::Attempt(change));
+            }
+        }
+        assert_eq!((attempts.ended.len(), attempts.subsequent.is_some()), (1, true));
+        changes
+    }
+
     #[test]
     fn live_state_is_the_fold_of_its_records_and_of_its_checkpoint() {
         let epoch = |epoch| Epoch { slot: Slot::B, epoch };
@@ -195,6 +229,7 @@ mod tests {
             Change::Switching(epoch(2)),
             Change::Node(NodeEvent { offset: 1, data: serde_json::json!({"type": "x"}) }),
         ];
+        let changes = changes.into_iter().chain(attempt());
         for (lsn, change) in (1..).zip(changes) {
             let new = change.record();
             let kind = new.kind.to_string();

@@ -1,5 +1,6 @@
 //! `<home>/holdfast.toml`, read by the supervisor; each child is given its own part whole at its start.
 
+use crate::attempt::Rules;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -48,6 +49,10 @@ pub struct SupervisorSettings {
     pub probe_timeout_ms: u64,
     /// Probation ends as a failure after so long without the good probes.
     pub probation_ms: u64,
+    /// What `holdfast update defer` adds.
+    pub defer_ms: u64,
+    /// A candidate that is not ready in time is tried once more after so long.
+    pub automatic_defer_ms: u64,
 }
 
 impl Default for SupervisorSettings {
@@ -60,6 +65,8 @@ impl Default for SupervisorSettings {
             probe_interval_ms: 100,
             probe_timeout_ms: 2_000,
             probation_ms: 60_000,
+            defer_ms: 300_000,
+            automatic_defer_ms: 60_000,
         }
     }
 }
@@ -115,6 +122,8 @@ impl Settings {
             ("supervisor.probe_interval_ms", own.probe_interval_ms, 1, 60_000),
             ("supervisor.probe_timeout_ms", own.probe_timeout_ms, 10, 60_000),
             ("supervisor.probation_ms", own.probation_ms, 100, 900_000),
+            ("supervisor.defer_ms", own.defer_ms, 100, 86_400_000),
+            ("supervisor.automatic_defer_ms", own.automatic_defer_ms, 100, 900_000),
             ("command.output_quota_bytes", settings.command.output_quota_bytes, 4_096, 1 << 40),
             ("command.kill_grace_ms", settings.command.kill_grace_ms, 0, 600_000),
         ];
@@ -138,6 +147,18 @@ impl Settings {
 }
 
 impl SupervisorSettings {
+    /// The limits of an attempt.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            good_probes: self.good_probes,
+            prewarming_ms: self.prewarming_ms.cast_signed(),
+            probation_ms: self.probation_ms.cast_signed(),
+            defer_ms: self.defer_ms.cast_signed(),
+            automatic_defer_ms: self.automatic_defer_ms.cast_signed(),
+            ..Rules::default()
+        }
+    }
+
     /// See the field.
     pub fn probe_timeout(&self) -> Duration {
         Duration::from_millis(self.probe_timeout_ms)
@@ -155,6 +176,11 @@ mod tests {
         assert_eq!(settings.standby, Standby::Warm);
         assert_eq!(settings.sidecar_json(), r#"{"ping_ms":5}"#);
         assert_eq!(settings.runtime_json(), "{}");
+    }
+
+    #[test]
+    fn without_settings_the_rules_of_an_attempt_are_the_default_ones() {
+        assert_eq!(SupervisorSettings::default().rules(), Rules::default());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the node says of itself: to browsers (CONTRACTS.md 2, public status), on channel `node`, to operators.
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Attempts, State};
 use crate::transition::{Owner, Phase, Transition};
 use holdfast_shared::runtime_control::RuntimeReport;
 use serde_json::{Value, json};
@@ -59,40 +59,71 @@ pub struct Facts<'a> {
     pub active: Option<&'a RuntimeReport>,
     /// What a runtime in the other slot said of itself.
     pub other: Option<&'a RuntimeReport>,
-    /// The attempt.
-    pub attempt: Attempt,
-    /// Why the last attempt failed; empty when it did not.
-    pub failure: &'a str,
+    /// Attempts to change it.
+    pub attempts: &'a Attempts,
     /// The sidecar lives and serves.
     pub sidecar: bool,
 }
 
 impl Facts<'_> {
-    /// `update{...}`.
-    pub fn update(&self) -> Value {
-        let idle = self.attempt == Attempt::Idle;
+    /// `update{...}` at a time in unix milliseconds. With 0 what depends on the time of looking is left out, so that
+    /// two looks at the same state are equal.
+    pub fn update(&self, at: i64) -> Value {
+        let (current, last) = (self.attempts.current.as_ref(), self.attempts.last());
+        let failure = current.or(last).and_then(|attempt| attempt.failure.as_ref());
+        let scheduled_for = current.and_then(Attempt::scheduled_for);
+        let left = scheduled_for.filter(|_| at > 0).map(|due| (due - at).max(0) / 1000);
         json!({
-            "state": self.attempt.name(),
-            "action": if idle { Value::Null } else { json!("switch") },
+            "state": self.attempts.name(),
+            "action": current.map(|attempt| attempt.request.kind),
             "message": self.message(),
-            "target_version": Value::Null,
-            "planned_reason": Value::Null,
-            "scheduled_for": Value::Null,
-            "countdown_remaining_sec": Value::Null,
-            "subsequent_transition": Value::Null,
-            "failure_reason": if self.failure.is_empty() { Value::Null } else { json!(self.failure) },
+            "target_version": current.map(|attempt| &attempt.request.release),
+            "planned_reason": current.map(|attempt| attempt.planned_reason),
+            "scheduled_for": scheduled_for,
+            "countdown_remaining_sec": left,
+            "subsequent_transition": self.subsequent(),
+            "failure_reason": failure.map(|failure| &failure.reason),
+            "failed_stage": failure.map(|failure| failure.stage),
+            "operator_actions": self.attempts.operations(),
+        })
+    }
+
+    fn subsequent(&self) -> Value {
+        self.attempts.subsequent.as_ref().map_or(Value::Null, |waiting| {
+            json!({
+                "action": waiting.request.kind,
+                "slot": waiting.request.slot,
+                "target_version": waiting.request.release,
+                "requested_at": waiting.first_requested_at,
+            })
         })
     }
 
     fn message(&self) -> String {
-        match (self.attempt, self.label) {
-            (Attempt::Idle, Label::Running) => "The node serves.".into(),
-            (Attempt::Idle, Label::Degraded) => "No runtime can serve; it is tried again.".into(),
-            (Attempt::Idle, _) => "The node makes sure which runtime serves.".into(),
-            (Attempt::Prewarming { to }, _) => format!("The runtime in slot {to} is starting."),
-            (Attempt::Admitting { to, .. }, _) => format!("The runtime in slot {to} is checked."),
-            (Attempt::Switching { to, .. }, _) => format!("The runtime in slot {to} takes over."),
-            (Attempt::Probation { of, .. }, _) => format!("The runtime in slot {of} serves and is watched."),
+        let Some(attempt) = &self.attempts.current else {
+            return match (self.label, self.attempts.last().filter(|last| last.state.is_a_failure())) {
+                (Label::Running, None) => "The node serves.".into(),
+                (Label::Running, Some(last)) => format!("The node serves. {}", last_change(last)),
+                (Label::Degraded, _) => "No runtime can serve; it is tried again.".into(),
+                _ => "The node makes sure which runtime serves.".into(),
+            };
+        };
+        let slot = attempt.request.slot;
+        match attempt.state {
+            State::Planned => format!("A change to the runtime in slot {slot} is planned."),
+            State::Preparing => format!("A release is put into slot {slot}."),
+            State::Countdown => format!("The runtime in slot {slot} takes over soon."),
+            State::Prewarming => format!("The runtime in slot {slot} is starting."),
+            State::Admitted => format!("The runtime in slot {slot} is checked."),
+            State::Switching => format!("The runtime in slot {slot} takes over."),
+            State::Probation => format!("The runtime in slot {slot} serves and is watched."),
+            State::RollingBack => format!("The runtime in slot {} takes over again.", slot.other()),
+            State::RootPromotionPending => "Other root files wait for `holdfast promote`.".into(),
+            State::RootPromoting => "Root files are put in place.".into(),
+            State::RootRestartInProgress => "The supervisor restarts from new root files.".into(),
+            State::Succeeded | State::Failed | State::RolledBack | State::Cancelled | State::Expired => {
+                last_change(attempt)
+            }
         }
     }
 
@@ -131,14 +162,14 @@ impl Facts<'_> {
 
     /// What anybody may read: no paths, pids, tokens, command lines.
     pub fn public(&self, updated_at: i64) -> Value {
-        let mut update = self.update();
+        let mut update = self.update(updated_at);
         update["updated_at"] = json!(updated_at);
         let refused = matches!(self.label, Label::Degraded | Label::Stopping);
         json!({
             "update": update,
             "runtime": self.runtime(),
             "candidate": self.candidate(),
-            "transition_mode": if self.attempt == Attempt::Idle { Value::Null } else { json!("warm_switch") },
+            "transition_mode": self.attempts.current.as_ref().map(|_| "warm_switch"),
             "admission": {
                 "allowed": !refused,
                 "reason": if refused { json!(self.label.name()) } else { Value::Null },
@@ -159,4 +190,11 @@ impl Facts<'_> {
         event["at"] = json!(at);
         event
     }
+}
+
+/// For anybody: codes only, as the words of a failure may name files.
+fn last_change(attempt: &Attempt) -> String {
+    let reason =
+        attempt.failure.as_ref().map_or_else(String::new, |failure| format!(" ({})", failure.reason));
+    format!("The last change: {}{reason}.", attempt.state.name())
 }

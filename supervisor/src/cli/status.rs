@@ -83,7 +83,7 @@ fn words(status: &Value, output: &Output) -> String {
     }
     lines.push(format!("update      {}", text(&status["update"]["state"])));
     if let Some(failure) = status["update"]["failure_reason"].as_str() {
-        lines.push(format!("last switch {failure}"));
+        lines.push(format!("last switch {failure}; see `holdfast attempts`"));
     }
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     for problem in list(&status["node"]["problems"]) {

@@ -1,38 +1,48 @@
-//! `switch`: a warm switch, with its progress.
+//! `switch` and `rollback`: a change of the serving runtime, with its progress.
 
 use super::output::{CliError, Output};
 use super::place::Place;
-use crate::command::Switch;
+use crate::command::{Rollback, Switch};
 use holdfast_shared::control::CallError;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::slot::Slot;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Prewarming, switching and probation together have less than this.
-const SWITCHES: Duration = Duration::from_secs(180);
+/// Prewarming, put off once and tried again, admission, switching, probation and the way back together have less.
+const SWITCHES: Duration = Duration::from_secs(600);
 /// Between two looks at the progress.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// One look.
 const LOOK: Duration = Duration::from_secs(2);
-/// A supervisor that died in the middle is back, and has settled, within this time.
-const SETTLES: Duration = Duration::from_secs(60);
+/// A supervisor that died is back within this time.
+const COMES_BACK: Duration = Duration::from_secs(60);
+/// States of an update in which nothing is under way.
+const ENDED: [&str; 5] = ["idle", "failed", "rolled_back", "cancelled", "expired"];
 
 /// Switches.
 pub fn switch(place: &Place, to: Option<&str>, output: &Output) -> Result<u8, CliError> {
-    let to = to.and_then(Slot::from_name);
+    change(place, "/v1/switch", &Switch { to: to.and_then(Slot::from_name) }, output)
+}
+
+/// Goes back.
+pub fn rollback(place: &Place, output: &Output) -> Result<u8, CliError> {
+    change(place, "/v1/rollback", &Rollback {}, output)
+}
+
+fn change(place: &Place, path: &str, request: &impl Serialize, output: &Output) -> Result<u8, CliError> {
     super::output::block_on(async {
-        let before = active(place).await.map_err(|error| place.explain(error))?;
+        let before = status(place).await.map_err(|error| place.explain(error))?;
         let client = place.supervisor();
-        let request = Switch { to };
-        let asked = client.post::<_, Value>("/v1/switch", &request, SWITCHES);
+        let asked = client.post::<_, Value>(path, request, SWITCHES);
         let answer = tokio::select! {
             answer = asked => answer,
             never = show_progress(place, output) => match never {},
         };
         let answer = match answer {
             Err(CallError::Broken { .. } | CallError::Unreachable { .. }) => {
-                after_a_death(place, &before, output).await?
+                after_a_death(place, &before["active"], output).await?
             }
             answer => answer?,
         };
@@ -44,19 +54,21 @@ pub fn switch(place: &Place, to: Option<&str>, output: &Output) -> Result<u8, Cl
     })
 }
 
-async fn active(place: &Place) -> Result<Value, CallError> {
-    let status: Value = place.supervisor().get("/v1/status", LOOK).await?;
-    Ok(status["active"].clone())
+async fn status(place: &Place) -> Result<Value, CallError> {
+    place.supervisor().get("/v1/status", LOOK).await
+}
+
+fn has_ended(status: &Value) -> bool {
+    status["update"]["state"].as_str().is_some_and(|state| ENDED.contains(&state))
 }
 
 async fn show_progress(place: &Place, output: &Output) -> std::convert::Infallible {
-    let client = place.supervisor();
     let mut shown = String::new();
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
-        if let Ok(status) = client.get::<Value>("/v1/status", LOOK).await {
+        if let Ok(status) = status(place).await {
             let message = text(&status["update"]["message"]);
-            if status["update"]["state"] != json!("idle") && message != shown {
+            if !has_ended(&status) && message != shown {
                 output.say(&message);
                 shown = message;
             }
@@ -64,21 +76,24 @@ async fn show_progress(place: &Place, output: &Output) -> std::convert::Infallib
     }
 }
 
-/// The supervisor died while it switched: its successor settles, and what serves then is the outcome.
+/// The supervisor died in the middle: its successor goes on with the attempt, and how that ends is the outcome.
 async fn after_a_death(place: &Place, before: &Value, output: &Output) -> Result<Value, CliError> {
-    output.say("The supervisor was restarted in the middle; waiting until the node is settled ...");
-    let deadline = Instant::now() + SETTLES;
-    while Instant::now() < deadline {
+    output.say("The supervisor was restarted in the middle; waiting for the end ...");
+    let (begun, mut heard) = (Instant::now(), Instant::now());
+    while begun.elapsed() < SWITCHES && heard.elapsed() < COMES_BACK {
         tokio::time::sleep(LOOK_AGAIN).await;
-        let Ok(status) = place.supervisor().get::<Value>("/v1/status", LOOK).await else { continue };
-        if status["node"]["ready"] != json!(true) {
+        let Ok(status) = status(place).await else { continue };
+        heard = Instant::now();
+        if status["node"]["ready"] != json!(true) || !has_ended(&status) {
             continue;
         }
         let now = status["active"].clone();
         if now["slot"] != before["slot"] {
             return Ok(json!({"outcome": "switched", "active": now}));
         }
-        let message = format!("the switch was interrupted; slot {} serves", text(&now["slot"]));
+        let why = &status["update"]["message"];
+        let message =
+            format!("the change was interrupted; slot {} serves. {}", text(&now["slot"]), text(why));
         return Err(ApiError::new(Code::Refused, message).with_details(json!({"active": now})).into());
     }
     Err(ApiError::new(Code::Unavailable, "the node has not settled; see `holdfast status`").into())

@@ -1,6 +1,8 @@
 //! Answers to what is asked on the control socket.
 
+use super::requests::Asked;
 use super::{Event, SuperviseError, Supervisor};
+use crate::attempt::Kind;
 use crate::command::Command;
 use crate::io::control::Responder;
 use crate::io::{stop_tree, workers};
@@ -18,9 +20,15 @@ impl Supervisor {
         let answer = match command {
             Command::Status => Ok(self.status()),
             Command::Switch(request) => {
-                self.look_at_demands(request.to, responder);
+                self.look_at_demands(Asked::by_operator(Kind::Switch, request.to), responder);
                 return Ok(());
             }
+            Command::Rollback(_) => {
+                self.look_at_demands(Asked::by_operator(Kind::Rollback, None), responder);
+                return Ok(());
+            }
+            Command::Attempts => Ok(self.list_attempts()),
+            Command::Operate(operation) => self.operate(operation)?,
             Command::Stop(request) => return self.stop(request.keep_workers, responder),
             Command::ListTokens => Ok(self.list_tokens()),
             Command::NewToken(request) => self.new_token(&request)?,

@@ -2,7 +2,6 @@
 
 use super::processes::reap;
 use super::{Event, SuperviseError, Supervisor};
-use crate::attempt::Attempt;
 use crate::restart::Death;
 use crate::settings::Settings;
 use crate::transition;
@@ -132,10 +131,12 @@ impl Supervisor {
             Role::Runtime(slot) => {
                 self.advance(transition::Event::Died(slot))?;
                 // One that was told to end made room for the candidate.
-                if told && self.attempt == (Attempt::Prewarming { to: slot }) {
+                if told && self.attempts().starting() == Some(slot) {
                     return self.start_child(role);
                 }
-                self.advance_attempt(crate::attempt::Event::Died(slot))
+                let last = self.attempts().warming().filter(|warming| *warming == slot);
+                let last = last.and_then(|_| crate::io::logs::last_error(&self.home.logs(), role.name()));
+                self.advance_attempt(crate::attempt::Event::Died(slot, last.unwrap_or_default()))
             }
             _ => {
                 self.sidecar.is_gone();

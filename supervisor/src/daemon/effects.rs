@@ -32,10 +32,7 @@ impl Supervisor {
         }
         match self.transition.step(event) {
             Ok((next, actions)) => self.adopt_and_act(next, actions),
-            Err(illegal) => {
-                self.failure = illegal.to_string();
-                self.advance_attempt(attempt::Event::Refused)
-            }
+            Err(illegal) => self.advance_attempt(attempt::Event::Refused(illegal.to_string())),
         }
     }
 
@@ -101,8 +98,7 @@ impl Supervisor {
             owner,
             active: owner.and_then(|owner| report(owner.slot)),
             other: owner.and_then(|owner| report(owner.slot.other())),
-            attempt: self.attempt,
-            failure: &self.failure,
+            attempts: self.attempts(),
             sidecar: transition.sidecar,
         }
     }
@@ -141,8 +137,7 @@ impl Supervisor {
                 self.problems.clear();
                 self.look(Slot::A);
                 self.look(Slot::B);
-                let by_switch = matches!(outcome, Outcome::Switched(_));
-                self.advance_attempt(attempt::Event::Serves(owner.slot, by_switch))
+                self.serves(owner.slot)
             }
             Outcome::Degraded => Ok(()),
         }

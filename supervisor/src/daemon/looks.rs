@@ -1,7 +1,6 @@
 //! Looks at the runtimes between decisions: what they say of themselves, for people and for what follows from it.
 
 use super::{Event, SuperviseError, Supervisor};
-use crate::attempt::Attempt;
 use crate::transition::{Event as Input, Owner};
 use holdfast_shared::decision::Decision;
 use holdfast_shared::home::Role;
@@ -54,7 +53,10 @@ impl Supervisor {
         process.report = Some(report);
         self.note_now()?;
         // Said after each attempt, and after a supervisor's death in one, for as long as it is not heard.
-        if holds_back && self.attempt == Attempt::Idle && self.transition.owner() == owner_of(slot, epoch) {
+        if holds_back
+            && self.attempts().leaves_runtimes_alone()
+            && self.transition.owner() == owner_of(slot, epoch)
+        {
             self.say_settled(slot);
         }
         match self.transition.owner() {

@@ -1,24 +1,42 @@
-//! A switch that is asked for: what stands against it, and how it is answered.
+//! A change of the serving runtime that is asked for: what stands against it, and who waits for its end.
 
-use super::{Event, SuperviseError, Supervisor};
+use super::waiting::Wanted;
+use super::{Event, SuperviseError, Supervisor, TICK, now_ms};
 use crate::admission::{Demands, obstacle};
-use crate::attempt::{self, Attempt, Failure};
+use crate::attempt::{self, Kind, Operation, Request, State};
 use crate::io::control::Responder;
 use crate::io::slots;
 use crate::memory;
-use crate::transition::Runtime;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Role;
 use holdfast_shared::journal::inspect;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::version;
-use serde_json::json;
 use std::collections::BTreeSet;
 
+/// What somebody asks for, before it is known whether it is possible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    kind: Kind,
+    to: Option<Slot>,
+    /// It waited for the end of another one since then.
+    queued_at: Option<i64>,
+}
+
+impl Asked {
+    pub(super) fn by_operator(kind: Kind, to: Option<Slot>) -> Self {
+        Asked { kind, to, queued_at: None }
+    }
+
+    pub(super) fn queued(request: &Request) -> Self {
+        Asked { kind: request.kind, to: Some(request.slot), queued_at: Some(request.requested_at) }
+    }
+}
+
 impl Supervisor {
-    /// Reads what the journal holds, then goes on with [`Self::switch`]. A journal that cannot be read now (its writer
+    /// Reads what the journal holds, then goes on with [`Self::asked`]. A journal that cannot be read now (its writer
     /// is at work) is judged by whoever takes it over.
-    pub(super) fn look_at_demands(&self, to: Option<Slot>, responder: Responder) {
+    pub(super) fn look_at_demands(&self, asked: Asked, responder: Responder) {
         let (directory, events) = (self.home.journal(), self.events.clone());
         tokio::task::spawn_local(async move {
             let kinds = match tokio::task::spawn_blocking(move || inspect(&directory)).await {
@@ -32,42 +50,100 @@ impl Supervisor {
                     None
                 }
             };
-            let _ = events.send(Event::Demanded(to, kinds, responder)).await;
+            let _ = events.send(Event::Demanded(asked, kinds, responder)).await;
         });
     }
 
-    pub(super) fn switch(
+    pub(super) fn asked(
         &mut self,
-        to: Option<Slot>,
+        asked: &Asked,
         journal: &BTreeSet<String>,
         responder: Responder,
     ) -> Result<(), SuperviseError> {
-        let refuse = |responder: Responder, why: &str| {
-            let _ = responder.send(Err(ApiError::new(Code::Refused, why)));
-        };
-        let Some(owner) = self.transition.owner().filter(|_| self.stopping.is_none()) else {
-            refuse(responder, "the node is not settled; try again when `status` says running");
+        if asked.queued_at.is_some() && self.transition.owner().is_none() && self.stopping.is_none() {
+            // Its turn has come and the node is still settling.
+            self.later(TICK, Event::Demanded(asked.clone(), Some(journal.clone()), responder));
             return Ok(());
+        }
+        let request = match self.possible(asked, journal) {
+            Ok(request) => request,
+            Err(why) => return self.refuse(asked, responder, why),
         };
-        let to = to.unwrap_or(owner.slot.other());
+        if self.attempts().queues() {
+            self.waiting.wait_for_next(responder);
+            return self.advance_attempt(attempt::Event::Request { request, ready: false, settled: false });
+        }
+        let (number, wanted, event) = match &self.attempts().current {
+            Some(current) if asked.kind == Kind::Rollback => {
+                (current.number, Wanted::Back, attempt::Event::Operate(Operation::Rollback))
+            }
+            _ => {
+                let number = self.attempts().numbered + 1;
+                self.renew_candidate(request.slot);
+                let ready = self.is_ready(request.slot);
+                (number, Wanted::Forward, attempt::Event::Request { request, ready, settled: true })
+            }
+        };
+        // Before it begins: it may end at once.
+        self.waiting.wait(number, wanted, responder);
+        if let Err(refused) = self.ask_attempt(event)?
+            && let Some(responder) = self.waiting.take_back()
+        {
+            return self.refuse(asked, responder, refused.to_string());
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, asked: &Asked, responder: Responder, why: String) -> Result<(), SuperviseError> {
+        let _ = responder.send(Err(ApiError::new(Code::Refused, why)));
+        match asked.queued_at {
+            Some(_) => self.advance_attempt(attempt::Event::Dropped),
+            None => Ok(()),
+        }
+    }
+
+    /// The request, or what stands against it now. One that has to wait is looked at when its turn comes.
+    fn possible(&mut self, asked: &Asked, journal: &BTreeSet<String>) -> Result<Request, String> {
+        let not_settled = || "the node is not settled; try again when `status` says running".to_owned();
+        if self.stopping.is_some() || self.recovering {
+            return Err(not_settled());
+        }
+        let state = self.attempts().state();
+        if asked.kind == Kind::Rollback
+            && let Some(why) = Operation::Rollback.refused(state)
+        {
+            return Err(why.into());
+        }
+        if let Some(current) = self.attempts().current.as_ref().filter(|_| self.attempts().queues()) {
+            return Ok(self.request(asked, asked.to.unwrap_or(current.request.slot)));
+        }
+        let owner = self.transition.owner().ok_or_else(not_settled)?;
+        let to = asked.to.unwrap_or(owner.slot.other());
         if to == owner.slot {
-            refuse(responder, &format!("slot {to} is active already"));
-            return Ok(());
+            return Err(format!("slot {to} is active already"));
         }
-        // Whoever waits for the switch in probation is answered only when this one does begin.
-        let refused = self.attempt.refuses().map(|failure| failure.to_string());
-        let blocked = refused.or_else(|| self.release_blocks(to, journal)).or_else(|| self.memory_blocks(to));
-        if let Some(why) = blocked {
-            refuse(responder, &why);
-            return Ok(());
+        let back = state.is_some() && asked.kind == Kind::Rollback;
+        if state == Some(State::Probation) && !back && self.probes_in_a_row == 0 {
+            return Err("the last switch is in probation and its last probe was not good".into());
         }
-        self.answer_switch_in_probation();
-        self.renew_candidate(to);
-        self.waiting = Some(responder);
-        self.failure.clear();
-        let ready = self.transition.runtime(to) == Runtime::Ready
-            && self.processes.process(Role::Runtime(to)).is_some_and(|process| !process.ending);
-        self.advance_attempt(attempt::Event::Request { to, ready })
+        let blocked = self.release_blocks(to, journal);
+        // On the way back both run already.
+        match blocked.or_else(|| if back { None } else { self.memory_blocks(to) }) {
+            Some(why) => Err(why),
+            None => Ok(self.request(asked, to)),
+        }
+    }
+
+    fn request(&self, asked: &Asked, slot: Slot) -> Request {
+        let manifest = slots::manifest(&self.home, slot).ok().flatten();
+        Request {
+            kind: asked.kind,
+            slot,
+            release: manifest.map(|manifest| manifest.version),
+            bundle: None,
+            allow_downgrade: false,
+            requested_at: asked.queued_at.unwrap_or_else(now_ms),
+        }
     }
 
     /// Why the release in this slot may not become active; `None`: it may.
@@ -88,14 +164,11 @@ impl Supervisor {
 
     /// While a candidate warms, the memory gate holds on.
     pub(super) fn look_at_memory(&mut self) -> Result<(), SuperviseError> {
-        let warming = match self.attempt {
-            Attempt::Prewarming { to } | Attempt::Admitting { to, .. } => Some(to),
-            _ => None,
-        };
+        let warming = self.attempts().warming();
         match warming.and_then(|to| self.memory_blocks(to)) {
             Some(why) => {
                 tracing::warn!(why, "the candidate is given up");
-                self.advance_attempt(attempt::Event::MemoryBlocked)
+                self.advance_attempt(attempt::Event::Blocked(attempt::PlannedReason::MemoryBlocked))
             }
             None => Ok(()),
         }
@@ -116,19 +189,9 @@ impl Supervisor {
         })
     }
 
-    /// A switch asked for in probation ends it as settled when its last probe was good.
-    fn answer_switch_in_probation(&mut self) {
-        if let attempt::Attempt::Probation { of, good } = self.attempt
-            && good > 0
-            && self.waiting.is_some()
-        {
-            self.answer_switch(Ok(of));
-        }
-    }
-
     /// A runtime of the target slot that is on its way out, or was given other settings than are set now, cannot be
     /// the candidate: its death makes room for a new one.
-    fn renew_candidate(&mut self, to: Slot) {
+    pub(super) fn renew_candidate(&mut self, to: Slot) {
         let role = Role::Runtime(to);
         let settings = self.fresh_settings().runtime_json();
         let Some(process) = self.processes.process(role) else { return };
@@ -137,18 +200,5 @@ impl Supervisor {
         } else if process.settings != settings {
             self.end_child(role);
         }
-    }
-
-    /// Tells whoever asked for the switch how it ended.
-    pub(super) fn answer_switch(&mut self, outcome: Result<Slot, Failure>) {
-        let Some(responder) = self.waiting.take() else { return };
-        let answer = match outcome {
-            Ok(slot) => Ok(
-                json!({"outcome": "switched", "slot": slot, "active": self.facts(&self.transition).active()}),
-            ),
-            Err(failure) => Err(ApiError::new(Code::Refused, failure.to_string())
-                .with_details(json!({"active": self.facts(&self.transition).active()}))),
-        };
-        let _ = responder.send(answer);
     }
 }

@@ -2,7 +2,6 @@
 
 use super::processes::{self, Processes};
 use super::{Event, SuperviseError, Supervisor, now_ms, sidecar};
-use crate::attempt::Attempt;
 use crate::io::home::{self, Found};
 use crate::io::journal::SupervisorJournal;
 use crate::io::{control, slots};
@@ -67,10 +66,11 @@ pub(super) async fn start(
         node_id: identity.id,
         settings,
         _lock: lock,
-        attempt: Attempt::Idle,
         attempt_no: 0,
-        waiting: None,
-        failure: String::new(),
+        attempt_timer: None,
+        probes_in_a_row: 0,
+        recovering: true,
+        waiting: Default::default(),
         sidecar: sidecar::Sidecar::new(home, transition.decision, probes),
         transition: transition.clone(),
         processes,
@@ -85,6 +85,7 @@ pub(super) async fn start(
         events,
         last_event: serde_json::Value::Null,
     };
+    supervisor.arm_attempt();
     supervisor.adopt_and_act(transition, actions)?;
     supervisor.ensure_sidecar()?;
     Ok((supervisor, notify))

@@ -36,7 +36,7 @@ impl Supervisor {
         problems.extend(facts.active.into_iter().flat_map(|report| report.problems.iter().cloned()));
         let address = self.sidecar.report.as_ref().map(|report| report.listening.clone());
         let url = address.as_ref().and_then(|address| address.parse().ok()).map(listener::url);
-        let mut update = facts.update();
+        let mut update = facts.update(now_ms());
         update["updated_at"] = json!(now_ms());
         let routed = matches!(self.transition.phase, crate::transition::Phase::Settled { routed: true, .. });
         json!({

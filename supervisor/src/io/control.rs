@@ -1,5 +1,6 @@
 //! The supervisor's control socket: requests typed and given to the loop, which answers them.
 
+use crate::attempt::Operation;
 use crate::command::Command;
 use crate::daemon::Event;
 use holdfast_shared::control::{Limits, Reply, Request, serve, unknown_method};
@@ -40,6 +41,10 @@ fn command(request: &Request) -> Result<Command, ApiError> {
     Ok(match (&request.method, request.path.as_str()) {
         (&Method::GET, "/v1/status") => Command::Status,
         (&Method::POST, "/v1/switch") => Command::Switch(or_default(request)?),
+        (&Method::POST, "/v1/rollback") => Command::Rollback(or_default(request)?),
+        (&Method::GET, "/v1/attempts") => Command::Attempts,
+        (&Method::POST, "/v1/update/cancel") => Command::Operate(Operation::Cancel),
+        (&Method::POST, "/v1/update/defer") => Command::Operate(Operation::Defer),
         (&Method::POST, "/v1/stop") => Command::Stop(or_default(request)?),
         (&Method::GET, "/v1/tokens") => Command::ListTokens,
         (&Method::POST, "/v1/tokens") => Command::NewToken(request.json()?),

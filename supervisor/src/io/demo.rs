@@ -142,8 +142,9 @@ impl DemoNode {
         let begun = Instant::now();
         loop {
             let status = self.status().await?;
-            let idle = status["update"]["state"] == "idle" && status["node"]["state"] == "running";
-            if idle && status["active"]["pid"].is_i64() {
+            let ended = ["idle", "failed", "rolled_back", "expired"];
+            let idle = status["update"]["state"].as_str().is_some_and(|state| ended.contains(&state));
+            if idle && status["node"]["state"] == "running" && status["active"]["pid"].is_i64() {
                 return Ok(status);
             }
             if begun.elapsed() > PATIENCE {

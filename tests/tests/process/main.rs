@@ -1,5 +1,6 @@
 //! The command line, bad input and bad homes, with real processes.
 
+mod attempts;
 mod cli;
 mod demo;
 mod homes;

@@ -1,0 +1,161 @@
+//! From one state of an attempt to the next: what is remembered, how long it may last, what is done in it.
+
+use super::step::{Action, Prepared, Stepping};
+use super::{
+    Attempt, Change, Entered, Failure, PlannedReason, Reason, Request, Rules, STEPS_KEPT, State, Subsequent,
+};
+
+impl Stepping<'_> {
+    pub(super) fn plan(&mut self, mut attempt: Attempt, reason: PlannedReason, wait_ms: i64) {
+        let waited = self.now - attempt.request.requested_at;
+        if waited + wait_ms > self.rules.wait_ms {
+            let failure = Reason::WaitedTooLong.at(attempt.state);
+            return self.end(attempt, State::Expired, Some(failure));
+        }
+        attempt.planned_reason = Some(reason);
+        self.enter(attempt, State::Planned, wait_ms);
+    }
+
+    /// Once, by itself.
+    pub(super) fn put_off(&mut self, mut attempt: Attempt, reason: PlannedReason) {
+        attempt.deferred = true;
+        self.plan(attempt, reason, self.rules.automatic_defer_ms);
+    }
+
+    pub(super) fn due(&mut self, attempt: Attempt) {
+        match attempt.request.is_update() && !attempt.prepared {
+            true => self.prepare(attempt),
+            false => self.prewarm(attempt),
+        }
+    }
+
+    pub(super) fn prepare(&mut self, attempt: Attempt) {
+        self.enter(attempt, State::Preparing, self.rules.preparing_ms);
+        self.act(Action::Prepare);
+    }
+
+    pub(super) fn prepared(&mut self, mut attempt: Attempt, prepared: Prepared) {
+        attempt.prepared = true;
+        attempt.request.release = Some(prepared.release);
+        attempt.root_files = prepared.root_files;
+        self.enter(attempt, State::Countdown, self.rules.countdown_ms);
+    }
+
+    pub(super) fn prewarm(&mut self, attempt: Attempt) {
+        let to = attempt.request.slot;
+        self.enter(attempt, State::Prewarming, self.rules.prewarming_ms);
+        self.act(Action::Start(to));
+    }
+
+    pub(super) fn admit(&mut self, attempt: Attempt) {
+        let to = attempt.request.slot;
+        self.enter(attempt, State::Admitted, self.rules.prewarming_ms);
+        self.act(Action::Probe(to));
+    }
+
+    pub(super) fn probation(&mut self, attempt: Attempt) {
+        let of = attempt.request.slot;
+        self.enter(attempt, State::Probation, self.rules.probation_ms);
+        self.act(Action::Probe(of));
+    }
+
+    pub(super) fn probed(&mut self, attempt: Attempt, row: u32) {
+        let served = self.now - attempt.entered_at;
+        let stable = served >= self.rules.stability_of(&attempt.request);
+        match row >= self.rules.good_probes && stable {
+            true if attempt.root_files => {
+                self.enter(attempt, State::RootPromotionPending, self.rules.root_pending_ms);
+            }
+            true => self.end(attempt, State::Succeeded, None),
+            false => self.act(Action::Probe(attempt.request.slot)),
+        }
+    }
+
+    /// An update comes back by itself, once; a switch is for people to ask for again.
+    pub(super) fn blocked(&mut self, attempt: Attempt, reason: PlannedReason) {
+        self.act(Action::Stop(attempt.request.slot));
+        match attempt.request.is_update() && !attempt.deferred {
+            true => self.put_off(attempt, reason),
+            false => self.fail(attempt, &reason.as_failure()),
+        }
+    }
+
+    pub(super) fn cutover_failed(&mut self, attempt: Attempt, why: String) {
+        match attempt.request.is_update() && !attempt.deferred {
+            true => self.put_off(attempt, PlannedReason::CutoverFailed),
+            false => self.fail(attempt, &Reason::CutoverFailed(why)),
+        }
+    }
+
+    pub(super) fn roll_back(&mut self, mut attempt: Attempt, why: &Reason) {
+        let back = attempt.request.slot.other();
+        attempt.failure = Some(why.at(attempt.state));
+        self.enter(attempt, State::RollingBack, self.rules.switching_ms);
+        self.act(Action::Switch(back));
+    }
+
+    pub(super) fn rolled_back(&mut self, attempt: Attempt, why: Option<&Reason>) {
+        let failure = why.map(|why| why.at(attempt.state));
+        self.end(attempt, State::RolledBack, failure);
+    }
+
+    pub(super) fn not_rolled_back(&mut self, mut attempt: Attempt, why: &Reason) {
+        attempt.rollback_failure = Some(why.at(State::RollingBack));
+        self.end(attempt, State::Failed, None);
+    }
+
+    pub(super) fn fail(&mut self, attempt: Attempt, why: &Reason) {
+        let failure = why.at(attempt.state);
+        self.end(attempt, State::Failed, Some(failure));
+    }
+
+    pub(super) fn enter(&mut self, mut attempt: Attempt, state: State, for_ms: i64) {
+        if !attempt.steps.is_empty() && !attempt.state.waits() {
+            attempt.worked_ms += (self.now - attempt.entered_at).max(0);
+        }
+        let left = match Rules::is_budgeted(state) {
+            true => (self.rules.work_ms - attempt.worked_ms).max(0),
+            false => i64::MAX,
+        };
+        if state != State::Planned {
+            attempt.planned_reason = None;
+        }
+        attempt.state = state;
+        attempt.entered_at = self.now;
+        attempt.leaves_at = self.now + for_ms.min(left);
+        attempt.steps.push_back(Entered { state, at: self.now });
+        if attempt.steps.len() > STEPS_KEPT {
+            attempt.steps.remove(1);
+        }
+        self.change(Change::Attempt(Box::new(attempt)));
+    }
+
+    /// Ends it; the request that waited is next.
+    pub(super) fn end(&mut self, attempt: Attempt, state: State, failure: Option<Failure>) {
+        let done = attempt.request.clone();
+        self.end_and_stay(attempt, state, failure);
+        self.next((state == State::Succeeded).then_some(done));
+    }
+
+    pub(super) fn end_and_stay(&mut self, mut attempt: Attempt, state: State, failure: Option<Failure>) {
+        attempt.failure = attempt.failure.or(failure);
+        self.enter(attempt, state, 0);
+        if let Some(Change::Attempt(ended)) = self.step.changes.last().cloned() {
+            self.act(Action::Ended(ended));
+        }
+    }
+
+    pub(super) fn next(&mut self, done: Option<Request>) {
+        let Some(Subsequent { mut request, first_requested_at }) = self.attempts.subsequent.clone() else {
+            return;
+        };
+        if done.is_some_and(|done| done.equals(&request)) {
+            self.change(Change::Subsequent(None));
+            self.act(Action::Deduplicated);
+            return;
+        }
+        request.requested_at = first_requested_at;
+        // It goes on waiting in the journal until it begins or is dropped: nothing in between loses it.
+        self.act(Action::Next(Box::new(request)));
+    }
+}

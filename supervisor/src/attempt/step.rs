@@ -1,0 +1,326 @@
+//! The machine: what changes with an event, and what is to be done once that is journaled.
+
+use super::request::{Request, Subsequent};
+use super::{Attempt, Attempts, Change, Operation, PlannedReason, Reason, Rules, State, recover};
+use holdfast_shared::slot::Slot;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something is asked for.
+    Request {
+        /// What.
+        request: Request,
+        /// The runtime in its slot is ready already.
+        ready: bool,
+        /// The last probe of the runtime in probation was good.
+        settled: bool,
+    },
+    /// An operator's wish for the attempt under way.
+    Operate(Operation),
+    /// The release is in its slot; or why not, code and words.
+    Prepared(Result<Prepared, (String, String)>),
+    /// The bundle is the release that serves already.
+    ServesAlready,
+    /// The runtime in this slot said READY=1.
+    Ready(Slot),
+    /// The runtime in this slot died; its last error, if it wrote one.
+    Died(Slot, String),
+    /// A probe of this slot ended; good ones in a row, 0: it was bad.
+    Probed(Slot, u32),
+    /// This slot's runtime serves, by a switch or by settling.
+    Serves(Slot),
+    /// The machine of the transition refused to begin.
+    Refused(String),
+    /// Two runtimes must not overlap now; the transition has not begun.
+    Blocked(PlannedReason),
+    /// The root files are in place, or why not.
+    RootPlaced(Result<(), String>),
+    /// A later supervisor runs: from the new root files, or from those put back.
+    RootConfirmed(bool),
+    /// The state has lasted for its time.
+    Deadline,
+    /// A supervisor found the attempt in its journal and has settled the node.
+    Recovered {
+        /// The slot that serves.
+        serves: Slot,
+        /// The other slot's runtime is ready.
+        ready: bool,
+    },
+    /// The request that waited turned out to be impossible.
+    Dropped,
+}
+
+/// A release that was put into its slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Its version.
+    pub release: String,
+    /// It brings other root files than those in use.
+    pub root_files: bool,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Verify the bundle and unpack it into the slot.
+    Prepare,
+    /// Whoever verifies or unpacks is to stop.
+    Revoke,
+    /// Start a runtime in this slot.
+    Start(Slot),
+    /// Probe this slot, after the interval unless it is the first probe of the state.
+    Probe(Slot),
+    /// Begin the switch to this slot; where its runtime is not ready, start it and say when it is.
+    Switch(Slot),
+    /// The runtime in this slot is of no use: end it.
+    Stop(Slot),
+    /// Put the new root files in place, keeping the old ones, and run from them.
+    PlaceRoot,
+    /// Put the old root files back.
+    RestoreRoot,
+    /// Tell whoever waits for this attempt.
+    Ended(Box<Attempt>),
+    /// See whether the request that waited is possible, then ask for it.
+    Next(Box<Request>),
+    /// Tell whoever asked for the request that waited: it came to what was just done.
+    Deduplicated,
+}
+
+/// What an operator asked for is not possible; nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub &'static str);
+
+/// What follows from an event: to be journaled and taken in this order, then done in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// To be journaled.
+    pub changes: Vec<Change>,
+    /// To be done.
+    pub actions: Vec<Action>,
+}
+
+/// One step. An event of the world that means nothing in this state changes nothing.
+///
+/// # Errors
+/// [`Refused`] only for [`Event::Request`] and [`Event::Operate`].
+pub fn step(attempts: &Attempts, event: Event, now: i64, rules: &Rules) -> Result<Step, Refused> {
+    let mut stepping = Stepping { attempts: attempts.clone(), step: Step::default(), now, rules };
+    match (attempts.current.clone(), event) {
+        (_, Event::Request { request, ready, settled }) => stepping.request(request, ready, settled)?,
+        (_, Event::Dropped) => stepping.change(Change::Subsequent(None)),
+        (attempt, Event::Operate(operation)) => {
+            if let Some(why) = operation.refused(attempts.state()) {
+                return Err(Refused(why));
+            }
+            let attempt = attempt.ok_or(Refused("nothing is pending"))?;
+            stepping.operate(attempt, operation);
+        }
+        (Some(attempt), Event::Recovered { serves, ready }) => {
+            recover::recover(&mut stepping, attempt, serves, ready);
+        }
+        (None, Event::Recovered { .. }) => stepping.next(None),
+        (Some(attempt), Event::Deadline) => stepping.deadline(attempt),
+        (Some(attempt), event) => stepping.world(attempt, event),
+        (None, _) => {}
+    }
+    Ok(stepping.step)
+}
+
+/// A step in the making: each change is taken at once, so that what comes after sees it.
+pub(super) struct Stepping<'a> {
+    pub(super) attempts: Attempts,
+    pub(super) step: Step,
+    pub(super) now: i64,
+    pub(super) rules: &'a Rules,
+}
+
+impl Stepping<'_> {
+    pub(super) fn change(&mut self, change: Change) {
+        self.attempts.take(change.clone());
+        self.step.changes.push(change);
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        self.step.actions.push(action);
+    }
+
+    fn request(&mut self, request: Request, ready: bool, settled: bool) -> Result<(), Refused> {
+        if self.attempts.queues() {
+            self.queue(request);
+            return Ok(());
+        }
+        match self.attempts.current.clone() {
+            Some(attempt) if attempt.state == State::Probation => {
+                if !settled {
+                    return Err(Refused("the last switch is in probation and its last probe was not good"));
+                }
+                self.end_and_stay(attempt, State::Succeeded, None);
+            }
+            // A root promotion that is pending is skipped: the files belong to a release that goes.
+            Some(attempt) => self.end_and_stay(attempt, State::Succeeded, None),
+            None => {}
+        }
+        self.begin(request, ready);
+        Ok(())
+    }
+
+    fn queue(&mut self, request: Request) {
+        let first = self.attempts.subsequent.as_ref().map(|earlier| earlier.first_requested_at);
+        let first_requested_at = first.unwrap_or(request.requested_at);
+        self.change(Change::Subsequent(Some(Subsequent { request, first_requested_at })));
+    }
+
+    fn begin(&mut self, request: Request, ready: bool) {
+        if self.attempts.subsequent.is_some() {
+            self.change(Change::Subsequent(None));
+        }
+        let attempt = Attempt {
+            number: self.attempts.numbered + 1,
+            request,
+            state: State::Planned,
+            entered_at: self.now,
+            leaves_at: self.now,
+            worked_ms: 0,
+            deferred: false,
+            prepared: false,
+            root_files: false,
+            planned_reason: None,
+            failure: None,
+            rollback_failure: None,
+            steps: Default::default(),
+        };
+        if !attempt.request.is_update() {
+            return if ready { self.admit(attempt) } else { self.prewarm(attempt) };
+        }
+        let due = self.attempts.last_update_at.map_or(self.now, |at| at + self.rules.minimum_period_ms);
+        match due > self.now {
+            true => self.plan(attempt, PlannedReason::MinimumUpdatePeriod, due - self.now),
+            false => self.prepare(attempt),
+        }
+    }
+
+    fn operate(&mut self, attempt: Attempt, operation: Operation) {
+        match (operation, attempt.state) {
+            (Operation::Cancel, State::RootPromotionPending) => self.end(attempt, State::Succeeded, None),
+            (Operation::Cancel, state) => {
+                self.give_up(state, &attempt);
+                self.end(attempt, State::Cancelled, None);
+            }
+            (Operation::Defer, _) => {
+                let left = (attempt.leaves_at - self.now).max(0);
+                self.plan(attempt, PlannedReason::OperatorDefer, left + self.rules.defer_ms);
+            }
+            (Operation::Rollback, _) => self.roll_back(attempt, &Reason::OperatorRollback),
+            (Operation::PromoteRoot, _) => {
+                self.enter(attempt, State::RootPromoting, self.rules.root_restart_ms);
+                self.act(Action::PlaceRoot);
+            }
+        }
+    }
+
+    /// What is under way before the switch is of no use any more.
+    fn give_up(&mut self, state: State, attempt: &Attempt) {
+        match state {
+            State::Preparing => self.act(Action::Revoke),
+            State::Prewarming | State::Admitted => self.act(Action::Stop(attempt.request.slot)),
+            _ => {}
+        }
+    }
+
+    fn deadline(&mut self, attempt: Attempt) {
+        let worked = attempt.worked_ms + (self.now - attempt.entered_at);
+        let spent = Rules::is_budgeted(attempt.state) && worked >= self.rules.work_ms;
+        let or_spent = |reason| if spent { Reason::BudgetSpent } else { reason };
+        self.give_up(attempt.state, &attempt);
+        match attempt.state {
+            State::Planned => self.due(attempt),
+            State::Countdown => self.prewarm(attempt),
+            State::Preparing => self.fail(attempt, &or_spent(Reason::PreparingLate)),
+            State::Prewarming if !attempt.deferred && !spent => {
+                self.put_off(attempt, PlannedReason::CandidateNotReady);
+            }
+            State::Prewarming => self.fail(attempt, &or_spent(Reason::CandidateNotReady)),
+            State::Admitted => self.fail(attempt, &or_spent(Reason::NotAdmitted)),
+            State::Switching => self.fail(attempt, &Reason::CutoverLate),
+            State::Probation => self.roll_back(attempt, &or_spent(Reason::ProbationFailed)),
+            State::RollingBack => self.not_rolled_back(attempt, &Reason::RollbackLate),
+            State::RootPromotionPending => {
+                let failure = Reason::WaitedTooLong.at(attempt.state);
+                self.end(attempt, State::Expired, Some(failure));
+            }
+            State::RootPromoting | State::RootRestartInProgress => {
+                self.act(Action::RestoreRoot);
+                self.fail(attempt, &Reason::RootNotConfirmed);
+            }
+            State::Succeeded | State::Failed | State::RolledBack | State::Cancelled | State::Expired => {}
+        }
+    }
+
+    fn world(&mut self, attempt: Attempt, event: Event) {
+        use State::{
+            Admitted, Preparing, Prewarming, Probation, RollingBack, RootPromoting, RootPromotionPending,
+            RootRestartInProgress, Switching,
+        };
+        let to = attempt.request.slot;
+        match (attempt.state, event) {
+            (Preparing, Event::Prepared(Ok(release))) => self.prepared(attempt, release),
+            (Preparing, Event::ServesAlready) => {
+                let failure = Reason::Deduplicated.at(Preparing);
+                self.end(attempt, State::Cancelled, Some(failure));
+            }
+            (Preparing, Event::Prepared(Err((code, words)))) => {
+                self.fail(attempt, &Reason::NotPrepared(code, words));
+            }
+
+            (Prewarming, Event::Ready(slot)) if slot == to => self.admit(attempt),
+            (Prewarming | Admitted, Event::Died(slot, last)) if slot == to => {
+                self.fail(attempt, &Reason::CandidateDied(last));
+            }
+            (Admitted, Event::Probed(slot, row)) if slot == to => match row >= self.rules.good_probes {
+                true => {
+                    self.enter(attempt, Switching, self.rules.switching_ms);
+                    self.act(Action::Switch(to));
+                }
+                false => self.act(Action::Probe(to)),
+            },
+            (Prewarming | Admitted | Switching, Event::Blocked(reason)) => self.blocked(attempt, reason),
+
+            // Switched, or settled on the candidate: its Activated was durable after all, or the active died before
+            // the switch began and it was the one to follow.
+            (Prewarming | Admitted | Switching, Event::Serves(slot)) if slot == to => self.probation(attempt),
+            (Switching, Event::Serves(_)) => self.cutover_failed(attempt, String::new()),
+            (Switching, Event::Refused(why)) => self.cutover_failed(attempt, why),
+
+            (Probation, Event::Probed(slot, row)) if slot == to => self.probed(attempt, row),
+            (Probation | RootPromotionPending, Event::Serves(slot)) if slot != to => {
+                self.rolled_back(attempt, Some(&Reason::SettledOnOld));
+            }
+
+            (RollingBack, Event::Ready(slot)) if slot != to => self.act(Action::Switch(slot)),
+            (RollingBack, Event::Serves(slot)) if slot != to => self.rolled_back(attempt, None),
+            (RollingBack, Event::Serves(_)) => {
+                self.not_rolled_back(attempt, &Reason::RollbackFailed(String::new()));
+            }
+            (RollingBack, Event::Refused(why)) => {
+                self.not_rolled_back(attempt, &Reason::RollbackFailed(why));
+            }
+
+            (RootPromoting, Event::RootPlaced(Ok(()))) => {
+                self.enter(attempt, RootRestartInProgress, self.rules.root_restart_ms);
+            }
+            (RootPromoting, Event::RootPlaced(Err(why))) => {
+                self.act(Action::RestoreRoot);
+                self.fail(attempt, &Reason::RootNotPlaced(why));
+            }
+            (RootPromoting | RootRestartInProgress, Event::RootConfirmed(true)) => {
+                self.end(attempt, State::Succeeded, None);
+            }
+            (RootPromoting | RootRestartInProgress, Event::RootConfirmed(false)) => {
+                self.fail(attempt, &Reason::RootRestored);
+            }
+            _ => {}
+        }
+    }
+}
