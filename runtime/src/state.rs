@@ -101,7 +101,7 @@ impl State {
         placed.extend(offsets.map(|offset| Placed { channel: Channel::Conversation(id.to_owned()), offset }));
     }
 
-    /// One record is one event of `tasks` and of `task:<id>`.
+    /// One record is one event of `task:<id>` and, but for `task.ready`, of `tasks`.
     fn tell(&mut self, id: &str, record: &Record, fields: Value, placed: &mut Vec<Placed>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.updated_at = record.at;
@@ -114,7 +114,10 @@ impl State {
         }
         let offset = task.log.push(event.clone());
         placed.push(Placed { channel: Channel::Task(id.to_owned()), offset });
-        placed.push(Placed { channel: Channel::Tasks, offset: self.tasks_log.push(event) });
+        // That somebody looks at a task changes nothing that a list of tasks shows, and each page does it as it opens.
+        if !matches!(record.body, Body::TaskReady(_)) {
+            placed.push(Placed { channel: Channel::Tasks, offset: self.tasks_log.push(event) });
+        }
     }
 
     fn booted(&mut self, booted: &record::NodeBooted) {

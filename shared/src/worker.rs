@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Begins the name of a worker's directory that was moved aside to be removed; no worker has such a name.
+pub const REMOVED: &str = ".removed-";
+
 /// Environment variable naming an inherited descriptor of the workspace, opened by the supervisor beneath the
 /// workspaces' root. Where it is set, the worker starts in that directory whatever `cwd` says.
 pub const CWD_FD_VARIABLE: &str = "HOLDFAST_CWD_FD";

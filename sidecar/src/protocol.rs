@@ -18,8 +18,7 @@ pub use reply::*;
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use serde_json::value::RawValue;
-    use holdfast_shared::error::Code;
+    use holdfast_shared::error::{ApiError, Code};
     use proptest::prelude::*;
 
     fn parsed(line: &str) -> String {

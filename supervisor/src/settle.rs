@@ -32,8 +32,8 @@ pub enum Step {
     Ask([Asked; 2]),
     /// The journal's end is known; nobody can write it meanwhile.
     Read([Asked; 2]),
-    /// A runtime is ready to be activated.
-    Start,
+    /// A runtime is ready to be activated; where none is on its way, this slot's is started.
+    Start(Slot),
     /// This one's `Activated` is durable.
     Activate(Owner),
     /// The time before the next attempt is over.
@@ -86,9 +86,9 @@ pub(crate) fn step(
             Some(end) => choose(state, settling, asked, end, actions),
             None => retry(state, settling, actions),
         },
-        (Step::Start, Event::Ready(slot)) => activate(state, settling, slot, actions),
-        (Step::Start, Event::Died(slot)) => start(state, settling, not_broken(state, slot), actions),
-        (Step::Start, Event::Deadline(decision)) if decision == awaited => {
+        (Step::Start(_), Event::Ready(slot)) => activate(state, settling, slot, actions),
+        (Step::Start(preferred), Event::Died(_)) => start(state, settling, preferred, actions),
+        (Step::Start(_), Event::Deadline(decision)) if decision == awaited => {
             let late = |slot: &Slot| state.runtime(*slot) == Runtime::Starting;
             actions.extend(Slot::BOTH.into_iter().filter(late).map(Action::Kill));
         }
@@ -173,8 +173,9 @@ fn choose(
         state.commit(owner, Outcome::Settled(owner), actions);
         return;
     }
-    let preferred = not_broken(state, preferred(settling.failed, end.last));
-    let fit = [preferred, preferred.other()].into_iter().find(|slot| {
+    let preferred = preferred(settling.failed, end.last);
+    let first = not_broken(state, preferred);
+    let fit = [first, first.other()].into_iter().find(|slot| {
         report(*slot).is_some_and(|r| r.fit && r.active.is_none()) && state.runtime(*slot) == Runtime::Ready
     });
     match fit {
@@ -196,15 +197,16 @@ fn not_broken(state: &Transition, slot: Slot) -> Slot {
 /// Waits for a runtime that can be activated: one that is on its way, or one started now.
 fn start(state: &mut Transition, settling: Settling, preferred: Slot, actions: &mut Vec<Action>) {
     let decision = state.decide();
-    state.phase = Phase::Settling(Settling { step: Step::Start, ..settling });
+    state.phase = Phase::Settling(Settling { step: Step::Start(preferred), ..settling });
+    let slot = not_broken(state, preferred);
     actions.push(Action::Arm(decision, START_MS));
     let on_its_way = |slot: &Slot| state.runtime(*slot) == Runtime::Starting;
     match Slot::BOTH.iter().any(on_its_way) {
         true => {}
-        false => match state.runtime(preferred) {
-            Runtime::Absent => actions.push(Action::Start(preferred)),
+        false => match state.runtime(slot) {
+            Runtime::Absent => actions.push(Action::Start(slot)),
             // Alive and not fit: it cannot help, and holds the slot.
-            _ => actions.push(Action::Kill(preferred)),
+            _ => actions.push(Action::Kill(slot)),
         },
     }
     if state.broken == [true; 2] {

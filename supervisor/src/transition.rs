@@ -191,7 +191,7 @@ impl Phase {
                 settle::Step::Hold => "settle: hold",
                 settle::Step::Ask(_) => "settle: ask",
                 settle::Step::Read(_) => "settle: read",
-                settle::Step::Start => "settle: start",
+                settle::Step::Start(_) => "settle: start",
                 settle::Step::Activate(_) => "settle: activate",
                 settle::Step::Retry => "settle: retry",
             },

@@ -14,6 +14,9 @@ use crate::turn::{self, TurnAction, TurnEvent};
 use crate::workers::{Action, reconcile};
 use holdfast_shared::worker::Exit;
 
+/// Of the journal's reserve for one message to a worker: its inbox, or a directory's block.
+const MESSAGE_ROOM_BYTES: u64 = 64 * 1024;
+
 impl Active {
     pub(super) fn look_at_task(&mut self, id: &str) -> Result<(), RunError> {
         if self.undurable.contains_key(id) {
@@ -122,12 +125,22 @@ impl Active {
         };
         if let Err(error) = done {
             tracing::error!(%error, worker, "worker cannot be told");
+            if error.is_disk_full() {
+                self.make_room_for_a_message();
+            }
             return Ok(false);
         }
         match action {
             Action::Turn(event) => self.turn(id, &worker, event).map(|()| false),
             _ => Ok(true),
         }
+    }
+
+    /// What may be filling the disk is to be told to end; it is told again with the next tick.
+    fn make_room_for_a_message(&self) {
+        let journal = self.writing.permit();
+        // Answered by the journal's thread, which may be waiting for this loop.
+        tokio::task::spawn_blocking(move || journal.use_reserve(MESSAGE_ROOM_BYTES));
     }
 
     /// What an event of a running turn leads to is journaled.

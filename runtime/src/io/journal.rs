@@ -117,7 +117,7 @@ impl Following {
         }
         match self.follower.poll(FOLDED_AT_A_TIME)? {
             Followed::Records(records) => {
-                let met_end = records.len() < FOLDED_AT_A_TIME;
+                let met_end = records.len() < FOLDED_AT_A_TIME && !self.follower.has_to_restart();
                 records.into_iter().for_each(|record| fold(folded, record, view));
                 Ok(if met_end { Step::MetEnd } else { Step::More })
             }

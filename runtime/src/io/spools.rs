@@ -122,8 +122,7 @@ impl Spools {
                 followed.mark = followed.mark.filter(|mark| more && followed.tail.position() < *mark);
                 more
             }
-            // Too many open files, say: no word about the spool itself.
-            Err(error @ SpoolError::Io { .. }) => {
+            Err(error) if is_passing(&error) => {
                 if !std::mem::replace(&mut followed.failed, true) {
                     tracing::warn!(%error, worker = spawn_id, "spool cannot be read on now");
                 }
@@ -215,6 +214,13 @@ impl Spools {
         let position = followed.tail.position();
         (position.byte > 0).then(|| segment_path(&followed.directory, position.segment))
     }
+}
+
+/// What the disk says that it cannot give is damage: a turn does not wait for it for ever. Any other refusal (too many
+/// open files, missing rights) is no word about the spool itself, and the same may be read later.
+fn is_passing(error: &SpoolError) -> bool {
+    let SpoolError::Io { source, .. } = error else { return false };
+    !source.raw_os_error().is_some_and(|error| [libc::EIO, libc::EUCLEAN].contains(&error))
 }
 
 impl Followed {

@@ -89,6 +89,17 @@ pub enum WorkersError {
     Inbox(#[from] InboxError),
 }
 
+impl WorkersError {
+    /// There was no room for what was to be written.
+    pub fn is_disk_full(&self) -> bool {
+        let source = match self {
+            Self::Spool(SpoolError::Io { source, .. }) | Self::Inbox(InboxError::Io { source, .. }) => source,
+            _ => return false,
+        };
+        matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+}
+
 /// The open work order of a running turn.
 pub fn wanted(task: &Task, running: &Running) -> Wanted {
     Wanted {

@@ -22,6 +22,16 @@ impl Mounted {
         mount.is_ok_and(|output| output.status.success()).then(|| Self(at.to_owned()))
     }
 
+    /// Shows a directory of it at another place.
+    fn bind(&self, name: &str, at: &Path) -> Self {
+        let directory = self.0.join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::create_dir_all(at).unwrap();
+        let bound = Command::new("mount").arg("--bind").arg(&directory).arg(at).status().unwrap();
+        assert!(bound.success());
+        Self(at.to_owned())
+    }
+
     /// Takes all there is; what answers gives it back.
     fn fill(&self) -> PathBuf {
         let path = self.0.join("filler");
@@ -78,6 +88,38 @@ fn a_full_disk_refuses_commands_and_still_takes_seals_and_a_switch() {
         until("room again", async || link.call("task.open", open.clone()).await.ok()).await;
         until("nothing is wrong any more", async || node.ask(&b).await.problems.is_empty().then_some(()))
             .await;
+    });
+}
+
+#[test]
+fn a_turn_that_fills_the_disk_is_cancelled_all_the_same() {
+    local(async {
+        let node = Node::new();
+        let Some(disk) = Mounted::tmpfs(&node.home.journal().with_file_name("disk")) else {
+            return eprintln!("SKIPPED: a disk that fills up: this process may not mount a tmpfs");
+        };
+        let _mounted =
+            [disk.bind("journal", &node.home.journal()), disk.bind("workers", &node.home.workers())];
+        let a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        let worker = link.begin(&node, "demo").await;
+        link.subscribe(1, "conversation:demo", "", Some(0)).await;
+
+        let filler = disk.fill();
+        until("a command is refused", async || {
+            let open = json!({"task": new_id(), "skill": "command"});
+            link.call("task.open", open).await.err()
+        })
+        .await;
+        link.call("task.cancel", json!({"task": "demo"})).await.expect("it is what makes room");
+        until("the worker is told", async || {
+            let supervised = node.supervised.borrow();
+            supervised.workers[&worker].told_to_end()
+        })
+        .await;
+        std::fs::remove_file(filler).unwrap();
+        node.exit(&worker, 0, EndedBy::Cancel);
+        assert_eq!(link.event(1, "turn.sealed").await["stop_reason"], "cancelled");
     });
 }
 

@@ -16,6 +16,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[derive(Debug, Default)]
 pub(super) struct Spread {
     waiting: BTreeSet<SessionId>,
+    /// Woken last: those behind it come first, however often there is news.
+    last: SessionId,
     next: Option<Duration>,
 }
 
@@ -30,8 +32,12 @@ impl Spread {
         if self.next.is_some_and(|next| next > now) {
             return Vec::new();
         }
-        let taken: Vec<SessionId> =
-            std::iter::from_fn(|| self.waiting.pop_first()).take(SESSIONS_AT_ONCE).collect();
+        let (behind, before) = (self.waiting.range(self.last + 1..), self.waiting.range(..=self.last));
+        let taken: Vec<SessionId> = behind.chain(before).copied().take(SESSIONS_AT_ONCE).collect();
+        for session in &taken {
+            self.waiting.remove(session);
+            self.last = *session;
+        }
         self.next = (!self.waiting.is_empty()).then_some(now + PAUSE);
         taken
     }
@@ -74,6 +80,19 @@ mod tests {
                 None => break,
             }
         }
+        woken.sort_unstable();
         assert_eq!(woken, (0..100).collect::<Vec<SessionId>>());
+    }
+
+    #[test]
+    fn news_in_the_middle_of_a_round_keep_nobody_from_hearing() {
+        let mut spread = Spread::default();
+        let (mut now, mut woken) = (Duration::from_secs(1), BTreeSet::new());
+        for _ in 0..4 {
+            spread.waiting.extend(0..100);
+            woken.extend(spread.take(now));
+            now = spread.next().unwrap();
+        }
+        assert_eq!(woken.len(), 100, "a round later everybody was woken");
     }
 }

@@ -88,6 +88,8 @@ pub(super) async fn start(
     supervisor.arm_attempt();
     supervisor.adopt_and_act(transition, actions)?;
     supervisor.ensure_sidecar()?;
+    let swept = home.clone();
+    tokio::task::spawn_blocking(move || crate::io::workers::sweep_removed(&swept));
     Ok((supervisor, notify))
 }
 

@@ -6,13 +6,27 @@ use crate::io::slots::own_program;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
 use holdfast_shared::supervisor_control::Spawned;
-use holdfast_shared::worker::{CWD_FD_VARIABLE, Order};
+use holdfast_shared::worker::{CWD_FD_VARIABLE, Order, REMOVED};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+
+/// Removes what a runtime that was killed had only moved aside. May take long: not for the loop.
+pub fn sweep_removed(home: &Home) {
+    let entries = std::fs::read_dir(home.workers()).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(REMOVED)) {
+        match std::fs::remove_dir_all(entry.path()) {
+            // A runtime that lives may be at it too.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %entry.path().display(), "left behind");
+            }
+            _ => {}
+        }
+    }
+}
 
 /// Starts the worker, unless its directory is there: then it was started before.
 ///
@@ -62,4 +76,22 @@ fn open_workspace(home: &Home, task: &str) -> Result<OwnedFd, ApiError> {
         ),
         error => failed(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_moved_aside_is_swept() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        for name in ["w-1-1", ".removed-w-1-2"] {
+            std::fs::create_dir_all(home.workers().join(name)).unwrap();
+            std::fs::write(home.workers().join(name).join("spool"), "x").unwrap();
+        }
+        sweep_removed(&home);
+        assert!(home.worker("w-1-1").join("spool").is_file());
+        assert_eq!(std::fs::read_dir(home.workers()).unwrap().count(), 1);
+    }
 }

@@ -34,7 +34,7 @@ fn switching(step: switch::Step) -> Transition {
 fn states() -> Vec<(&'static str, Transition)> {
     let asked = [Asked::Waiting, Asked::Answered(FIT)];
     let answered = [Asked::Answered(FIT), Asked::Answered(FIT)];
-    let mut start = settling(settle::Step::Start);
+    let mut start = settling(settle::Step::Start(Slot::A));
     start.runtimes = [Runtime::Starting, Runtime::Absent];
     let broken = |broken| Transition { broken, ..start.clone() };
     vec![
@@ -222,7 +222,7 @@ fn attempts_that_fail_wait_longer_and_say_degraded_once() {
 fn a_release_that_fails_too_often_gives_way_and_with_both_broken_the_node_is_degraded() {
     let start = |broken| {
         let runtimes = [Runtime::Starting, Runtime::Absent];
-        let state = Transition { broken, runtimes, ..settling(settle::Step::Start) };
+        let state = Transition { broken, runtimes, ..settling(settle::Step::Start(Slot::A)) };
         let (_, actions) = state.step(Event::Died(Slot::A)).unwrap();
         let started = actions.iter().find_map(|action| match action {
             Action::Start(slot) => Some(*slot),
@@ -234,6 +234,14 @@ fn a_release_that_fails_too_often_gives_way_and_with_both_broken_the_node_is_deg
     assert_eq!(start([true, false]), (Some(Slot::B), false));
     assert_eq!(start([false, true]), (Some(Slot::A), false));
     assert_eq!(start([true, true]), (Some(Slot::B), true), "each in turn");
+}
+
+#[test]
+fn a_candidate_that_was_on_its_way_and_dies_gives_way_to_the_release_that_served() {
+    let runtimes = [Runtime::Absent, Runtime::Starting];
+    let state = Transition { runtimes, ..settling(settle::Step::Start(Slot::A)) };
+    let (_, actions) = state.step(Event::Died(Slot::B)).unwrap();
+    assert!(actions.contains(&Action::Start(Slot::A)), "{actions:?}");
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn answer_may_come(world: &World, supervisor: &Supervisor, decision: Decision) -
         supervisor.known[*slot as usize].is_some() && process_at(world, supervisor, *slot).is_none()
     });
     let phase = supervisor.transition.phase;
-    let starting = matches!(phase, Phase::Settling(s) if s.step == settle::Step::Start)
+    let starting = matches!(phase, Phase::Settling(s) if matches!(s.step, settle::Step::Start(_)))
         && Slot::BOTH.iter().any(|slot| process_at(world, supervisor, *slot).is_some_and(|p| !p.paused));
     world.messages.iter().any(under_way)
         || world.processes.iter().flatten().any(working)

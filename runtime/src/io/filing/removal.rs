@@ -4,7 +4,7 @@ use super::{FilingError, Permit, directory, is_name, list, load, write};
 use crate::filed::{Filed, FiledBody, Truncated, file_name, truncate};
 use crate::span::Span;
 use holdfast_shared::home::Home;
-use holdfast_shared::worker::WorkerState;
+use holdfast_shared::worker::{REMOVED, WorkerState};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -72,18 +72,34 @@ fn sweep(home: &Home, marker: &Truncated, permit: &impl Permit) -> Result<(), Fi
         remove(&path, permit, |path| fs::remove_file(path))?;
     }
     for worker in marker.workers.iter().filter(|worker| is_name(worker)) {
-        remove(&home.worker(worker), permit, |path| fs::remove_dir_all(path))?;
+        remove_worker(home, worker, permit)?;
     }
     Ok(())
 }
 
+/// Moved aside in one step, under the permit: a holder that is very late finds nothing, not half of it, and a fence
+/// does not wait until hundreds of MiB are freed.
+fn remove_worker(home: &Home, worker: &str, permit: &impl Permit) -> Result<(), FilingError> {
+    let aside = home.workers().join(format!("{REMOVED}{worker}"));
+    remove(&home.worker(worker), permit, |path| fs::rename(path, &aside))?;
+    absent_is_fine(fs::remove_dir_all(&aside)).map_err(FilingError::io("remove", &aside))
+}
+
 /// Removes what is left of workers that never started. A crash may come before: the span is filed again then.
+///
+/// # Errors
+/// [`FilingError::Fenced`]. What cannot be removed is left: it must not keep a turn from being filed.
 pub(super) fn remove_given_up(home: &Home, span: &Span, permit: &impl Permit) -> Result<(), FilingError> {
     for worker in span.given_up.iter().filter(|worker| is_name(worker)) {
-        let path = home.worker(worker);
-        match WorkerState::read(&path) {
-            Ok(WorkerState::NotStarted) => {}
-            Ok(WorkerState::LostBeforeStart) => remove(&path, permit, |path| fs::remove_dir_all(path))?,
+        match WorkerState::read(&home.worker(worker)) {
+            // Also where only what was moved aside is left.
+            Ok(WorkerState::NotStarted | WorkerState::LostBeforeStart) => {
+                match remove_worker(home, worker, permit) {
+                    Err(error @ FilingError::Fenced) => return Err(error),
+                    Err(error) => tracing::warn!(%error, worker, "left behind"),
+                    Ok(()) => {}
+                }
+            }
             // It was given up under its lock, so this cannot be; whatever it is, it stays.
             found => tracing::warn!(worker, ?found, "worker was given up, and yet it was started"),
         }

@@ -17,6 +17,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
+/// After a take-over everybody waits to be served, and a large state takes the processor for tens of milliseconds:
+/// it is loaded when that is over, if nobody asks for a checkpoint before.
+const BEGINS_AFTER: Duration = Duration::from_secs(1);
 /// Between two tries to write a checkpoint that the disk had no room for, unless one is asked for.
 const NO_SPACE_INTERVAL: Duration = Duration::from_secs(2);
 /// How often the journal is folded on; far below the time that a due checkpoint takes to fill.
@@ -166,12 +169,17 @@ fn run<F: Fold>(
     asked: &Receiver<()>,
     on_event: &mut dyn FnMut(CheckpointerEvent),
 ) -> Result<(), CheckpointError> {
+    let mut now = match asked.recv_timeout(BEGINS_AFTER) {
+        Ok(()) => true,
+        Err(RecvTimeoutError::Timeout) => false,
+        Err(RecvTimeoutError::Disconnected) => return Ok(()),
+    };
     let (data, follower) = open_at_newest_checkpoint(writer.dir())?;
     let folded = Folded::<F>::load_or_empty(data)?;
     let (since, checkpointed) = (Since::default(), follower.position());
     let mut run = Run { writer, held, follower, folded, since, checkpointed, too_much_told: false };
     let mut unwritten: Option<Box<Due>> = None;
-    let (mut now, mut full_since): (bool, Option<Instant>) = (false, None);
+    let mut full_since: Option<Instant> = None;
     loop {
         if unwritten.is_none() {
             run.fold_on()?;

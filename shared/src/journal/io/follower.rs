@@ -151,6 +151,11 @@ impl Follower {
         Ok(if self.restart { Followed::Restart } else { Followed::UpToDate })
     }
 
+    /// What was given is not followed by more: the next [`poll`](Self::poll) says that it has to restart.
+    pub fn has_to_restart(&self) -> bool {
+        self.restart
+    }
+
     /// Gives every record up to `end` to `each`; `end` must be durable, as [`super::takeover::TakenOver::last`] is.
     /// False if the follower has to restart instead.
     pub fn drain_to(&mut self, end: Position, mut each: impl FnMut(Record)) -> Result<bool, FollowError> {

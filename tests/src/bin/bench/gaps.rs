@@ -19,6 +19,12 @@ const WINDOW: Duration = Duration::from_millis(1500);
 const CONNECTING_AT_ONCE: usize = 50;
 /// Each switch is measured after the one before has settled.
 const SETTLED_DEADLINE: Duration = Duration::from_secs(30);
+/// Indexes of a million records are made within that time.
+const CALM_DEADLINE: Duration = Duration::from_secs(180);
+/// Over this time ...
+const CALM_LOOK: Duration = Duration::from_secs(1);
+/// ... at most so many hundredths of a second of a core are used.
+const CALM_TICKS: u64 = 10;
 
 /// What was measured, each over (session, fault) pairs.
 struct Measured {
@@ -47,6 +53,7 @@ fn count(clients: &[Client], of: impl Fn(&Observed) -> usize) -> usize {
 
 pub async fn measure(options: &Options, print: impl FnOnce(Table)) {
     let (node, records) = node(options);
+    prepared(&node, options).await;
     let channel = conversation("busy");
     let operator = work::client(&node, &[]);
     operator.ready().await;
@@ -66,9 +73,14 @@ pub async fn measure(options: &Options, print: impl FnOnce(Table)) {
         settled(&node, options).await;
         window(&watchers, &channel, &mut measured.without, async {}).await;
         others.iter().for_each(|client| client.forget_gaps("node"));
+        // Whom it hits is asked before the time runs.
+        let active = node.active().await.1;
         let began = Instant::now();
         let fault = async {
-            fault(&node, options.what).await;
+            match options.what {
+                What::Switch => node.switch().await.expect("a switch"),
+                _ => processes::signal(active, Signal::SIGKILL),
+            }
             record(&mut measured.took, began.elapsed());
         };
         window(&watchers, &channel, &mut measured.with, fault).await;
@@ -99,6 +111,8 @@ fn node(options: &Options) -> (Rc<Node>, u64) {
         let stopped = node.holdfast(&["stop"]);
         assert!(stopped.status.success(), "{}", told(&stopped));
         records = ended::fill(node.home(), options.records);
+        // Hundreds of thousands of new files: what the system still has to write of them is not the node's doing.
+        nix::unistd::sync();
         node.up_again().unwrap_or_else(|failed| panic!("{failed:?}"));
     }
     (Rc::new(node), records)
@@ -166,11 +180,32 @@ async fn settled(node: &Node, options: &Options) {
     }
 }
 
-async fn fault(node: &Node, what: What) {
-    if what == What::Switch {
+/// A node that has had its records for long has its indexes: each slot's runtime makes its own when it finds none.
+async fn prepared(node: &Node, options: &Options) {
+    if options.records == 0 {
+        return;
+    }
+    for _ in 0..2 {
+        settled(node, options).await;
+        calm(node).await;
         node.switch().await.expect("a switch");
-    } else {
-        processes::signal(node.active().await.1, Signal::SIGKILL);
+    }
+    settled(node, options).await;
+    calm(node).await;
+    nix::unistd::sync();
+}
+
+/// None of the node's processes has much to do.
+async fn calm(node: &Node) {
+    let ends = Instant::now() + CALM_DEADLINE;
+    loop {
+        let before = processes::processor_ticks_below(node.home().path());
+        wait::pass(CALM_LOOK).await;
+        let used = processes::processor_ticks_below(node.home().path()).saturating_sub(before);
+        if used <= CALM_TICKS {
+            return;
+        }
+        assert!(Instant::now() < ends, "the node is not calm: {used} ticks in {CALM_LOOK:?}");
     }
 }
 
