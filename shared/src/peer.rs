@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// The name a holder gives its process: also known where its program's file has been replaced or removed.
 pub const HOLDER_NAME: &CStr = c"holdfast-hold";
@@ -9,12 +10,35 @@ pub const HOLDER_NAME: &CStr = c"holdfast-hold";
 const MAY_BE_HOLDER: [&[u8]; 2] = [b"holdfast", b"exe"];
 /// More ancestors than this are not followed; such a process is treated as a worker.
 const ANCESTORS_MAX: usize = 1024;
+/// Groups of a peer that are looked at; one in more of them than this is known by its first alone.
+const GROUPS_MAX: usize = 1024;
 
 /// Whether a peer is of our user or root, and no worker: a worker of the same user is not us, it has no say in the
 /// node that runs it.
 pub fn is_own(uid: u32, pid: i32) -> bool {
     let own = uid == 0 || uid == nix::unistd::geteuid().as_raw();
     own && !is_worker(pid)
+}
+
+/// Whether a connected peer is in our own group, by its first group or any other. That it could connect at all is by
+/// the socket's mode: where that lets the group in, the group are the node's operators.
+pub fn is_in_own_group(socket: BorrowedFd<'_>, first: u32) -> bool {
+    let own = nix::unistd::getegid().as_raw();
+    let mut groups: [libc::gid_t; GROUPS_MAX] = [0; GROUPS_MAX];
+    let size = size_of::<libc::gid_t>();
+    let mut length = libc::socklen_t::try_from(GROUPS_MAX * size).unwrap_or(0);
+    // SAFETY: the kernel writes at most `length` bytes, which is the array's size, and says how many.
+    let answered = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let count = if answered == 0 { usize::try_from(length).unwrap_or(0) / size } else { 0 };
+    first == own || groups.iter().take(count).any(|group| *group == own)
 }
 
 /// Whether a process descends from a holder, i.e. is a worker or was started by one. Where that cannot be told
@@ -120,6 +144,16 @@ mod tests {
         let text = b"42 (a) R 9 (x) S 7 42 40 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456 1 1 0 0 0\n";
         let stat = ProcessStat { state: b'S', parent: 7, session: 40, start_time: 123_456 };
         assert_eq!(ProcessStat::parse(text), Some(stat));
+    }
+
+    #[test]
+    fn a_peer_of_our_own_is_in_our_group() {
+        use std::os::fd::AsFd;
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(is_in_own_group(ours.as_fd(), nix::unistd::getegid().as_raw()));
+        let groups = nix::unistd::getgroups().unwrap();
+        let also = groups.contains(&nix::unistd::getegid());
+        assert_eq!(is_in_own_group(ours.as_fd(), u32::MAX), also);
     }
 
     #[test]

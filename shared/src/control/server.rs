@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::future::Future;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
@@ -33,6 +34,8 @@ pub struct Peer {
     pub pid: i32,
     /// User id.
     pub uid: u32,
+    /// In our own group, which the socket's mode lets in where the node is installed.
+    pub in_own_group: bool,
 }
 
 /// Bounds of one control socket, and who may use it.
@@ -52,9 +55,12 @@ pub struct Limits {
 
 impl Default for Limits {
     /// 1 MiB of body (a prompt, with room), 64 connections (children, and a few operators), 10 s for what is
-    /// written at once on the same machine, own user and root, and no workers.
+    /// written at once on the same machine, own user, own group and root, and no workers.
     fn default() -> Self {
-        let admits = |peer: &Peer| crate::peer::is_own(peer.uid, peer.pid);
+        let admits = |peer: &Peer| match peer.in_own_group {
+            true => !crate::peer::is_worker(peer.pid),
+            false => crate::peer::is_own(peer.uid, peer.pid),
+        };
         let request_within = Duration::from_secs(10);
         Self { body_bytes: 1024 * 1024, connections: 64, request_within, admits }
     }
@@ -204,7 +210,8 @@ where
 
 fn peer_of(stream: &UnixStream) -> Option<Peer> {
     let credentials = stream.peer_cred().ok()?;
-    Some(Peer { pid: credentials.pid().unwrap_or(0), uid: credentials.uid() })
+    let in_own_group = crate::peer::is_in_own_group(stream.as_fd(), credentials.gid());
+    Some(Peer { pid: credentials.pid().unwrap_or(0), uid: credentials.uid(), in_own_group })
 }
 
 /// Tells a peer that may not use the socket so, at its first request.

@@ -11,6 +11,13 @@ use std::path::{Path, PathBuf};
 /// Bytes that fit into `sockaddr_un` beside its final zero.
 const SOCKET_PATH_BYTES: usize = 107;
 
+/// Mode of a socket that is its user's alone.
+const OWN: u32 = 0o600;
+/// Mode of a socket that its group may use too.
+const GROUPS: u32 = 0o660;
+/// In a directory's mode: its group may enter.
+const GROUP_ENTERS: u32 = 0o010;
+
 /// Connections the kernel queues before one is accepted.
 const BACKLOG: i32 = 128;
 
@@ -34,8 +41,8 @@ pub fn with_short_path<T>(path: &Path, action: impl FnOnce(&Path) -> io::Result<
     action(&PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name))
 }
 
-/// Listens at a path, mode 0600, in place of whatever socket was there. Call it only under the role's lock.
-/// The listener does not block.
+/// Listens at a path in place of whatever socket was there, mode 0600, or 0660 in a directory that its group may enter
+/// (an installed node's). Call it only under the role's lock. The listener does not block.
 ///
 /// # Errors
 /// What the system says.
@@ -45,13 +52,19 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         _ => {}
     }
     let socket = new_socket(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)?;
+    let mode = path.parent().map_or(OWN, mode_in);
     with_short_path(path, |short| {
         bind(socket.as_raw_fd(), &UnixAddr::new(short)?)?;
         // Nobody can connect before `listen`, so the mode is right from the first moment.
-        std::fs::set_permissions(short, Permissions::from_mode(0o600))
+        std::fs::set_permissions(short, Permissions::from_mode(mode))
     })?;
     listen(&socket, Backlog::new(BACKLOG)?)?;
     Ok(UnixListener::from(socket))
+}
+
+fn mode_in(directory: &Path) -> u32 {
+    let enters = |metadata: std::fs::Metadata| metadata.permissions().mode() & GROUP_ENTERS != 0;
+    if std::fs::metadata(directory).is_ok_and(enters) { GROUPS } else { OWN }
 }
 
 /// Connects without waiting; for use inside a tokio runtime.
@@ -94,10 +107,20 @@ mod tests {
         let path = directory.join("x.sock");
         let first = bind_unix(&path).unwrap();
         connect_unix_blocking(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(first);
         assert_eq!(connect_unix_blocking(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         let _second = bind_unix(&path).unwrap();
         connect_unix_blocking(&path).unwrap();
+    }
+
+    #[test]
+    fn only_where_the_directory_lets_the_group_in_does_the_socket() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("x.sock");
+        for (directory, socket) in [(0o700, 0o600), (0o750, 0o660), (0o705, 0o600)] {
+            std::fs::set_permissions(root.path(), Permissions::from_mode(directory)).unwrap();
+            let _listener = bind_unix(&path).unwrap();
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, socket);
+        }
     }
 }
