@@ -50,6 +50,9 @@ enum Command {
         /// Leave running work as it is, for the next start.
         #[arg(long)]
         keep_workers: bool,
+        /// End the processes and leave systemd's units alone (what a unit's ExecStop is to say).
+        #[arg(long, hide = true)]
+        without_systemd: bool,
     },
     /// Say how the node is. Exit code 3: not running, 4: degraded.
     Status,
@@ -142,14 +145,19 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
         }
         Command::Up { listen } => up::up(&Place::for_start(home)?, listen, output),
         Command::Demo(arguments) => demo::demo(&arguments, output),
-        Command::Doctor => doctor::doctor(&Place::for_start(home)?, output),
+        Command::Doctor => {
+            let place = Place::find(home.clone()).or_else(|_| Place::for_start(home))?;
+            doctor::doctor(&place, output)
+        }
         Command::Release(command) => release::release(home, command, output),
         command => {
             let place = Place::find(home)?;
             match command {
                 Command::Keep => Ok(crate::keeper::run(&place.home)),
                 Command::Supervise => Ok(crate::daemon::run(&place.home)),
-                Command::Stop { keep_workers } => stop::stop(&place, keep_workers, output),
+                Command::Stop { keep_workers, without_systemd } => {
+                    stop::stop(&place, keep_workers, without_systemd, output)
+                }
                 Command::Status => status::status(&place, output),
                 Command::Switch { to } => switch::switch(&place, to.as_deref(), output),
                 Command::Rollback => switch::rollback(&place, output),

@@ -3,8 +3,9 @@
 use super::output::{CliError, Output};
 use super::place::Place;
 use crate::io::home::look;
-use crate::io::slots;
-use holdfast_shared::process::PidFd;
+use crate::io::{slots, systemd};
+use holdfast_shared::home::Role;
+use holdfast_shared::process::{PidFd, read_holder};
 use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -35,7 +36,7 @@ struct Check {
 pub fn doctor(place: &Place, output: &Output) -> Result<u8, CliError> {
     let mut checks = vec![binaries(), home(place), settings(place), pidfd(), disk(place), open_files()];
     checks.extend(Slot::BOTH.map(|slot| slot_check(place, slot)));
-    checks.extend([task_user(), cgroup(), units()]);
+    checks.extend([task_user(), cgroup(), units(place)]);
     let failed = checks.iter().any(|check| check.state == State::Fail);
     let value = json!({"checks": checks.iter().map(as_json).collect::<Vec<Value>>()});
     output.result(&value, || checks.iter().map(|check| words(check, output)).collect::<Vec<_>>().join("\n"));
@@ -166,10 +167,12 @@ fn cgroup() -> Check {
     }
 }
 
-fn units() -> Check {
-    let running = Path::new("/run/systemd/system").exists();
-    let message = if running {
-        "systemd runs here; `up` does not use it"
+fn units(place: &Place) -> Check {
+    let keeper = read_holder(&place.home, Role::Keeper).ok().flatten();
+    let message = if keeper.is_some_and(|keeper| systemd::started(keeper.pid)) {
+        "holdfast.service keeps this node; `systemctl stop holdfast.target` stops it"
+    } else if Path::new("/run/systemd/system").exists() {
+        "systemd runs here and does not keep this node; deploy/install sets that up"
     } else {
         "no systemd: the node ends with this machine's session or container"
     };

@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 
 /// Name of the directory that is looked for.
 const DIRECTORY: &str = ".holdfast";
+/// Where the package and `deploy/install` put the programs.
+const INSTALLED_PROGRAMS: [&str; 2] = ["/usr/lib/holdfast", "/usr/local/lib/holdfast"];
+/// The home of the installed node.
+const INSTALLED_HOME: &str = "/var/lib/holdfast";
 
 /// A home, and how to talk to what lives in it.
 #[derive(Debug)]
@@ -18,19 +22,21 @@ pub struct Place {
 }
 
 impl Place {
-    /// The home that was named, or found here or in a parent directory.
+    /// The home that was named, or found here or in a parent directory, or, for an installed program, the installed
+    /// node's.
     ///
     /// # Errors
     /// When there is none.
     pub fn find(named: Option<PathBuf>) -> Result<Self, CliError> {
         let here = current_directory()?;
-        let found = named.map(|path| here.join(path)).or_else(|| search(&here));
+        let found = named.map(|path| here.join(path)).or_else(|| search(&here)).or_else(installed);
         let path =
             found.ok_or_else(|| CliError::NotRunning { home: here.join(DIRECTORY).display().to_string() })?;
         Ok(Self { home: Home::new(real(path)) })
     }
 
-    /// The same; where there is none, the one to be made here.
+    /// The home that was named, or found here or in a parent directory; where there is none, the one to be made here.
+    /// Never the installed node's: its home is its user's to start.
     ///
     /// # Errors
     /// When there is no current directory.
@@ -82,7 +88,32 @@ fn search(from: &Path) -> Option<PathBuf> {
     from.ancestors().map(|directory| directory.join(DIRECTORY)).find(|path| path.is_dir())
 }
 
+/// The installed node's home, where this is an installed program.
+fn installed() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    is_installed(&program).then(|| PathBuf::from(INSTALLED_HOME)).filter(|home| home.is_dir())
+}
+
+fn is_installed(program: &Path) -> bool {
+    INSTALLED_PROGRAMS.iter().any(|directory| program.starts_with(directory))
+}
+
 /// Without links and dots where it is there; the same home has one name.
 fn real(path: PathBuf) -> PathBuf {
     path.canonicalize().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_installed_program_looks_for_the_installed_home() {
+        for installed in ["/usr/lib/holdfast/holdfast", "/usr/local/lib/holdfast/holdfast (deleted)"] {
+            assert!(is_installed(Path::new(installed)), "{installed}");
+        }
+        for built in ["/home/x/target/release/holdfast", "/usr/lib/holdfast-other/holdfast", "holdfast"] {
+            assert!(!is_installed(Path::new(built)), "{built}");
+        }
+    }
 }

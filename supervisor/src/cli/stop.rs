@@ -4,6 +4,7 @@ use super::output::{CliError, Output};
 use super::place::Place;
 use crate::command::Stop;
 use crate::io::stop_tree::{Stopped, living_workers, stop_everything};
+use crate::io::systemd;
 use holdfast_shared::control::CallError;
 use holdfast_shared::home::Role;
 use holdfast_shared::process::read_holder;
@@ -17,15 +18,40 @@ const COMES_BACK: Duration = Duration::from_secs(3);
 /// What the keeper takes to end after its supervisor.
 const KEEPER_ENDS: Duration = Duration::from_secs(10);
 
-/// Stops the node.
-pub fn stop(place: &Place, keep_workers: bool, output: &Output) -> Result<u8, CliError> {
+/// Stops the node. One that systemd has started is stopped by its units, which else would start it again.
+pub fn stop(
+    place: &Place,
+    keep_workers: bool,
+    without_systemd: bool,
+    output: &Output,
+) -> Result<u8, CliError> {
     let workers_run = !keep_workers && living_workers(&place.home) > 0;
     if !place.anything_lives() && !workers_run {
         return Err(place.not_running());
     }
+    if !without_systemd && is_of_systemd(place) {
+        // A connection to the socket would start the node again; the target's stop ends work too.
+        let units = if keep_workers { &[systemd::SOCKET] } else { systemd::ALL };
+        systemd::stop_units(units)
+            .map_err(CliError::system(format!("systemctl stop {}", units.join(" "))))?;
+        if !keep_workers && !place.anything_lives() {
+            output.result(&json!({"stopped": {"units": units, "left": 0}}), || "Stopped.".into());
+            return Ok(crate::exit::FINE);
+        }
+    }
     let stopped = super::output::block_on(stop_and_wait(place, keep_workers, output))?;
     output.result(&json!({"stopped": stopped}), || "Stopped.".into());
     Ok(crate::exit::FINE)
+}
+
+/// Whether systemd has started what lives.
+fn is_of_systemd(place: &Place) -> bool {
+    let roles = [Role::Keeper, Role::Supervisor, Role::Sidecar];
+    roles.into_iter().any(|role| match read_holder(&place.home, role) {
+        Ok(living) => living.is_some_and(|living| systemd::started(living.pid)),
+        // Another user's: the installed node's, seen by a member of its group. systemctl says who may stop it.
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    })
 }
 
 /// Stops the node and waits for its end; what was stopped. Prints nothing on stdout.

@@ -31,6 +31,7 @@ pub(super) async fn start(
 ) -> Result<(Supervisor, NotifySocket), SuperviseError> {
     let found = home::look(home)?;
     home::make_directories(home)?;
+    crate::io::listener::remember_passed(home, &listeners)?;
     let settings = read_settings(home)?;
     let now = u64::try_from(now_ms()).unwrap_or(0);
     let mut journal = SupervisorJournal::open(home, &instance, now)?;

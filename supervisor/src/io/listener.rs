@@ -3,6 +3,7 @@
 use crate::io::home::write_file;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
+use holdfast_shared::process::PassedFd;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -37,6 +38,21 @@ pub fn remembered(home: &Home) -> Result<Option<SocketAddr>, ApiError> {
 /// What the file system says.
 pub fn remember(home: &Home, address: SocketAddr) -> Result<(), ApiError> {
     write_file(&home.listen(), &serde_json::to_vec(&Remembered { address }).unwrap_or_default())
+}
+
+/// Remembers the address of a listener that was passed to us, where it is another one: systemd may have bound it.
+///
+/// # Errors
+/// What the file system says.
+pub fn remember_passed(home: &Home, passed: &[PassedFd]) -> Result<(), ApiError> {
+    let address = passed.first().and_then(|first| {
+        let listener = TcpListener::from(first.fd.try_clone().ok()?);
+        listener.local_addr().ok()
+    });
+    match address {
+        Some(address) if remembered(home)? != Some(address) => remember(home, address),
+        _ => Ok(()),
+    }
 }
 
 /// Binds the node's address: the one asked for, else the remembered one, else the default or, where that is
@@ -101,6 +117,19 @@ mod tests {
         assert!(error.message.contains(&address.to_string()), "{}", error.message);
         drop(bound);
         assert_eq!(bind(&home, None).unwrap().local_addr().unwrap(), address);
+    }
+
+    #[test]
+    fn a_passed_listener_is_remembered_and_none_forgets_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        let passed = bind(&home, Some("127.0.0.1:0".parse().unwrap())).unwrap();
+        let address = passed.local_addr().unwrap();
+        let passed = [PassedFd { name: "listener".into(), fd: passed.into() }];
+        remember_passed(&home, &passed).unwrap();
+        assert_eq!(remembered(&home).unwrap(), Some(address));
+        remember_passed(&home, &[]).unwrap();
+        assert_eq!(remembered(&home).unwrap(), Some(address));
     }
 
     #[test]

@@ -15,4 +15,5 @@ pub mod probe;
 pub mod signing;
 pub mod slots;
 pub mod stop_tree;
+pub mod systemd;
 pub mod workers;
