@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, beforeEach, afterEach, test } from "node:test";
 import { launch, skip } from "./chromium.mjs";
 import { Mock } from "./mock.mjs";
+import { pass, until } from "./node.mjs";
 import { lines, open, output, prompt, says, seal, shows, states } from "./page.mjs";
 
 const TURN = "conversation:t";
@@ -34,8 +35,6 @@ const opened = async (hash = "#token=secret&task=t") => {
   page = await open(browser, mock.url + hash);
   return page;
 };
-/** Between two looks at a level, and where time itself is what the page shows. */
-const pass = (ms) => new Promise((done) => setTimeout(done, ms));
 const check = (name, body) => test(name, { skip, timeout: 120_000 }, body);
 
 check("the token is taken from the fragment, erased there, and survives a reload in this tab", async () => {
@@ -98,7 +97,7 @@ check("a command without an answer is sent again with its id after the connectio
   await prompt(page, "once");
   await page.getByText("sending…").waitFor();
   const sent = () => mock.received.filter(({ method }) => method === "task.prompt").map(({ data }) => data);
-  while (sent().length < 1) await pass(10);
+  await until("the prompt was sent", () => sent().length >= 1);
   for (const socket of mock.sockets.keys()) socket.terminate();
   mock.waiting = [];
   mock.release();
@@ -196,7 +195,7 @@ check("after a lost connection a conversation goes on from its last event, and t
   assert.deepEqual(asked().at(-1), { channel: TURN, offset: 2, epoch: "e1" });
   assert.equal(await output(page, "t1"), "one\ntwo\n");
   const switches = () => mock.calls.filter(({ method }) => method === "task.switch").map(({ data }) => data.task);
-  while (switches().length < 2) await pass(10);
+  await until("the focus was moved twice", () => switches().length >= 2);
   assert.deepEqual(switches(), ["t", "t"], "once per session, though it is refused");
 });
 
@@ -208,7 +207,7 @@ check("choosing another task moves this session's focus there", async () => {
   await page.locator("#task-list button", { hasText: "u" }).click();
   await page.getByRole("heading", { name: "u", level: 1 }).waitFor();
   const switches = () => mock.calls.filter(({ method }) => method === "task.switch").map(({ data }) => data.task);
-  while (switches().length < 2) await pass(10);
+  await until("the focus was moved twice", () => switches().length >= 2);
   assert.deepEqual(switches(), ["t", "u"]);
 });
 
