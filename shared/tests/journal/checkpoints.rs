@@ -277,8 +277,9 @@ fn a_panicking_fold_is_reported_and_harms_nothing_else() {
     }
     let home = Home::new();
     let thread = begin(&home.journal(), 1, limits());
-    let (_checkpointer, seen) = spawn::<Panics>(&thread, None);
+    let (checkpointer, seen) = spawn::<Panics>(&thread, None);
     let next = submit(&thread, 2, [add(1)]);
+    checkpointer.checkpoint_now();
     let event = seen.recv_timeout(DEADLINE).unwrap();
     assert!(matches!(event, CheckpointerEvent::Failed { error: CheckpointError::Panicked }), "{event:?}");
     submit(&thread, next, [add(2)]);

@@ -1,16 +1,18 @@
-//! The thread that folds the journal like any follower and writes its state now and then, so that reading and disk
+//! The thread that now and then folds the journal like any follower and writes its state, so that reading and disk
 //! stay bounded.
 
 use super::checkpoint_files::{install, remove_replaced, write_temporary};
 use super::disk::{Disk, DiskError};
 use super::follower::{FollowError, Followed, Follower, open_at_newest_checkpoint};
+use super::survey::{self, SurveyError};
 use super::writer::{Rotated, WriteError, Writer};
 use super::writer_thread::WriterClient;
-use crate::journal::batch::RECORD_OVERHEAD_BYTES;
 use crate::journal::checkpoint::{self, CheckpointHeader, Removal, is_due};
 use crate::journal::fold::{Fold, Folded, LoadError};
-use crate::journal::record::{Position, Record};
+use crate::journal::record::Position;
+use crate::journal::segment;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -18,13 +20,13 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// After a take-over everybody waits to be served, and a large state takes the processor for tens of milliseconds:
-/// it is loaded when that is over, if nobody asks for a checkpoint before.
+/// a checkpoint is begun when that is over, if nobody asks for one before.
 const BEGINS_AFTER: Duration = Duration::from_secs(1);
 /// Between two tries to write a checkpoint that the disk had no room for, unless one is asked for.
 const NO_SPACE_INTERVAL: Duration = Duration::from_secs(2);
-/// How often the journal is folded on; far below the time that a due checkpoint takes to fill.
-const FOLD_INTERVAL: Duration = Duration::from_millis(100);
-/// Records folded between two looks at whether a checkpoint is due.
+/// How often it is looked whether a checkpoint is due; far below the time that a due one takes to fill.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Records folded at a time.
 const FOLD_RECORDS: usize = 1024;
 
 /// A checkpoint that came into place.
@@ -99,7 +101,7 @@ pub struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts folding the writer's journal as `F`. `on_event` is called from the thread. With `held` nothing after
+    /// Starts checkpointing the writer's journal, folded as `F`. `on_event` is called from the thread. With `held` nothing after
     /// that LSN is removed until [`Self::hold_truncation`] says otherwise.
     pub fn spawn<F: Fold>(
         writer: WriterClient,
@@ -139,22 +141,24 @@ impl Checkpointer {
     }
 }
 
-struct Run<'a, F> {
+struct Run<'a> {
     writer: &'a WriterClient,
     held: &'a Mutex<Option<u64>>,
-    follower: Follower,
-    folded: Folded<F>,
-    since: Since,
-    /// What the newest checkpoint holds; nothing new, no new one.
-    checkpointed: Position,
+    counted: Counted,
     too_much_told: bool,
 }
 
-/// What came since the last checkpoint.
+/// From where on what a next checkpoint would hold is counted.
 #[derive(Debug, Default)]
-struct Since {
-    records: u64,
-    bytes: u64,
+struct Counted {
+    /// The record before.
+    lsn: u64,
+    /// The segment that goes on from there,
+    segment: u64,
+    /// and what of it and those behind it does not count.
+    bytes_before: u64,
+    /// Up to where it was looked.
+    looked_lsn: u64,
 }
 
 /// A checkpoint that is due; kept until the disk has room for it.
@@ -174,21 +178,15 @@ fn run<F: Fold>(
         Err(RecvTimeoutError::Timeout) => false,
         Err(RecvTimeoutError::Disconnected) => return Ok(()),
     };
-    let (data, follower) = open_at_newest_checkpoint(writer.dir())?;
-    let folded = Folded::<F>::load_or_empty(data)?;
-    let (since, checkpointed) = (Since::default(), follower.position());
-    let mut run = Run { writer, held, follower, folded, since, checkpointed, too_much_told: false };
+    let mut run = Run { writer, held, counted: count_from_newest(writer.dir())?, too_much_told: false };
     let mut unwritten: Option<Box<Due>> = None;
     let mut full_since: Option<Instant> = None;
     loop {
-        if unwritten.is_none() {
-            run.fold_on()?;
-            if now || is_due(run.since.records, run.since.bytes, writer.limits()) {
-                match run.begin(on_event)? {
-                    Begun::Due(due) => unwritten = Some(due),
-                    Begun::NotNow => {}
-                    Begun::WriterGone => return Ok(()),
-                }
+        if unwritten.is_none() && (run.is_due()? || now) {
+            match run.begin::<F>(on_event)? {
+                Begun::Due(due) => unwritten = Some(due),
+                Begun::NotNow => {}
+                Begun::WriterGone => return Ok(()),
             }
         }
         let waits = full_since.is_some_and(|since| since.elapsed() < NO_SPACE_INTERVAL) && !now;
@@ -207,12 +205,20 @@ fn run<F: Fold>(
                 Wrote::WriterGone => return Ok(()),
             }
         }
-        now = match asked.recv_timeout(FOLD_INTERVAL) {
+        now = match asked.recv_timeout(LOOK_INTERVAL) {
             Ok(()) => true,
             Err(RecvTimeoutError::Timeout) => false,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         };
     }
+}
+
+fn count_from_newest(dir: &Path) -> Result<Counted, CheckpointError> {
+    let listing = survey::list(dir).map_err(FollowError::from)?;
+    let headers = survey::checkpoint_headers(dir, &listing.checkpoints).map_err(FollowError::from)?;
+    let newest = headers.last().map(|newest| (newest.position.lsn, newest.segment));
+    let (lsn, segment) = newest.unwrap_or_default();
+    Ok(Counted { lsn, segment, ..Counted::default() })
 }
 
 enum Begun {
@@ -227,62 +233,70 @@ enum Wrote {
     WriterGone,
 }
 
-impl<F: Fold> Run<'_, F> {
-    /// Takes what came, up to where a checkpoint is due.
-    fn fold_on(&mut self) -> Result<(), CheckpointError> {
-        while !is_due(self.since.records, self.since.bytes, self.writer.limits()) {
-            match self.follower.poll(FOLD_RECORDS)? {
-                Followed::Records(records) => records.into_iter().for_each(|record| self.take(record)),
-                Followed::UpToDate => break,
-                Followed::Restart => self.restart()?,
-            }
+impl Run<'_> {
+    /// Whether enough came since the last checkpoint; looked at once for each new record.
+    fn is_due(&mut self) -> Result<bool, CheckpointError> {
+        let lsn = self.writer.durable_lsn();
+        if lsn == self.counted.looked_lsn {
+            return Ok(false);
         }
-        Ok(())
+        self.counted.looked_lsn = lsn;
+        let bytes = self.segment_bytes()?.saturating_sub(self.counted.bytes_before);
+        Ok(is_due(lsn.saturating_sub(self.counted.lsn), bytes, self.writer.limits()))
     }
 
-    fn take(&mut self, record: Record) {
-        self.since.records += 1;
-        self.since.bytes += (record.payload.len() + record.kind.len() + RECORD_OVERHEAD_BYTES) as u64;
-        self.folded.apply(record);
+    fn segment_bytes(&self) -> Result<u64, CheckpointError> {
+        let dir = self.writer.dir();
+        let segments = survey::list(dir).map_err(FollowError::from)?.segments;
+        let counted = segments.into_iter().filter(|&index| index >= self.counted.segment);
+        let mut bytes = 0;
+        for path in counted.map(|index| dir.join(segment::file_name(index))) {
+            bytes +=
+                std::fs::metadata(&path).map_err(SurveyError::io(&path)).map_err(FollowError::from)?.len();
+        }
+        Ok(bytes)
     }
 
-    fn restart(&mut self) -> Result<(), CheckpointError> {
-        let (data, follower) = open_at_newest_checkpoint(self.writer.dir())?;
-        self.folded = Folded::load_or_empty(data)?;
-        self.checkpointed = follower.position();
-        self.follower = follower;
-        self.since = Since::default();
-        Ok(())
-    }
-
-    /// Has a segment begun and folds exactly up to it.
-    fn begin(&mut self, on_event: &mut dyn FnMut(CheckpointerEvent)) -> Result<Begun, CheckpointError> {
-        if self.folded.position == self.checkpointed {
+    /// Folds the state of everything there is, has a segment begun and folds exactly up to it. The state lives only
+    /// as long as that: between two checkpoints it would cost the memory of a second one, and the time to load and
+    /// to drop it around each switch.
+    fn begin<F: Fold>(
+        &mut self,
+        on_event: &mut dyn FnMut(CheckpointerEvent),
+    ) -> Result<Begun, CheckpointError> {
+        let (data, mut follower) = open_at_newest_checkpoint(self.writer.dir())?;
+        if self.writer.durable_lsn() == follower.position().lsn {
             return Ok(Begun::NotNow);
         }
-        let bytes = self.folded.unknown_bytes;
+        let mut folded = Folded::<F>::load_or_empty(data)?;
+        if !fold_on(&mut follower, &mut folded)? {
+            return self.not_now();
+        }
+        let bytes = folded.unknown_bytes;
         if bytes > self.writer.limits().unknown_bytes {
             if !std::mem::replace(&mut self.too_much_told, true) {
                 on_event(CheckpointerEvent::TooMuchUnknown { bytes });
             }
-            self.since = Since::default();
+            self.counted.lsn = folded.position.lsn;
+            self.counted.bytes_before = self.segment_bytes()?;
             return Ok(Begun::NotNow);
         }
         let Some(rotated) = self.writer.rotate() else { return Ok(Begun::WriterGone) };
-        let (follower, folded) = (&mut self.follower, &mut self.folded);
         let whole = follower.drain_to(rotated.after, |record| folded.apply(record))?;
-        if !whole || self.folded.position != rotated.after {
+        if !whole || folded.position != rotated.after {
             // The lock was lost meanwhile, and with it what the segment was begun for.
-            self.restart()?;
-            return Ok(Begun::NotNow);
+            return self.not_now();
         }
-        self.since = Since::default();
-        self.checkpointed = rotated.after;
-        Ok(Begun::Due(Box::new(due(&self.folded, rotated, self.journal_id()))))
+        let (lsn, segment) = (rotated.after.lsn, rotated.segment);
+        self.counted = Counted { lsn, segment, ..Counted::default() };
+        let journal_id = follower.tail().map_or(Uuid::nil(), |tail| tail.header.journal_id);
+        Ok(Begun::Due(Box::new(due(&folded, rotated, journal_id))))
     }
 
-    fn journal_id(&self) -> Uuid {
-        self.follower.tail().map_or(Uuid::nil(), |tail| tail.header.journal_id)
+    /// Something else was faster: looked at again with the next turn.
+    fn not_now(&mut self) -> Result<Begun, CheckpointError> {
+        self.counted = count_from_newest(self.writer.dir())?;
+        Ok(Begun::NotNow)
     }
 
     fn write(&self, due: &Due) -> Result<Wrote, CheckpointError> {
@@ -302,6 +316,17 @@ impl<F: Fold> Run<'_, F> {
                 Ok(Wrote::Done(Checkpointed { position: due.header.position, removed: removed? }))
             }
             None => Ok(Wrote::WriterGone),
+        }
+    }
+}
+
+/// Takes everything there is; false if it has to be begun anew.
+fn fold_on<F: Fold>(follower: &mut Follower, folded: &mut Folded<F>) -> Result<bool, CheckpointError> {
+    loop {
+        match follower.poll(FOLD_RECORDS)? {
+            Followed::Records(records) => records.into_iter().for_each(|record| folded.apply(record)),
+            Followed::UpToDate => return Ok(true),
+            Followed::Restart => return Ok(false),
         }
     }
 }
