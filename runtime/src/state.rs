@@ -70,6 +70,13 @@ impl State {
         self.tasks.values().filter_map(|task| task.running.as_ref().map(|running| (task, running)))
     }
 
+    /// Tasks with something left to do: a turn that runs or waits, or an ended one without its file.
+    pub fn unfinished(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values().filter(|task| {
+            task.running.is_some() || !task.queue.is_empty() || !task.conversation.unfiled.is_empty()
+        })
+    }
+
     fn change(&mut self, record: &Record, placed: &mut Vec<Placed>) {
         let at = record.at;
         match &record.body {

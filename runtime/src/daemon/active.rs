@@ -49,7 +49,7 @@ impl Active {
     pub fn new(shared: Shared, writing: Writing, settings: &Settings, events: mpsc::Sender<Event>) -> Self {
         let (home, look_at) = {
             let served = shared.borrow();
-            (served.home.clone(), served.folded.state.tasks.keys().cloned().collect())
+            (served.home.clone(), served.folded.state.unfinished().map(|task| task.id.clone()).collect())
         };
         let workers = Workers::new(&home, writing.epoch, settings, events.clone());
         let (unread, undurable, untold, news, filing) = Default::default();
@@ -227,10 +227,7 @@ impl Active {
     /// Twice a second: what the watch may have missed, and spools that are due for a sync.
     pub fn ticked(&mut self) {
         let served = self.shared.borrow();
-        let unfinished = served.folded.state.tasks.values().filter(|task| {
-            task.running.is_some() || !task.queue.is_empty() || !task.conversation.unfiled.is_empty()
-        });
-        self.look_at.extend(unfinished.map(|task| task.id.clone()));
+        self.look_at.extend(served.folded.state.unfinished().map(|task| task.id.clone()));
         let running = served.folded.state.running();
         let now = now_ms();
         for (task, running) in running {

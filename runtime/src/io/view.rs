@@ -71,18 +71,20 @@ impl View {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(home: Home, slot: Slot) -> std::io::Result<Self> {
-        Self::start_with(home, slot, store::open_database)
+        Self::start_with(home, slot, keeper::BEGINS_AFTER_MS, store::open_database)
     }
 
     fn start_with(
         home: Home,
         slot: Slot,
+        begins_after_ms: u64,
         open: impl FnMut(&Path) -> sled::Result<sled::Db> + Send + 'static,
     ) -> std::io::Result<Self> {
         let (news, told) = sync_channel(NEWS_WAITING);
         let shared = Arc::new(Shared::new());
         let keeper = Keeper::new(home, slot, Box::new(open), told, Arc::clone(&shared));
-        let thread = std::thread::Builder::new().name("view".into()).spawn(move || keeper.run())?;
+        let thread =
+            std::thread::Builder::new().name("view".into()).spawn(move || keeper.run(begins_after_ms))?;
         Ok(Self { news: Some(news), shared, thread: Some(thread) })
     }
 

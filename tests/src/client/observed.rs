@@ -48,6 +48,8 @@ pub struct Channel {
     pub unsubscribes: Vec<String>,
     /// Longest time between two events, and when the last one came.
     pub longest_gap: Duration,
+    /// When the longest one began.
+    pub longest_gap_at: Option<Instant>,
     last_at: Option<Instant>,
     /// When the first event came since gaps were last forgotten.
     pub first_at: Option<Instant>,
@@ -127,6 +129,7 @@ impl Channel {
             violations: Vec::new(),
             unsubscribes: Vec::new(),
             longest_gap: Duration::ZERO,
+            longest_gap_at: None,
             last_at: None,
             first_at: None,
             came_at: Vec::new(),
@@ -173,8 +176,11 @@ impl Channel {
             self.events.push(publication["data"].clone());
             self.came_at.push(unix_microseconds());
         }
-        if let Some(last) = self.last_at {
-            self.longest_gap = self.longest_gap.max(now.duration_since(last));
+        if let Some(last) = self.last_at
+            && now.duration_since(last) > self.longest_gap
+        {
+            self.longest_gap = now.duration_since(last);
+            self.longest_gap_at = Some(last);
         }
         self.last_at = Some(now);
         self.first_at.get_or_insert(now);

@@ -65,7 +65,7 @@ impl Node {
     }
 
     fn start(&self) -> View {
-        let view = View::start(self.home(), Slot::A).unwrap();
+        let view = View::start_with(self.home(), Slot::A, 0, store::open_database).unwrap();
         ready(&view);
         view
     }
@@ -125,7 +125,7 @@ fn a_missing_view_is_made_and_takes_what_is_filed() {
 #[test]
 fn without_a_journal_there_is_no_view_and_nobody_waits() {
     let sample = Sample::new();
-    let view = View::start(sample.home.clone(), Slot::A).unwrap();
+    let view = View::start_with(sample.home.clone(), Slot::A, 0, store::open_database).unwrap();
     view.filed("c", 1);
     assert_eq!((view.state(), view.conversations()), (ViewState::Opening, None));
     drop(take_over(&sample.home, 1, true));
@@ -236,7 +236,7 @@ fn a_view_that_panics_when_opened_is_made_again() {
     let mut node = Node::new();
     node.stopped_view();
     let opened = AtomicU32::new(0);
-    let view = View::start_with(node.home(), Slot::A, move |path| {
+    let view = View::start_with(node.home(), Slot::A, 0, move |path| {
         assert!(opened.fetch_add(1, Ordering::Relaxed) > 0, "as sled does on some damages");
         store::open_database(path)
     })
@@ -263,7 +263,7 @@ fn a_view_that_took_its_process_down_when_opened_is_not_opened_again() {
 #[test]
 fn a_view_that_cannot_be_made_fails_alone() {
     let node = Node::new();
-    let view = View::start_with(node.home(), Slot::A, |_| panic!("always")).unwrap();
+    let view = View::start_with(node.home(), Slot::A, 0, |_| panic!("always")).unwrap();
     wait("a failed view", || matches!(view.state(), ViewState::Failed(_)));
     for first in 0..2 * NEWS_WAITING as u64 {
         view.filed("c", first);
@@ -285,7 +285,7 @@ fn a_view_that_gives_no_answer_is_made_again() {
 fn more_news_than_wait_are_found_in_the_directories() {
     let node = Node::new();
     let (release, held) = sync_channel::<()>(0);
-    let view = View::start_with(node.home(), Slot::A, move |path| {
+    let view = View::start_with(node.home(), Slot::A, 0, move |path| {
         // Until the sender is dropped.
         let _ = held.recv();
         store::open_database(path)

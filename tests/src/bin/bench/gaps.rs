@@ -23,8 +23,10 @@ const SETTLED_DEADLINE: Duration = Duration::from_secs(30);
 const CALM_DEADLINE: Duration = Duration::from_secs(180);
 /// Over this time ...
 const CALM_LOOK: Duration = Duration::from_secs(1);
-/// ... at most so many hundredths of a second of a core are used.
+/// ... at most so many hundredths of a second of a core are used,
 const CALM_TICKS: u64 = 10;
+/// so many times in a row.
+const CALM_LOOKS: u32 = 4;
 
 /// What was measured, each over (session, fault) pairs.
 struct Measured {
@@ -90,7 +92,7 @@ pub async fn measure(options: &Options, print: impl FnOnce(Table)) {
                 None => measured.unheard += 1,
             }
         }
-        eprintln!("{number}/{}", options.faults);
+        eprintln!("{number}/{}: {}", options.faults, worst(&watchers, &channel, began));
     }
     paced.end();
     let seen = Complaints {
@@ -100,6 +102,20 @@ pub async fn measure(options: &Options, print: impl FnOnce(Table)) {
             + count(&others, |seen| seen.complaints().len()),
     };
     print(table(options, records, &measured, &seen));
+}
+
+/// The longest gap after a fault, and when it began.
+fn worst(watchers: &[Client], channel: &str, began: Instant) -> String {
+    let gaps = watchers.iter().map(|client| {
+        client.observed(|seen| (seen.channel(channel).longest_gap, seen.channel(channel).longest_gap_at))
+    });
+    let (gap, at) = gaps.max().unwrap_or_default();
+    let at = at.map(|at| at.saturating_duration_since(began)).unwrap_or_default();
+    format!("at most {:.1} ms, {:.0} ms after it began", ms(gap), ms(at))
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
 }
 
 /// A running node, with as many records of ended turns in its journal as are wished for.
@@ -195,16 +211,15 @@ async fn prepared(node: &Node, options: &Options) {
     nix::unistd::sync();
 }
 
-/// None of the node's processes has much to do.
+/// None of the node's processes has much to do, for so long that what begins late has ended, too.
 async fn calm(node: &Node) {
     let ends = Instant::now() + CALM_DEADLINE;
-    loop {
+    let mut calm = 0;
+    while calm < CALM_LOOKS {
         let before = processes::processor_ticks_below(node.home().path());
         wait::pass(CALM_LOOK).await;
         let used = processes::processor_ticks_below(node.home().path()).saturating_sub(before);
-        if used <= CALM_TICKS {
-            return;
-        }
+        calm = if used <= CALM_TICKS { calm + 1 } else { 0 };
         assert!(Instant::now() < ends, "the node is not calm: {used} ticks in {CALM_LOOK:?}");
     }
 }
