@@ -29,6 +29,10 @@ pub enum Command {
     RevokeToken(RevokeToken),
     /// `GET /v1/slots`
     Slots,
+    /// `GET /v1/events`
+    Events,
+    /// `GET /metrics`; answered with a text.
+    Metrics,
     /// `POST /v1/workers`
     Spawn(SpawnWorker),
 }

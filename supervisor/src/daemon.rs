@@ -8,6 +8,7 @@ mod attempts;
 mod children;
 mod effects;
 mod looks;
+mod measured;
 mod processes;
 mod requests;
 mod sidecar;
@@ -19,6 +20,7 @@ mod waiting;
 use crate::command::Command;
 use crate::io::control::Responder;
 use crate::io::journal::SupervisorJournal;
+use crate::metrics::Counted;
 use crate::settings::Settings;
 use crate::transition::{self, Transition};
 use holdfast_shared::error::{ApiError, Code};
@@ -31,7 +33,7 @@ use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::WishedReport;
 use processes::Processes;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
@@ -140,6 +142,10 @@ struct Supervisor {
     stopping: Option<Vec<Responder>>,
     /// What is wrong with the node beyond its children, for people.
     problems: Vec<String>,
+    /// What is counted for `GET /metrics`.
+    counted: Counted,
+    /// Since when browser traffic is held, and whether the last that was decided of it was a switch.
+    held: (Option<Instant>, bool),
     keeper: Notifier,
     timer: Option<tokio::task::JoinHandle<()>>,
     ticks: u64,

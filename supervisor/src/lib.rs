@@ -12,6 +12,7 @@ pub mod hold;
 pub mod io;
 pub mod keeper;
 pub mod memory;
+pub mod metrics;
 pub mod node_state;
 pub mod order;
 pub mod release;

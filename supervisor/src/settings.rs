@@ -2,6 +2,7 @@
 
 use crate::attempt::Rules;
 use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What the inactive slot does when no switch is under way.
@@ -53,6 +54,8 @@ pub struct SupervisorSettings {
     pub defer_ms: u64,
     /// A candidate that is not ready in time is tried once more after so long.
     pub automatic_defer_ms: u64,
+    /// Where `GET /metrics` is answered over TCP too, to whoever can reach it; nowhere when not named.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 impl Default for SupervisorSettings {
@@ -67,6 +70,7 @@ impl Default for SupervisorSettings {
             probation_ms: 60_000,
             defer_ms: 300_000,
             automatic_defer_ms: 60_000,
+            metrics_listen: None,
         }
     }
 }
@@ -172,8 +176,10 @@ mod tests {
     #[test]
     fn an_empty_file_is_all_defaults_and_children_get_their_own_part() {
         assert_eq!(Settings::parse("").unwrap(), Settings::default());
-        let settings = Settings::parse("standby = \"warm\"\n[sidecar]\nping_ms = 5").unwrap();
+        let text = "standby = \"warm\"\n[sidecar]\nping_ms = 5\n[supervisor]\nmetrics_listen = \"[::1]:9\"";
+        let settings = Settings::parse(text).unwrap();
         assert_eq!(settings.standby, Standby::Warm);
+        assert_eq!(settings.supervisor.metrics_listen.map(|address| address.port()), Some(9));
         assert_eq!(settings.sidecar_json(), r#"{"ping_ms":5}"#);
         assert_eq!(settings.runtime_json(), "{}");
     }

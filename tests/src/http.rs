@@ -1,8 +1,10 @@
 //! One HTTP/1.1 request over a new connection, as bytes: also for requests no library would send.
 
+use holdfast_shared::process::connect_unix;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Held requests may wait for half a minute; past that it is a failure.
@@ -49,7 +51,19 @@ pub async fn post(address: &str, path: &str, token: Option<&str>, body: &str) ->
 /// # Errors
 /// What the connection said.
 pub async fn raw(address: &str, request: &[u8]) -> io::Result<Reply> {
-    let mut stream = TcpStream::connect(address).await?;
+    exchange(TcpStream::connect(address).await?, request).await
+}
+
+/// GET of a path on a Unix socket.
+///
+/// # Errors
+/// What the connection said.
+pub async fn get_local(socket: &Path, path: &str) -> io::Result<Reply> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    exchange(connect_unix(socket)?, request.as_bytes()).await
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> io::Result<Reply> {
     stream.write_all(request).await?;
     let mut bytes = Vec::new();
     match tokio::time::timeout(REPLY_DEADLINE, stream.read_to_end(&mut bytes)).await {

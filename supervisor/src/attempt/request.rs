@@ -15,6 +15,17 @@ pub enum Kind {
     Update,
 }
 
+impl Kind {
+    /// The word in every surface.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Switch => "switch",
+            Kind::Rollback => "rollback",
+            Kind::Update => "update",
+        }
+    }
+}
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {

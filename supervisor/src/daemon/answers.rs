@@ -34,6 +34,11 @@ impl Supervisor {
             Command::NewToken(request) => self.new_token(&request)?,
             Command::RevokeToken(request) => self.revoke_token(request.id)?,
             Command::Slots => Ok(self.slots()),
+            Command::Events => Ok(self.last_events()),
+            Command::Metrics => {
+                self.measure(responder);
+                return Ok(());
+            }
             Command::Spawn(request) => {
                 self.spawn(request, responder);
                 return Ok(());

@@ -151,6 +151,7 @@ impl Supervisor {
                 Ok(())
             }
             Action::Ended(attempt) => {
+                self.counted.ended_attempt(&attempt);
                 let active = self.facts(&self.transition).active();
                 self.waiting.tell(&attempt, &active);
                 self.reconcile_inactive()

@@ -45,6 +45,7 @@ impl Supervisor {
         match self.processes.start(role, settings, &self.events) {
             Ok(pid) => {
                 tracing::info!(role = role.name(), pid, "started");
+                self.counted.started(role.name());
                 match role {
                     Role::Runtime(slot) => self.advance(transition::Event::Started(slot)),
                     _ => Ok(()),
@@ -120,6 +121,7 @@ impl Supervisor {
             tracing::info!(role = role.name(), pid, "ended as told");
             child.not_before = None;
         } else {
+            self.counted.died(role.name());
             let lived = process.ready_at.map(|at| at.elapsed());
             self.count_death(role, Death::after_ready(lived))?;
         }

@@ -19,7 +19,7 @@ use holdfast_shared::wished::Wish;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two attempts to reach a runtime whose socket is not there yet.
 const REDIAL: Duration = Duration::from_millis(10);
@@ -62,6 +62,7 @@ impl Supervisor {
         for action in actions {
             self.act(action)?;
         }
+        self.measure_hold();
         Ok(())
     }
 
@@ -106,7 +107,10 @@ impl Supervisor {
     fn act(&mut self, action: Action) -> Result<(), SuperviseError> {
         match action {
             Action::Record(_) => {}
-            Action::Hold(decision) => self.sidecar.wish(decision, Wish::Hold),
+            Action::Hold(decision) => {
+                self.held.0.get_or_insert_with(Instant::now);
+                self.sidecar.wish(decision, Wish::Hold);
+            }
             Action::Route(decision, Owner { slot, epoch }) => {
                 self.sidecar.wish(decision, Wish::Route { slot, epoch });
                 // Now, not at the end of the turn: everything is held.
@@ -132,6 +136,7 @@ impl Supervisor {
 
     fn finished(&mut self, outcome: Outcome) -> Result<(), SuperviseError> {
         tracing::info!(?outcome, "transition ended");
+        self.held.1 = matches!(outcome, Outcome::Switched(_));
         match outcome {
             Outcome::Switched(owner) | Outcome::Settled(owner) => {
                 self.problems.clear();

@@ -22,7 +22,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 
 /// The sidecar as the supervisor knows it.
 pub(super) struct Sidecar {
-    client: Rc<Client>,
+    pub(super) client: Rc<Client>,
     probe_tokens: [String; 2],
     wish: (Decision, Wish),
     /// Number of the last statement, and what it said.

@@ -46,6 +46,9 @@ pub(super) async fn start(
         Found::New => home::write_identity(home, &uuid::Uuid::new_v4().to_string())?,
     };
     control::listen(home, events.clone()).map_err(SuperviseError::system("bind run/supervisor.sock"))?;
+    if let Some(address) = settings.supervisor.metrics_listen {
+        crate::io::metrics::listen(address, events.clone());
+    }
     let (processes, runtimes, sidecar_serves) =
         Processes::adopt(home, adopted, listeners, &events, journal.generation())
             .await
@@ -80,6 +83,8 @@ pub(super) async fn start(
         degraded: false,
         stopping: None,
         problems: Vec::new(),
+        counted: Default::default(),
+        held: (None, false),
         keeper: Notifier::from_env(),
         timer: None,
         ticks: 0,

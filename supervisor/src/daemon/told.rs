@@ -8,7 +8,17 @@ use holdfast_shared::process::read_holder;
 use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
 
+/// Events of channel `node` that are told at a time: a screen of them.
+const EVENTS_TOLD: usize = 50;
+
 impl Supervisor {
+    /// The last events of channel `node`, oldest first: also where no sidecar can be asked for them.
+    pub(super) fn last_events(&self) -> Value {
+        let events = &self.journal.state().events;
+        let last = events.iter().skip(events.len().saturating_sub(EVENTS_TOLD));
+        json!({"events": last.map(|event| &event.data).collect::<Vec<&Value>>()})
+    }
+
     pub(super) fn slots(&self) -> Value {
         let one = |slot: Slot| {
             let manifest = slots::manifest(&self.home, slot).ok().flatten();

@@ -3,11 +3,12 @@
 use crate::attempt::Operation;
 use crate::command::Command;
 use crate::daemon::Event;
+use crate::metrics;
 use holdfast_shared::control::{Limits, Reply, Request, serve, unknown_method};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::process::bind_unix;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io;
@@ -30,10 +31,22 @@ pub fn listen(home: &Home, events: mpsc::Sender<Event>) -> io::Result<()> {
 
 async fn answer(request: Request, events: mpsc::Sender<Event>) -> Result<Reply, ApiError> {
     let command = command(&request)?;
+    let is_text = command == Command::Metrics;
+    match ask(command, &events).await? {
+        Value::String(text) if is_text => Ok(Reply::with_body(StatusCode::OK, metrics::CONTENT_TYPE, text)),
+        value => Reply::json(&value),
+    }
+}
+
+/// Has a command answered by the loop.
+///
+/// # Errors
+/// Its refusal; `UNAVAILABLE` when the loop has ended.
+pub async fn ask(command: Command, events: &mpsc::Sender<Event>) -> Result<Value, ApiError> {
     let (responder, answer) = oneshot::channel();
     let gone = || ApiError::new(Code::Unavailable, "the supervisor is ending");
     events.send(Event::Command(command, responder)).await.map_err(|_| gone())?;
-    Reply::json(&answer.await.map_err(|_| gone())??)
+    answer.await.map_err(|_| gone())?
 }
 
 /// The request as a command; unknown paths, methods and fields are refused.
@@ -50,6 +63,8 @@ fn command(request: &Request) -> Result<Command, ApiError> {
         (&Method::POST, "/v1/tokens") => Command::NewToken(request.json()?),
         (&Method::DELETE, "/v1/tokens") => Command::RevokeToken(request.json()?),
         (&Method::GET, "/v1/slots") => Command::Slots,
+        (&Method::GET, "/v1/events") => Command::Events,
+        (&Method::GET, "/metrics") => Command::Metrics,
         (&Method::POST, "/v1/workers") => Command::Spawn(request.json()?),
         _ => return Err(unknown_method(request)),
     })

@@ -140,6 +140,15 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ApiError> {
     holdfast_shared::durable_file::write(path, bytes).map_err(|error| on_file("write", path, &error))
 }
 
+/// Bytes that this user may still write on the disk of a path.
+///
+/// # Errors
+/// What the file system says.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let disk = nix::sys::statvfs::statvfs(path)?;
+    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

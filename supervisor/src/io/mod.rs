@@ -9,6 +9,7 @@ pub mod home;
 pub mod journal;
 pub mod listener;
 pub mod logs;
+pub mod metrics;
 pub mod packing;
 pub mod preflight;
 pub mod probe;

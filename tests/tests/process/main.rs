@@ -5,4 +5,5 @@ mod cli;
 mod demo;
 mod homes;
 mod hostile;
+mod metrics;
 mod starts;
