@@ -1,50 +1,59 @@
-//! `doctor`: what this machine and this home offer, and what is not guaranteed here.
+//! `doctor`: what is wrong, why, and the next step; and what is not guaranteed on this machine.
 
 use super::output::{CliError, Output};
 use super::place::Place;
-use crate::io::home::look;
-use crate::io::{slots, systemd};
+use crate::doctor::{self, Check, State};
+use crate::io::home::{free_bytes, look};
+use crate::io::{logs, slots, systemd};
+use crate::memory;
+use crate::restrictions::Restrictions;
 use holdfast_shared::home::Role;
 use holdfast_shared::process::{PidFd, read_holder};
 use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
-/// Less than this on the home's disk and new commands are refused soon.
-const LOW_DISK_BYTES: u64 = 1024 * 1024 * 1024;
 /// Open files that a sidecar with its bound of sessions needs.
 const OPEN_FILES: u64 = 10_000;
+/// The supervisor answers from memory, the listener of metrics is on this machine.
+const ANSWERS: Duration = Duration::from_secs(5);
+/// The processes whose restrictions are told.
+const PROCESSES: [Role; 5] =
+    [Role::Keeper, Role::Supervisor, Role::Sidecar, Role::Runtime(Slot::A), Role::Runtime(Slot::B)];
 
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// As it should be.
-    Ok,
-    /// Works, without a guarantee.
-    Warn,
-    /// Something will not work.
-    Fail,
-}
-
-struct Check {
-    name: &'static str,
-    state: State,
-    message: String,
+/// A living process and what it may not do.
+struct Restricted {
+    role: Role,
+    pid: i32,
+    restrictions: Restrictions,
 }
 
 /// Runs all checks and prints them; exit code 4 when one failed.
 pub fn doctor(place: &Place, output: &Output) -> Result<u8, CliError> {
-    let mut checks = vec![binaries(), home(place), settings(place), pidfd(), disk(place), open_files()];
-    checks.extend(Slot::BOTH.map(|slot| slot_check(place, slot)));
-    checks.extend([task_user(), cgroup(), units(place)]);
+    let restricted = restricted(place);
+    let mut checks = vec![binaries(), home(place)];
+    checks.extend(modes(place, &restricted));
+    checks.push(settings(place));
+    checks.extend(running(place));
+    checks.extend([memory_check(&restricted), disk(place), pidfd(), open_files()]);
+    checks.extend(Slot::BOTH.map(|slot| doctor::slot(slot, &slots::issues(&place.home, slot))));
+    checks
+        .extend([restriction_check(&restricted), task_user(), cgroup(), units(place)].into_iter().flatten());
     let failed = checks.iter().any(|check| check.state == State::Fail);
-    let value = json!({"checks": checks.iter().map(as_json).collect::<Vec<Value>>()});
-    output.result(&value, || checks.iter().map(|check| words(check, output)).collect::<Vec<_>>().join("\n"));
+    let value = json!({
+        "checks": checks.iter().map(Check::as_json).collect::<Vec<Value>>(),
+        "restrictions": restricted.iter()
+            .map(|one| one.restrictions.as_json(one.role.name(), one.pid)).collect::<Vec<Value>>(),
+    });
+    output.result(&value, || {
+        let mut lines: Vec<String> = checks.iter().map(|check| words(check, output)).collect();
+        lines.extend(table(&restricted));
+        lines.join("\n")
+    });
     Ok(if failed { crate::exit::DEGRADED } else { crate::exit::FINE })
-}
-
-fn as_json(check: &Check) -> Value {
-    json!({"check": check.name, "state": name(check.state), "message": check.message})
 }
 
 fn words(check: &Check, output: &Output) -> String {
@@ -53,121 +62,233 @@ fn words(check: &Check, output: &Output) -> String {
         State::Warn => "33",
         State::Fail => "31",
     };
-    format!(
-        "{} {:<12} {}",
-        output.paint(colour, &format!("{:<4}", name(check.state))),
-        check.name,
-        check.message
-    )
+    let state = output.paint(colour, &format!("{:<4}", check.state.name()));
+    let next =
+        if check.next.is_empty() { String::new() } else { format!("\n{:18} next: {}", "", check.next) };
+    format!("{state} {:<12}  {}{next}", check.name, check.message)
 }
 
-fn name(state: State) -> &'static str {
-    match state {
-        State::Ok => "ok",
-        State::Warn => "warn",
-        State::Fail => "fail",
+fn table(restricted: &[Restricted]) -> Vec<String> {
+    if restricted.is_empty() {
+        return Vec::new();
     }
+    let head = format!(
+        "\n{:<11} {:>8} {:>7}  {:<14} {:<12} seccomp",
+        "process", "pid", "uid", "capabilities", "no_new_privs"
+    );
+    let row = |one: &Restricted| {
+        let found = &one.restrictions;
+        format!(
+            "{:<11} {:>8} {:>7}  {:<14} {:<12} {}",
+            one.role.name(),
+            one.pid,
+            found.uid,
+            found.capabilities_in_words(),
+            if found.no_new_privs { "yes" } else { "no" },
+            found.seccomp
+        )
+    };
+    std::iter::once(head).chain(restricted.iter().map(row)).collect()
 }
 
-fn check(name: &'static str, state: State, message: impl Into<String>) -> Check {
-    Check { name, state, message: message.into() }
+/// What lives, and the restrictions that the kernel says it is under.
+fn restricted(place: &Place) -> Vec<Restricted> {
+    let one = |role: Role| {
+        let pid = read_holder(&place.home, role).ok().flatten()?.pid;
+        let restrictions = Restrictions::read(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)?;
+        Some(Restricted { role, pid, restrictions })
+    };
+    PROCESSES.into_iter().filter_map(one).collect()
+}
+
+fn restriction_check(restricted: &[Restricted]) -> Option<Check> {
+    if restricted.is_empty() {
+        return None;
+    }
+    let named = |wanted: fn(&Restrictions) -> bool| {
+        let names = restricted.iter().filter(|one| wanted(&one.restrictions)).map(|one| one.role.name());
+        names.collect::<Vec<&str>>().join(", ")
+    };
+    let (privileged, may_gain) = (named(Restrictions::is_privileged), named(|one| !one.no_new_privs));
+    let next =
+        "install it (deploy/install, or the package): the units run it as a user of its own, restricted";
+    Some(match (privileged.is_empty(), may_gain.is_empty()) {
+        (true, true) => {
+            Check::ok("restrictions", "no process has rights of root or can gain any (table below)")
+        }
+        (false, _) => {
+            Check::warn("restrictions", format!("with rights of root: {privileged} (table below)"), next)
+        }
+        (true, false) => {
+            Check::warn("restrictions", format!("without no_new_privs: {may_gain} (table below)"), next)
+        }
+    })
+}
+
+/// What the living node says of itself; whether it lives at all.
+fn running(place: &Place) -> Vec<Check> {
+    let asked = super::output::block_on(async {
+        let client = place.supervisor();
+        let status: Value = client.get("/v1/status", ANSWERS).await?;
+        let tokens: Value = client.get("/v1/tokens", ANSWERS).await?;
+        Ok((status, tokens))
+    });
+    let (status, tokens) = match asked {
+        Ok(asked) => asked,
+        Err(error) if place.anything_lives() => return vec![without_supervisor(place, &error)],
+        Err(_) => return vec![Check::warn("node", "not running", "`holdfast up` starts it")],
+    };
+    let mut checks = vec![doctor::node(&status, &last_errors(place)), doctor::update(&status)];
+    checks.extend(doctor::not_applied(&status));
+    checks.push(doctor::tokens(&tokens, jiff::Timestamp::now().as_millisecond()));
+    checks.extend(metrics(place));
+    checks
+}
+
+fn without_supervisor(place: &Place, error: &CliError) -> Check {
+    let next = match place.lives(Role::Keeper) {
+        true => "the keeper starts another one; `holdfast logs supervisor` says why it does not come up",
+        false => "`holdfast up` takes over what lives (installed: `systemctl restart holdfast`)",
+    };
+    Check::fail("node", format!("its processes live and no supervisor answers: {error}"), next)
+}
+
+/// What the runtimes' logs end with, where that is an error.
+fn last_errors(place: &Place) -> Vec<(String, String)> {
+    let names = Slot::BOTH.map(|slot| Role::Runtime(slot).name());
+    let said = |name: &str| Some((name.to_owned(), logs::last_error(&place.home.logs(), name)?));
+    names.into_iter().filter_map(said).collect()
+}
+
+/// Whether the listener of metrics is there.
+fn metrics(place: &Place) -> Option<Check> {
+    let text = std::fs::read_to_string(place.home.config()).ok()?;
+    let address: SocketAddr = crate::settings::Settings::parse(&text).ok()?.supervisor.metrics_listen?;
+    Some(match TcpStream::connect_timeout(&address, ANSWERS) {
+        Ok(_) => Check::ok("metrics", format!("http://{address}/metrics")),
+        Err(error) => Check::warn(
+            "metrics",
+            format!("nobody answers at {address}: {error}"),
+            "`holdfast logs supervisor` says why; the address may be taken, or the setting not yet applied",
+        ),
+    })
+}
+
+fn modes(place: &Place, restricted: &[Restricted]) -> Vec<Check> {
+    let node = restricted.iter().find(|one| one.role == Role::Supervisor).map(|one| one.restrictions.uid);
+    let one = |path: &Path, secret: bool| {
+        let metadata = std::fs::metadata(path).ok()?;
+        let node = node.unwrap_or(metadata.uid());
+        doctor::modes(&path.display().to_string(), metadata.mode(), metadata.uid(), node, secret)
+    };
+    [one(place.home.path(), false), one(&place.home.token(), true)].into_iter().flatten().collect()
+}
+
+fn memory_check(restricted: &[Restricted]) -> Check {
+    let resident = |one: &Restricted| {
+        memory::resident(&std::fs::read_to_string(format!("/proc/{}/status", one.pid)).ok()?)
+    };
+    // The larger one: which is active makes no difference to a machine that has room for both.
+    let runtimes = restricted.iter().filter(|one| matches!(one.role, Role::Runtime(_)));
+    let resident = runtimes.filter_map(resident).max();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok();
+    doctor::memory(meminfo.and_then(|text| memory::available(&text)), resident)
 }
 
 fn binaries() -> Check {
     let missing =
         ["holdfast-runtime", slots::SIDECAR].into_iter().find_map(|name| slots::beside_us(name).err());
     match missing {
-        None => check("binaries", State::Ok, "runtime and sidecar are built"),
-        Some(error) => check("binaries", State::Fail, error.message),
+        None => Check::ok("binaries", "runtime and sidecar are built"),
+        Some(error) => {
+            Check::fail("binaries", error.message, "`cargo build --release --workspace`, or install it again")
+        }
     }
 }
 
 fn home(place: &Place) -> Check {
     let path = place.home.path().display();
     match look(&place.home) {
-        Ok(crate::io::home::Found::New) => {
-            check("home", State::Ok, format!("{path}: no node was started here yet"))
-        }
+        Ok(crate::io::home::Found::New) => Check::ok("home", format!("{path}: no node was started here yet")),
         Ok(crate::io::home::Found::Node(identity)) => {
-            check("home", State::Ok, format!("{path}: node {}", identity.id))
+            Check::ok("home", format!("{path}: node {}", identity.id))
         }
-        Err(error) => check("home", State::Fail, format!("{}: {}", error.code.as_str(), error.message)),
+        Err(error) => Check::fail(
+            "home",
+            format!("{}: {}", error.code.as_str(), error.message),
+            "restore what the message names from a backup; nothing was written here",
+        ),
     }
 }
 
 fn settings(place: &Place) -> Check {
     let path = place.home.config();
     match std::fs::read_to_string(&path) {
-        Err(_) => check("settings", State::Ok, "no holdfast.toml; defaults"),
+        Err(_) => Check::ok("settings", "no holdfast.toml; defaults"),
         Ok(text) => match crate::settings::Settings::parse(&text) {
-            Ok(_) => check("settings", State::Ok, "holdfast.toml is valid"),
-            Err(error) => check("settings", State::Fail, format!("{}: {error}", path.display())),
+            Ok(_) => Check::ok("settings", "holdfast.toml is valid"),
+            Err(error) => Check::fail(
+                "settings",
+                format!("{}: {error}", path.display()),
+                "correct the file; until then the node goes on with the settings it has",
+            ),
         },
     }
 }
 
 fn pidfd() -> Check {
     match PidFd::open(std::process::id().cast_signed()) {
-        Ok(_) => check("pidfd", State::Ok, "processes are held by descriptor"),
-        Err(error) => check("pidfd", State::Fail, format!("this kernel has no pidfds: {error}")),
+        Ok(_) => Check::ok("pidfd", "processes are held by descriptor"),
+        Err(error) => Check::fail(
+            "pidfd",
+            format!("this kernel has no pidfds: {error}"),
+            "Linux 5.3 or later is needed",
+        ),
     }
 }
 
 fn disk(place: &Place) -> Check {
     let there = place.home.path().ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    match nix::sys::statvfs::statvfs(there) {
-        Ok(disk) => {
-            let free = disk.blocks_available().saturating_mul(disk.fragment_size());
-            let state = if free < LOW_DISK_BYTES { State::Warn } else { State::Ok };
-            check("disk", state, format!("{} MiB free", free / (1024 * 1024)))
-        }
-        Err(error) => check("disk", State::Warn, format!("free space of {}: {error}", there.display())),
+    match free_bytes(there) {
+        Ok(free) => doctor::disk(free),
+        Err(error) => Check::warn("disk", format!("free space of {}: {error}", there.display()), ""),
     }
 }
 
 fn open_files() -> Check {
     match nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE) {
-        Ok((_, hard)) if hard >= OPEN_FILES => check("open files", State::Ok, format!("{hard} per process")),
-        Ok((_, hard)) => check(
+        Ok((_, hard)) if hard >= OPEN_FILES => Check::ok("open files", format!("{hard} per process")),
+        Ok((_, hard)) => Check::warn(
             "open files",
-            State::Warn,
             format!("{hard} per process: fewer browsers than 9,000 can connect"),
+            "`ulimit -Hn` before `up`; under systemd LimitNOFILE=",
         ),
-        Err(error) => check("open files", State::Warn, error.to_string()),
+        Err(error) => Check::warn("open files", error.to_string(), ""),
     }
 }
 
-fn slot_check(place: &Place, slot: Slot) -> Check {
-    let name = if slot == Slot::A { "slot a" } else { "slot b" };
-    match slots::issues(&place.home, slot).as_slice() {
-        [] => check(name, State::Ok, "whole"),
-        ["missing_manifest"] => check(name, State::Warn, "empty; `holdfast up` fills it"),
-        issues => check(name, State::Fail, issues.join(", ")),
-    }
-}
-
-fn task_user() -> Check {
-    check(
+fn task_user() -> Option<Check> {
+    Some(Check::warn(
         "task user",
-        State::Warn,
         "work runs as the node's own user: it can read and change what this user can, the node's files too",
-    )
+        "",
+    ))
 }
 
-fn cgroup() -> Check {
+fn cgroup() -> Option<Check> {
     let writable = Path::new("/sys/fs/cgroup/cgroup.procs");
     let v2 = writable.exists() && nix::unistd::access(writable, nix::unistd::AccessFlags::W_OK).is_ok();
-    match v2 {
-        true => check("cgroup v2", State::Ok, "writable"),
-        false => check(
+    Some(match v2 {
+        true => Check::ok("cgroup v2", "writable"),
+        false => Check::warn(
             "cgroup v2",
-            State::Warn,
             "not writable here: work is ended by its session and its holder, memory is not limited",
+            "",
         ),
-    }
+    })
 }
 
-fn units(place: &Place) -> Check {
+fn units(place: &Place) -> Option<Check> {
     let keeper = read_holder(&place.home, Role::Keeper).ok().flatten();
     let message = if keeper.is_some_and(|keeper| systemd::started(keeper.pid)) {
         "holdfast.service keeps this node; `systemctl stop holdfast.target` stops it"
@@ -176,5 +297,5 @@ fn units(place: &Place) -> Check {
     } else {
         "no systemd: the node ends with this machine's session or container"
     };
-    check("systemd", State::Ok, message)
+    Some(Check::ok("systemd", message))
 }

@@ -103,6 +103,11 @@ fn follow_one(path: &Path, position: &mut u64, output: &Output) -> std::io::Resu
 }
 
 fn print(line: &str, output: &Output) {
+    output.write(&format!("{}\n", words(line, output)));
+}
+
+/// A line as people read it; as it is where JSON was asked for, and where it is none.
+pub(super) fn words(line: &str, output: &Output) -> String {
     let words = match serde_json::from_str::<Value>(line) {
         Ok(Value::Object(fields)) if !output.json => {
             let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -123,7 +128,7 @@ fn print(line: &str, output: &Output) {
         }
         _ => line.to_owned(),
     };
-    output.write(&format!("{}\n", words.trim_end()));
+    words.trim_end().to_owned()
 }
 
 fn time_of(line: &str) -> Option<String> {

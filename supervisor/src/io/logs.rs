@@ -60,6 +60,55 @@ pub fn last_error(directory: &Path, name: &str) -> Option<String> {
     })
 }
 
+/// The last lines, at most `at_most`, that a process wrote between two times in unix milliseconds. A line without a
+/// time, as a panic writes it, counts as written between the dated ones around it. Looks at the end of the log and of
+/// its newest older file.
+pub fn lines_between(directory: &Path, name: &str, from: i64, to: i64, at_most: usize) -> Vec<String> {
+    const LOOKED_AT_BYTES: u64 = 256 * 1024;
+    let path = directory.join(format!("{name}.log"));
+    let texts = [older(&path, 1), path].map(|path| tail(&path, LOOKED_AT_BYTES).unwrap_or_default());
+    let mut lines: Vec<(i64, String)> = Vec::new();
+    let mut undated = Vec::new();
+    let mut last = i64::MIN;
+    for line in texts.iter().flat_map(|text| text.lines()).filter(|line| !line.is_empty()) {
+        match time_of(line) {
+            Some(at) => {
+                // What is between lines before and in the time was written in it as well as before.
+                let between = if last < from && at >= from { from } else { last };
+                lines.extend(undated.drain(..).map(|line| (between, line)));
+                lines.push((at, line.to_owned()));
+                last = at;
+            }
+            None => undated.push(line.to_owned()),
+        }
+    }
+    let behind = last.max(from);
+    lines.extend(undated.drain(..).map(|line| (behind, line)));
+    let mut within: Vec<String> =
+        lines.into_iter().filter(|(at, _)| (from..=to).contains(at)).map(|(_, line)| line).collect();
+    within.split_off(within.len().saturating_sub(at_most))
+}
+
+fn time_of(line: &str) -> Option<i64> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let time: jiff::Timestamp = line.get("ts")?.as_str()?.parse().ok()?;
+    Some(time.as_millisecond())
+}
+
+/// The end of a file, without the line that it cuts.
+fn tail(path: &Path, at_most_bytes: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let from = file.metadata()?.len().saturating_sub(at_most_bytes);
+    file.seek(io::SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.take(at_most_bytes).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(match (from, text.split_once('\n')) {
+        (1.., Some((_, rest))) => rest.to_owned(),
+        _ => text.into_owned(),
+    })
+}
+
 /// The path of an older file of a log.
 pub fn older(path: &Path, number: usize) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -82,6 +131,32 @@ mod tests {
         );
         std::fs::write(directory.path().join("sidecar.log"), text).unwrap();
         assert_eq!(last_error(directory.path(), "sidecar").as_deref(), Some("two: disk"));
+    }
+
+    #[test]
+    fn lines_of_a_time_are_found_with_the_undated_ones_among_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let line =
+            |second: u32| format!("{{\"ts\":\"2026-01-01T00:00:{second:02}Z\",\"msg\":\"{second}\"}}\n");
+        let path = directory.path().join("runtime-b.log");
+        std::fs::write(older(&path, 1), line(1)).unwrap();
+        let text =
+            [line(2), "panic one\n".into(), line(5), "panic two\n".into(), line(9), "panic three\n".into()];
+        std::fs::write(&path, text.concat()).unwrap();
+        let start = "2026-01-01T00:00:00Z".parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        let found = |from: i64, to: i64, at_most| -> Vec<String> {
+            let at = |second: i64| start + second * 1000;
+            let lines = lines_between(directory.path(), "runtime-b", at(from), at(to), at_most);
+            let word = |line: String| {
+                line.split("msg\":\"").nth(1).unwrap_or(&line).trim_end_matches("\"}").to_owned()
+            };
+            lines.into_iter().map(word).collect()
+        };
+        assert_eq!(found(3, 6, 9), ["panic one", "5", "panic two"]);
+        assert_eq!(found(3, 6, 2), ["5", "panic two"]);
+        assert_eq!(found(20, 30, 9), ["panic three"]);
+        assert_eq!(found(0, 1, 9), ["1"]);
+        assert!(lines_between(directory.path(), "sidecar", 0, i64::MAX, 9).is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod attempts;
 mod cli;
 mod demo;
+mod doctor;
 mod homes;
 mod hostile;
 mod metrics;
