@@ -6,12 +6,14 @@ import { byId, everyFrame } from "./dom.js";
 import { signedOutText } from "./messages.js";
 import * as place from "./place.js";
 import { LIST_PAGES_MAX, NodeState, Tasks, connectionLabel } from "./store.js";
+import { shownUpdate } from "./update.js";
 import { ComposerView } from "./view-composer.js";
 import { HeadView } from "./view-head.js";
 import { NodeView } from "./view-node.js";
 import { TasksView } from "./view-tasks.js";
 import { TokenView } from "./view-token.js";
 import { TurnsView } from "./view-turns.js";
+import { UpdateView } from "./view-update.js";
 
 /** While the socket is down, or nobody is signed in, the public status is asked this often. */
 const STATUS_EVERY_MS = 2_000;
@@ -38,6 +40,7 @@ class Console {
 
   views() {
     this.turnsView = new TurnsView();
+    this.updateView = new UpdateView();
     this.nodeView = new NodeView({ forget: () => this.signOut(null) });
     this.tokenView = new TokenView((token) => {
       place.remember(token);
@@ -172,7 +175,10 @@ class Console {
 
   nodeEvent(event) {
     const now = Date.now();
+    const before = this.node.update?.state_until;
     if (this.node.apply(event, now) && now >= this.liveFrom) this.nodeView.transition(this.node.state, now);
+    // The event may be old and the clocks may differ: how much time is left the node itself says.
+    if (this.node.update?.state_until && this.node.update.state_until !== before) this.askStatus();
   }
 
   /** The channel's history is not what it was: what is shown is void. */
@@ -266,10 +272,15 @@ class Console {
   // The public status, while there is no other word.
 
   async watch() {
-    if (this.client && this.downSince === null) return;
+    if (!this.client || this.downSince !== null) await this.askStatus();
+  }
+
+  async askStatus() {
     const status = await publicStatus();
     this.publicAnswers = status !== null;
-    this.node.applyPublic(status);
+    // A session that is up is told everything in order; the status may be of before.
+    const fits = status?.update?.state === this.node.update?.state;
+    if (fits || !this.client || this.downSince !== null) this.node.applyPublic(status, Date.now());
     this.tokenView.status(status);
     this.draw();
   }
@@ -284,10 +295,13 @@ class Console {
     const now = Date.now();
     const phase = this.client?.phase ?? "ended";
     const { downSince, publicAnswers, everConnected } = this;
-    const label = connectionLabel({ phase, downSince, now, publicAnswers, everConnected, nodeState: this.node.state });
-    const again = this.nodeView.render(label, this.node, now, downSince);
+    const label = connectionLabel({ phase, downSince, now, publicAnswers, everConnected, nodeState: this.node.state, update: this.node.update });
+    const again = [
+      this.nodeView.render(label, this.node, now, downSince),
+      this.updateView.render(this.client ? shownUpdate(this.node.update, this.node.due, now) : null),
+    ].filter((when) => when !== null);
     clearTimeout(this.again);
-    if (again !== null) this.again = setTimeout(this.draw, again);
+    if (again.length > 0) this.again = setTimeout(this.draw, Math.min(...again));
     const name = this.conversation?.task ?? null;
     const running = this.conversation?.running() ?? null;
     this.headView.title(name, running !== null, label);

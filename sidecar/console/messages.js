@@ -8,6 +8,10 @@ export const STATES = {
     label: "Reconnecting", tone: "warn",
     text: "The connection broke and is being opened again. Nothing is lost: work on the node goes on, and what it wrote meanwhile will be shown.",
   },
+  restarting: {
+    label: "Restarting", tone: "busy",
+    text: "The node restarts from its new programs. The connection comes back by itself, and nothing is lost.",
+  },
   offline: {
     label: "Offline", tone: "bad",
     text: "The node does not answer. Check that its machine is on and reachable; on the machine, “holdfast status” says what is wrong and “holdfast up” starts it.",

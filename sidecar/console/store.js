@@ -1,5 +1,7 @@
 // What the page knows of the node, its tasks and its own connection, as folds of what came in. No clock, no page.
 
+import { restarts } from "./update.js";
+
 /** Transitions of the node that the page remembers for its list. */
 export const TRANSITIONS_MAX = 30;
 
@@ -66,6 +68,7 @@ export class NodeState {
     this.state = null;
     this.active = null;
     this.update = null;
+    this.due = null; // when the update's state ends by this page's clock
     this.transitions = []; // {state, slot, epoch, at}, newest last
   }
 
@@ -75,7 +78,7 @@ export class NodeState {
     const before = this.state;
     if (typeof event.state === "string") this.state = event.state;
     if (event.active !== undefined) this.active = event.active;
-    if (event.update !== undefined) this.update = event.update;
+    if (event.update !== undefined) this.updated(event.update, at);
     const changed = this.state !== before;
     if (changed) {
       this.transitions.push({ state: this.state, slot: this.active?.slot, epoch: this.active?.epoch, at: event.at ?? at });
@@ -84,11 +87,20 @@ export class NodeState {
     return changed;
   }
 
-  /** The public status says less, but is there when the socket is not. */
-  applyPublic(status) {
+  /** The public status says less, but is there when the socket is not. `at` is when it came. */
+  applyPublic(status, at) {
     if (status === null || typeof status !== "object") return;
-    if (status.update) this.update = { ...this.update, ...status.update };
+    if (status.update) this.updated({ ...this.update, ...status.update }, at);
     if (typeof status.runtime?.state === "string") this.publicState = status.runtime.state;
+  }
+
+  /** The seconds left are the node's, so that its clock and this one need not agree; an event's own are of its time. */
+  updated(update, at) {
+    const changed = this.update?.state_until !== update?.state_until;
+    this.update = update;
+    const left = update?.state_left_sec;
+    if (Number.isFinite(left)) this.due = at + left * 1000;
+    else if (changed) this.due = Number.isFinite(update?.state_until) ? update.state_until : null;
   }
 }
 
@@ -99,9 +111,10 @@ export class NodeState {
  * time, whether the public status answered last, and the node's own state. The node's transitions are never "offline":
  * offline is a socket that is down for a while and a public status that does not answer either.
  */
-export function connectionLabel({ phase, downSince, now, publicAnswers, everConnected, nodeState }) {
+export function connectionLabel({ phase, downSince, now, publicAnswers, everConnected, nodeState, update = null }) {
   if (phase === "ended") return "signed-out";
   if (phase === "connected") return NODE_LABELS.has(nodeState) ? nodeState : "connected";
+  if (restarts(update, downSince, now)) return "restarting";
   if (downSince !== null && now - downSince >= OFFLINE_AFTER_MS && publicAnswers === false) return "offline";
   return everConnected ? "reconnecting" : "connecting";
 }

@@ -6,7 +6,7 @@ import { STATES, UPDATE_STATES } from "./messages.js";
 /** A switch takes milliseconds: its word stays this long, so that it can be read. */
 const TRANSITION_SHOWN_MS = 900;
 const TRANSITIONS = new Set(["switching", "settling", "starting"]);
-const WITH_BANNER = new Set(["offline", "reconnecting", "degraded", "stopping"]);
+const WITH_BANNER = new Set(["offline", "reconnecting", "restarting", "degraded", "stopping"]);
 /** A connection that is back sooner than this was no more than a word. */
 const BANNER_AFTER_MS = 1_500;
 

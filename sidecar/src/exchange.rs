@@ -168,6 +168,11 @@ impl Exchange {
         self.public_status.as_deref()
     }
 
+    /// Whether commands are forwarded to a runtime now.
+    pub fn forwards(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// Epoch and highest offset of the `node` channel.
     pub fn node_position(&self) -> (String, u64) {
         let log = self.hub.by_name(NODE_CHANNEL).and_then(|channel| channel.log.as_ref());

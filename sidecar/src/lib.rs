@@ -14,6 +14,7 @@ pub mod pacing;
 pub mod pending;
 pub mod protocol;
 pub mod public_http;
+pub mod public_status;
 pub mod reads;
 pub mod session;
 pub mod settings;

@@ -79,6 +79,8 @@ impl Facts<'_> {
             "message": self.message(),
             "target_version": current.map(|attempt| &attempt.request.release),
             "planned_reason": current.map(|attempt| attempt.planned_reason),
+            "state_since": current.map(|attempt| attempt.entered_at),
+            "state_until": current.map(|attempt| attempt.leaves_at),
             "scheduled_for": scheduled_for,
             "countdown_remaining_sec": left,
             "subsequent_transition": self.subsequent(),

@@ -24,6 +24,7 @@ export class Mock {
     this.waiting = [];
     this.status = { update: { state: "idle" }, runtime: { state: "running", active_slot: "a" } };
     this.statusAnswers = true;
+    this.clockAhead = 0; // of the browser's, in ms
   }
 
   async listen() {
@@ -121,6 +122,15 @@ export class Mock {
 
   node(state, slot = "a", epoch = 4) {
     this.publish("node", { type: "node.state", state, active: { slot, epoch, runtime_instance_id: `rt-${slot}-0a1b2c3d`, release: "0.1.0" }, update: { state: "idle" } });
+  }
+
+  /** The node's update is in `state` now; `left` seconds of its time remain. The public status says the same. */
+  update(state, { left = null, whole = left, ...rest } = {}) {
+    const now = Date.now() + this.clockAhead;
+    const times = left === null ? {} : { state_since: now - (whole - left) * 1000, state_until: now + left * 1000 };
+    const update = { state, message: "", operator_actions: [], ...times, ...rest };
+    this.status = { ...this.status, update: { ...update, ...(left === null ? {} : { state_left_sec: left }) } };
+    this.publish("node", { type: "node.state", state: "running", active: { slot: "a", epoch: 4, release: "0.1.0" }, update, at: now });
   }
 
   release() {

@@ -1,11 +1,13 @@
 //! The public listener: HTTP for the page and the command table, WebSockets for sessions.
 
 use crate::console::{self, Asset};
+use crate::exchange::Exchange;
 use crate::io::world::{BAD_TOKEN, World};
 use crate::io::{upgrade, websocket};
 use crate::origin::Allowed;
 use crate::protocol::HistoryRequest;
 use crate::public_http::{Route, bearer, route};
+use crate::public_status;
 use crate::session::Entrance;
 use bytes::Bytes;
 use holdfast_shared::error::{ApiError, Code};
@@ -154,7 +156,7 @@ async fn respond(
             let error = ApiError::new(Code::UnknownMethod, "this release has no documents");
             Ok(json(StatusCode::NOT_IMPLEMENTED, Bytes::from(serde_json::to_vec(&error).unwrap_or_default())))
         }
-        Route::PublicStatus => public_status(&world),
+        Route::PublicStatus => public_status_now(&world),
         Route::Socket => open_socket(world, &mut request, place),
         Route::History(question) => history(&world, headers, question).await,
         Route::Rpc(method) => rpc(&world, request, &method).await,
@@ -216,10 +218,10 @@ async fn history(
     Ok(json(StatusCode::OK, result.await?))
 }
 
-fn public_status(world: &World) -> Result<Answer, ApiError> {
-    let status = world.look(|exchange| exchange.public_status().map(|status| status.get().to_owned()));
-    let status = status.ok_or_else(|| ApiError::new(Code::Unavailable, "starting"))?;
-    Ok(json(StatusCode::OK, Bytes::from(status)))
+fn public_status_now(world: &World) -> Result<Answer, ApiError> {
+    let told = |exchange: &Exchange| Some((exchange.public_status()?.get().to_owned(), exchange.forwards()));
+    let (told, link_up) = world.look(told).ok_or_else(|| ApiError::new(Code::Unavailable, "starting"))?;
+    Ok(json(StatusCode::OK, Bytes::from(public_status::fresh(&told, world.now().unix_ms, link_up))))
 }
 
 fn file(asset: &'static Asset, headers: &HeaderMap) -> Answer {

@@ -7,4 +7,5 @@ mod doctor;
 mod homes;
 mod hostile;
 mod metrics;
+mod public_status;
 mod starts;
