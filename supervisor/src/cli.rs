@@ -15,6 +15,7 @@ mod task;
 mod token;
 mod up;
 mod update;
+mod watch;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use output::{CliError, Output};
@@ -56,6 +57,9 @@ enum Command {
     },
     /// Say how the node is. Exit code 3: not running, 4: degraded.
     Status,
+    /// Show slots, attempt, sessions, turns and events live until Ctrl-C; without a terminal, or with --json, one status
+    /// object per line whenever it changes.
+    Watch,
     /// Hand over to the runtime in the other slot, without ending any connection or work.
     Switch {
         /// The slot that is to serve.
@@ -159,6 +163,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                     stop::stop(&place, keep_workers, without_systemd, output)
                 }
                 Command::Status => status::status(&place, output),
+                Command::Watch => watch::watch(&place, output),
                 Command::Switch { to } => switch::switch(&place, to.as_deref(), output),
                 Command::Rollback => switch::rollback(&place, output),
                 Command::Attempts => attempts::attempts(&place, output),

@@ -24,3 +24,4 @@ pub mod settle;
 pub mod status;
 pub mod switch;
 pub mod transition;
+pub mod watch;

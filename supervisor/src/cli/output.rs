@@ -86,7 +86,8 @@ impl CliError {
 pub struct Output {
     /// JSON was asked for.
     pub json: bool,
-    colours: bool,
+    /// Colours are shown.
+    pub colours: bool,
 }
 
 impl Output {
@@ -109,6 +110,12 @@ impl Output {
     pub fn write(&self, text: &str) {
         let mut stdout = std::io::stdout().lock();
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    }
+
+    /// The same; answers whether anybody still reads it.
+    pub fn write_or_gone(&self, text: &str) -> bool {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
     }
 
     /// A line for people, on stderr.

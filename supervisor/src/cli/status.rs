@@ -30,7 +30,7 @@ fn is_fine(status: &Value) -> bool {
 }
 
 /// What can be said while no supervisor answers.
-fn without_supervisor(place: &Place) -> Value {
+pub(super) fn without_supervisor(place: &Place) -> Value {
     let lives = |role: Role| json!({"alive": place.lives(role)});
     json!({
         "node": {"state": "degraded", "home": place.home.path(), "ready": false,

@@ -9,3 +9,4 @@ mod hostile;
 mod metrics;
 mod public_status;
 mod starts;
+mod watch;
