@@ -298,7 +298,7 @@ class Console {
     const label = connectionLabel({ phase, downSince, now, publicAnswers, everConnected, nodeState: this.node.state, update: this.node.update });
     const again = [
       this.nodeView.render(label, this.node, now, downSince),
-      this.updateView.render(this.client ? shownUpdate(this.node.update, this.node.due, now) : null),
+      this.updateView.render(this.client ? shownUpdate(this.node.update, this.node.due, now, this.node.mode) : null, now),
     ].filter((when) => when !== null);
     clearTimeout(this.again);
     if (again.length > 0) this.again = setTimeout(this.draw, Math.min(...again));

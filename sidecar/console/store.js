@@ -68,6 +68,7 @@ export class NodeState {
     this.state = null;
     this.active = null;
     this.update = null;
+    this.mode = null; // how the update will switch
     this.due = null; // when the update's state ends by this page's clock
     this.transitions = []; // {state, slot, epoch, at}, newest last
   }
@@ -79,6 +80,7 @@ export class NodeState {
     if (typeof event.state === "string") this.state = event.state;
     if (event.active !== undefined) this.active = event.active;
     if (event.update !== undefined) this.updated(event.update, at);
+    if (event.transition_mode !== undefined) this.mode = event.transition_mode;
     const changed = this.state !== before;
     if (changed) {
       this.transitions.push({ state: this.state, slot: this.active?.slot, epoch: this.active?.epoch, at: event.at ?? at });
@@ -91,6 +93,7 @@ export class NodeState {
   applyPublic(status, at) {
     if (status === null || typeof status !== "object") return;
     if (status.update) this.updated({ ...this.update, ...status.update }, at);
+    if (status.transition_mode !== undefined) this.mode = status.transition_mode;
     if (typeof status.runtime?.state === "string") this.publicState = status.runtime.state;
   }
 

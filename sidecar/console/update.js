@@ -48,12 +48,15 @@ export function restarts(update, downSince, now) {
   return RESTARTS.has(update?.state) && downSince !== null && now - downSince < ROOT_RESTART_MS;
 }
 
+/** States before the switch is over. */
+const BEFORE = new Set(["planned", "countdown", "prewarming", "admitted", "switching"]);
+
 /**
- * What is shown of an update, or null: {state, title, tone, text, details, actions, left, share, queued}. `due` is when
+ * What is shown of an update that will switch by `mode`, or null: {state, title, tone, text, details, actions, left, share, queued}. `due` is when
  * its state ends by this page's clock (null: not known). `left` are the seconds until then, `share` how much of its
  * time has passed.
  */
-export function shownUpdate(update, due, now) {
+export function shownUpdate(update, due, now, mode = null) {
   const shown = SHOWN[update?.state];
   if (!shown) return null;
   const { planned_reason: reason, failure_reason: failure, failed_stage: stage, target_version: release } = update;
@@ -61,6 +64,7 @@ export function shownUpdate(update, due, now) {
   if (release) details.push(`Release ${release}.`);
   if (shown.ended && failure) details.push(`Reason: ${failure}${stage ? ` (while ${stage.replaceAll("_", " ")})` : ""}.`);
   if (update.state === "planned" && reason) details.push(REASONS[reason] ?? `Reason: ${reason}.`);
+  if (mode === "stop_and_switch" && BEFORE.has(update.state)) details.push("There is too little memory for two runtimes: the old one is stopped before the new one takes over, so commands wait a little longer.");
   const left = shown.time && due !== null ? Math.max(0, Math.ceil((due - now) / 1000)) : null;
   const actions = actionsOf(update);
   return {

@@ -4,23 +4,29 @@ import { announce, byId, el, setText } from "./dom.js";
 
 /** How long "Copied" is shown. */
 const COPIED_SHOWN_MS = 1_500;
+/** A switch takes less than this as a rest: for so little the page does not jump. */
+const SHOWN_AFTER_MS = 800;
+/** States that pass by themselves, quickly where all goes well. */
+const PASSING = new Set(["prewarming", "admitted", "switching", "probation", "rolling_back"]);
 
 export class UpdateView {
   constructor() {
     this.strip = byId("update-strip");
     this.key = null; // of what is drawn; only the time left is drawn over it
     this.dismissed = null; // key of an ended one that was put away
+    this.since = null; // when there began to be something to show
   }
 
-  /** Draws what `shownUpdate` answered. Answers in how many milliseconds the time left is another, or null. */
-  render(shown) {
+  /** Draws what `shownUpdate` answered. Answers in how many milliseconds it is to be drawn again, or null. */
+  render(shown, now) {
     const key = shown && JSON.stringify({ ...shown, left: null, leftText: null, share: null });
-    const hidden = shown === null || key === this.dismissed;
-    this.strip.hidden = hidden;
     document.body.dataset.update = shown?.state ?? "none";
-    if (hidden) {
+    this.since = shown === null ? null : (this.since ?? now);
+    const early = shown !== null && this.strip.hidden && PASSING.has(shown.state) ? this.since + SHOWN_AFTER_MS - now : 0;
+    this.strip.hidden = shown === null || key === this.dismissed || early > 0;
+    if (this.strip.hidden) {
       this.key = null;
-      return null;
+      return early > 0 ? early : null;
     }
     if (key !== this.key) this.draw(shown, key);
     setText(this.left, shown.leftText ?? "");

@@ -32,7 +32,7 @@ pub fn draw(view: &View, width: usize, height: usize, now: i64, clock: impl Fn(i
     lines.push(Line::default());
     lines.extend(slots(view));
     lines.push(Line::default());
-    lines.extend(update(&view.status["update"], now, &clock));
+    lines.extend(update(&view.status, now, &clock));
     for problem in list(&view.status["node"]["problems"]) {
         lines.push(Line::of(Tone::Warn, format!("problem   {}", text(problem))));
     }
@@ -130,7 +130,8 @@ fn slots(view: &View) -> Vec<Line> {
     lines
 }
 
-fn update(update: &Value, now: i64, clock: &impl Fn(i64) -> String) -> Vec<Line> {
+fn update(status: &Value, now: i64, clock: &impl Fn(i64) -> String) -> Vec<Line> {
+    let update = &status["update"];
     let state = text(&update["state"]);
     let failed = ["failed", "rolled_back", "expired"].contains(&state.as_str());
     let tone = match AT_REST.contains(&state.as_str()) {
@@ -149,7 +150,7 @@ fn update(update: &Value, now: i64, clock: &impl Fn(i64) -> String) -> Vec<Line>
     let due = update["scheduled_for"].as_i64().map(|at| json!(clock(at)));
     let facts = [
         ("release", update["target_version"].clone()),
-        ("mode", update["transition_mode"].clone()),
+        ("mode", status["transition_mode"].clone()),
         ("because", update["planned_reason"].clone()),
         ("due", due.unwrap_or_default()),
         ("failed", update["failure_reason"].clone()),

@@ -361,6 +361,24 @@ check("update: the command is copied", async () => {
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), "holdfast rollback");
 });
 
+check("update: an ordinary switch is over before the page would jump, one that takes longer is shown", async () => {
+  await opened();
+  await shows(page, "running");
+  await page.evaluate(() => {
+    window.appeared = 0;
+    const strip = document.getElementById("update-strip");
+    new MutationObserver(() => { if (!strip.hidden) window.appeared++; }).observe(strip, { attributes: true });
+  });
+  for (const state of ["prewarming", "admitted", "switching", "probation"]) mock.update(state, { left: 30 });
+  await page.waitForFunction(() => document.body.dataset.update === "probation");
+  mock.update("idle");
+  await page.waitForFunction(() => document.body.dataset.update === "none");
+  await pass(1_200); // longer than what is waited for
+  assert.equal(await page.evaluate(() => window.appeared), 0);
+  await update("prewarming", { left: 30 });
+  await strip().getByText("Warming up").waitFor();
+});
+
 check("update: a root restart that cuts the connection is neither reconnecting nor offline", async () => {
   await opened();
   await shows(page, "running");

@@ -17,6 +17,12 @@ test("each state is told apart, and a failure has its reason", () => {
   assert.deepEqual(failed.actions.map(({ command }) => command), ["holdfast attempts"]);
 });
 
+test("a switch that stops the old runtime first is said before it happens, and not behind it", () => {
+  const said = (state, mode) => shownUpdate({ state }, null, 0, mode).details.join();
+  assert.match(said("prewarming", "stop_and_switch"), /too little memory/);
+  assert.deepEqual([said("prewarming", "warm_switch"), said("probation", "stop_and_switch")], ["", ""]);
+});
+
 test("the time left is rounded up, never below nothing, and shown as waiting or as a limit", () => {
   const countdown = { state: "countdown", state_since: 0, state_until: 60_000 };
   const at = (now) => shownUpdate(countdown, 60_000, now);

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 /// Between two looks: a countdown goes by the second, a switch is an event in the list.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Each answer of a look; past it what was known before is not shown as if it were now.
-const ANSWERS: Duration = Duration::from_secs(2);
+const ANSWERS: Duration = Duration::from_secs(1);
 /// Keys that were pressed and not taken yet.
 const KEYS: usize = 16;
 /// A terminal that does not say its size.

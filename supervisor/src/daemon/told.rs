@@ -46,8 +46,7 @@ impl Supervisor {
         problems.extend(facts.active.into_iter().flat_map(|report| report.problems.iter().cloned()));
         let address = self.sidecar.report.as_ref().map(|report| report.listening.clone());
         let url = address.as_ref().and_then(|address| address.parse().ok()).map(listener::url);
-        let mut update = facts.update(now_ms());
-        update["updated_at"] = json!(now_ms());
+        let public = facts.public(now_ms());
         let routed = matches!(self.transition.phase, crate::transition::Phase::Settled { routed: true, .. });
         json!({
             "node": {"id": self.node_id, "state": facts.label.name(), "home": self.home.path(), "url": url,
@@ -58,7 +57,10 @@ impl Supervisor {
             "sidecar": self.sidecar_status(),
             "active": self.with_process(facts.active(), facts.owner.map(|owner| owner.slot)),
             "candidate": self.candidate(facts.owner.map(|owner| owner.slot)),
-            "update": update,
+            "update": public["update"],
+            "transition_mode": public["transition_mode"],
+            "admission": public["admission"],
+            "root_promotion_required": public["root_promotion_required"],
             "standby": self.settings.standby,
             "decision": self.transition.decision,
         })

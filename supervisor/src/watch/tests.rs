@@ -10,6 +10,7 @@ fn view(update: Value) -> View {
             "sidecar": {"state": "serving", "sessions": 1},
             "active": {"slot": "a", "epoch": 5, "running_turns": 2},
             "update": update,
+            "transition_mode": "warm_switch",
         }),
         slots: json!({"slots": [
             {"slot": "a", "release": "1.0.0", "pid": 10, "transition_role": "active", "issues": []},
@@ -46,7 +47,7 @@ fn everything_is_there() {
         "digest_mismatch",
         "update    probation  The runtime in slot b serves and is watched.",
         "[########------------------------] for 15 s, at most 45 s more",
-        "release 1.1.0 · then switch",
+        "release 1.1.0 · mode warm_switch · then switch",
         "possible: holdfast rollback",
         "problem   the disk is low",
         "t49  running    idle                     slot a, epoch 49",

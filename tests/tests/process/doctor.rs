@@ -1,6 +1,7 @@
 //! `doctor` and `attempts`: what is wrong, why, and the next step.
 
 use holdfast_shared::home::Role;
+use holdfast_shared::slot::Slot;
 use holdfast_tests::node::{Node, Options, told};
 use holdfast_tests::{processes, run, wait};
 use nix::sys::signal::Signal;
@@ -81,11 +82,38 @@ fn doctor_names_what_is_wrong_and_the_next_step() {
     assert_eq!((&stopped["message"], &stopped["state"]), (&json!("not running"), &json!("warn")));
     assert!(stopped["next"].as_str().is_some_and(|next| next.contains("holdfast up")), "{stopped}");
 
-    let slot = node.home().slot(holdfast_shared::slot::Slot::B);
+    let slot = node.home().slot(Slot::B);
     std::fs::remove_file(slot.join("manifest.json")).expect("a manifest");
     let found = doctor(&node);
     let empty = check(&found, "slot b")["message"].as_str().unwrap_or_default().to_owned();
     assert!(empty.contains("missing_manifest"), "{found}");
+}
+
+#[test]
+fn doctor_says_why_a_node_is_degraded_and_which_slot_is_not_whole() {
+    let node = Node::up();
+    let (slot, pid) = run(node.active());
+    for slot in Slot::BOTH {
+        let program = node.home().slot(slot).join(holdfast_supervisor::io::slots::RUNTIME);
+        std::fs::remove_file(&program).expect("a program");
+        std::fs::write(&program, "#!/bin/false\n").expect("ours");
+    }
+    processes::signal(pid, Signal::SIGKILL);
+    let degraded = wait::until_blocking("it is degraded", DEADLINE, || {
+        let found = doctor(&node);
+        let node = check(&found, "node").clone();
+        node["message"]
+            .as_str()
+            .is_some_and(|message| message.starts_with("degraded"))
+            .then_some((node, found))
+    });
+    let (about, found) = degraded;
+    assert_eq!(about["state"], "fail");
+    assert!(about["message"].as_str().is_some_and(|message| message.contains("digest_mismatch")), "{about}");
+    assert!(about["next"].as_str().is_some_and(|next| next.contains("holdfast logs")), "{about}");
+    let broken = check(&found, if slot == Slot::A { "slot a" } else { "slot b" });
+    assert_eq!(broken["state"], "fail", "{broken}");
+    assert_eq!(node.holdfast(&["doctor"]).status.code(), Some(4));
 }
 
 #[test]
