@@ -42,6 +42,7 @@ pub fn doctor(place: &Place, output: &Output) -> Result<u8, CliError> {
     checks.extend(Slot::BOTH.map(|slot| doctor::slot(slot, &slots::issues(&place.home, slot))));
     checks
         .extend([restriction_check(&restricted), task_user(), cgroup(), units(place)].into_iter().flatten());
+    slots_as_told(place, &mut checks);
     let failed = checks.iter().any(|check| check.state == State::Fail);
     let value = json!({
         "checks": checks.iter().map(Check::as_json).collect::<Vec<Value>>(),
@@ -91,10 +92,45 @@ fn table(restricted: &[Restricted]) -> Vec<String> {
     std::iter::once(head).chain(restricted.iter().map(row)).collect()
 }
 
-/// What lives, and the restrictions that the kernel says it is under.
+/// What the supervisor answers to a read; `Null` where it does not.
+fn told(place: &Place, path: &str) -> Value {
+    let asked = super::output::block_on(async { Ok(place.supervisor().get::<Value>(path, ANSWERS).await?) });
+    asked.unwrap_or_default()
+}
+
+/// The supervisor's word of the slots takes the place of our own look where it has one: a member of the node's group
+/// operates it and may not look into its home.
+fn slots_as_told(place: &Place, checks: &mut [Check]) {
+    let told = told(place, "/v1/slots");
+    for one in told["slots"].as_array().into_iter().flatten() {
+        let slot = one["slot"].as_str().and_then(Slot::from_name);
+        let (Some(slot), Some(issues)) = (slot, one["issues"].as_array()) else { continue };
+        let issues: Vec<&str> = issues.iter().filter_map(Value::as_str).collect();
+        let said = doctor::slot(slot, &issues);
+        checks.iter_mut().filter(|check| check.name == said.name).for_each(|check| *check = said.clone());
+    }
+}
+
+/// The pid of a role's process in the status.
+fn told_pid(status: &Value, role: Role) -> Option<i32> {
+    let part = match role {
+        Role::Keeper => "keeper",
+        Role::Supervisor => "supervisor",
+        Role::Sidecar => "sidecar",
+        Role::Runtime(slot) => {
+            ["active", "candidate"].into_iter().find(|part| status[*part]["slot"] == slot.name())?
+        }
+    };
+    status[part]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
+}
+
+/// What lives, and the restrictions that the kernel says it is under. The supervisor knows its processes; where it does
+/// not answer, their locks do, which not everybody may look at.
 fn restricted(place: &Place) -> Vec<Restricted> {
+    let status = told(place, "/v1/status");
     let one = |role: Role| {
-        let pid = read_holder(&place.home, role).ok().flatten()?.pid;
+        let held = || Some(read_holder(&place.home, role).ok().flatten()?.pid);
+        let pid = told_pid(&status, role).or_else(held)?;
         let restrictions = Restrictions::read(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)?;
         Some(Restricted { role, pid, restrictions })
     };
@@ -213,6 +249,12 @@ fn home(place: &Place) -> Check {
         Ok(crate::io::home::Found::Node(identity)) => {
             Check::ok("home", format!("{path}: node {}", identity.id))
         }
+        // Another user's home: a member of the group may operate the node and not look into its files.
+        Err(error) if error.code == holdfast_shared::error::Code::Refused => Check::warn(
+            "home",
+            format!("not all of it can be looked at: {}", error.message),
+            "run doctor as the home's owner, or as root",
+        ),
         Err(error) => Check::fail(
             "home",
             format!("{}: {}", error.code.as_str(), error.message),

@@ -6,6 +6,7 @@ use holdfast_shared::home::Role;
 use holdfast_shared::slot::Slot;
 use holdfast_tests::work::{conversation, sealed};
 use holdfast_tests::{run, wait};
+use serde_json::{Value, json};
 
 /// `systemd-analyze security` of the units is at most this, in tenths; docs/OPERATING.md says what it is made of.
 const EXPOSURE_TENTHS: u32 = 22;
@@ -50,6 +51,22 @@ fn systemd_the_units_are_right_and_their_exposure_is_bounded() {
         for set in ["CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
             assert_eq!(field(set), Some("0000000000000000"), "{set}");
         }
+    }
+    // And as doctor lists it for people, members of the group included.
+    machine.must("useradd -G holdfast carol");
+    for reader in ["root", "carol"] {
+        let told = machine.run(&format!("runuser -u {reader} -- holdfast doctor --json")).stdout;
+        let told: Value = serde_json::from_slice(&told).expect("JSON");
+        let listed = told["restrictions"].as_array().expect("a list");
+        assert!(listed.len() >= 4, "{reader}: {told}");
+        for one in listed {
+            assert_eq!((&one["no_new_privs"], &one["seccomp"]), (&json!(true), &json!("filter")), "{one}");
+            assert_eq!(one["effective_capabilities"], json!([]), "{one}");
+            assert!(one["uid"].as_u64().is_some_and(|uid| uid > 0), "{one}");
+        }
+        let checks = told["checks"].as_array().expect("a list");
+        let failed: Vec<&Value> = checks.iter().filter(|check| check["state"] == "fail").collect();
+        assert!(failed.is_empty(), "{reader}: {failed:?}");
     }
     // Members of the group are operators, nobody else is.
     machine.must("useradd -G holdfast alice && useradd bob");
