@@ -3,6 +3,7 @@
 use holdfast_runtime::daemon::{Start, run};
 use holdfast_runtime::settings::Settings;
 use holdfast_shared::home::Home;
+use holdfast_shared::release::RELEASE_VARIABLE;
 use holdfast_shared::slot::Slot;
 use std::process::ExitCode;
 
@@ -90,5 +91,7 @@ fn parse(arguments: &[String]) -> Result<Start, String> {
     let slot = slot.ok_or("--slot is missing, or neither a nor b")?;
     let unique = (uuid::Uuid::new_v4().as_u128() >> 96) as u32;
     let instance = format!("rt-{slot}-{unique:08x}");
-    Ok(Start { home, slot, settings, instance, release: env!("CARGO_PKG_VERSION").to_owned() })
+    let built_as = || env!("CARGO_PKG_VERSION").to_owned();
+    let release = std::env::var(RELEASE_VARIABLE).unwrap_or_else(|_| built_as());
+    Ok(Start { home, slot, settings, instance, release })
 }

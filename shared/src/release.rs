@@ -5,6 +5,10 @@ use crate::version::Contracts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Names to a runtime the release that it was started from, as its manifest says it; without it the runtime names the
+/// version that it was built as.
+pub const RELEASE_VARIABLE: &str = "HOLDFAST_RELEASE";
+
 /// What a runtime's binary says of itself, as JSON on stdout: `holdfast-runtime --abilities`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Abilities {

@@ -198,6 +198,11 @@ impl Attempt {
         })
     }
 
+    /// It was dropped because what it asked for serves already.
+    pub fn is_deduplicated(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.reason == Reason::Deduplicated.code())
+    }
+
     /// How it ended, in words.
     pub fn ending(&self) -> String {
         let why =

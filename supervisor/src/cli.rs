@@ -70,9 +70,8 @@ enum Command {
     Rollback,
     /// List attempts to change the serving runtime, with how they ended.
     Attempts,
-    /// The change that is planned or under way.
-    #[command(subcommand)]
-    Update(update::UpdateCommand),
+    /// Install a signed release and hand over to it; or look at, put off or end the change that is planned.
+    Update(update::Arguments),
     /// Print what the node's processes wrote.
     Logs {
         /// keeper, supervisor, sidecar, runtime-a, runtime-b or holder. Default: all.
@@ -167,7 +166,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 Command::Switch { to } => switch::switch(&place, to.as_deref(), output),
                 Command::Rollback => switch::rollback(&place, output),
                 Command::Attempts => attempts::attempts(&place, output),
-                Command::Update(command) => update::update(&place, command, output),
+                Command::Update(arguments) => update::update(&place, arguments, output),
                 Command::Logs { name, follow, since } => {
                     logs::logs(&place, name.as_deref(), follow, since.as_deref(), output)
                 }

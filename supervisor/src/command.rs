@@ -15,6 +15,8 @@ pub enum Command {
     Switch(Switch),
     /// `POST /v1/rollback`
     Rollback(Rollback),
+    /// `POST /v1/update`
+    Update(Update),
     /// `GET /v1/attempts`
     Attempts,
     /// `POST /v1/update/cancel`, `defer`
@@ -43,6 +45,17 @@ pub enum Command {
 pub struct Switch {
     /// The slot that is to serve; the inactive one when not named.
     pub to: Option<Slot>,
+}
+
+/// Asks for another release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Update {
+    /// The bundle's path; its signature is beside it.
+    pub bundle: String,
+    /// Take a version below the highest seen from its key.
+    #[serde(default)]
+    pub allow_downgrade: bool,
 }
 
 /// Asks for the way back to the release that served before.

@@ -9,6 +9,7 @@ mod children;
 mod effects;
 mod looks;
 mod measured;
+mod prepare;
 mod processes;
 mod requests;
 mod sidecar;
@@ -61,6 +62,10 @@ pub enum Event {
     Transition(transition::Event),
     /// The attempt's state with this number has lasted for its time.
     AttemptDeadline(u64),
+    /// A bundle was put into its slot for the attempt's state with this number, or not.
+    Prepared(u64, prepare::Outcome),
+    /// A slot that is to be prepared may be free now.
+    PrepareAgain(u64),
     /// A probe of a slot ended, asked for in the attempt's state with this number; `true`: it was good.
     Probed(u64, Slot, bool),
     /// The sidecar's answer to the wished state with this number.
@@ -275,6 +280,8 @@ impl Supervisor {
             Event::Died(role, pid) => self.died(role, pid)?,
             Event::Transition(event) => self.advance(event)?,
             Event::AttemptDeadline(number) => self.attempt_deadline(number)?,
+            Event::Prepared(number, outcome) => self.prepared(number, outcome)?,
+            Event::PrepareAgain(number) => self.prepare_again(number)?,
             Event::Probed(number, slot, good) => self.probed(number, slot, good)?,
             Event::SidecarAnswered(number, answer) => self.sidecar_answered(number, answer)?,
             Event::Reported(slot, decision, report) => self.reported(slot, decision, *report)?,

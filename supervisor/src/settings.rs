@@ -50,6 +50,10 @@ pub struct SupervisorSettings {
     pub probe_timeout_ms: u64,
     /// Probation ends as a failure after so long without the good probes.
     pub probation_ms: u64,
+    /// Between two updates.
+    pub minimum_update_period_ms: u64,
+    /// What people see before an update.
+    pub countdown_ms: u64,
     /// What `holdfast update defer` adds.
     pub defer_ms: u64,
     /// A candidate that is not ready in time is tried once more after so long.
@@ -68,6 +72,8 @@ impl Default for SupervisorSettings {
             probe_interval_ms: 100,
             probe_timeout_ms: 2_000,
             probation_ms: 60_000,
+            minimum_update_period_ms: 300_000,
+            countdown_ms: 60_000,
             defer_ms: 300_000,
             automatic_defer_ms: 60_000,
             metrics_listen: None,
@@ -126,6 +132,8 @@ impl Settings {
             ("supervisor.probe_interval_ms", own.probe_interval_ms, 1, 60_000),
             ("supervisor.probe_timeout_ms", own.probe_timeout_ms, 10, 60_000),
             ("supervisor.probation_ms", own.probation_ms, 100, 900_000),
+            ("supervisor.minimum_update_period_ms", own.minimum_update_period_ms, 0, 86_400_000),
+            ("supervisor.countdown_ms", own.countdown_ms, 0, 86_400_000),
             ("supervisor.defer_ms", own.defer_ms, 100, 86_400_000),
             ("supervisor.automatic_defer_ms", own.automatic_defer_ms, 100, 900_000),
             ("command.output_quota_bytes", settings.command.output_quota_bytes, 4_096, 1 << 40),
@@ -157,6 +165,8 @@ impl SupervisorSettings {
             good_probes: self.good_probes,
             prewarming_ms: self.prewarming_ms.cast_signed(),
             probation_ms: self.probation_ms.cast_signed(),
+            minimum_period_ms: self.minimum_update_period_ms.cast_signed(),
+            countdown_ms: self.countdown_ms.cast_signed(),
             defer_ms: self.defer_ms.cast_signed(),
             automatic_defer_ms: self.automatic_defer_ms.cast_signed(),
             ..Rules::default()

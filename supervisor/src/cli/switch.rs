@@ -2,7 +2,7 @@
 
 use super::output::{CliError, Output};
 use super::place::Place;
-use crate::command::{Rollback, Switch};
+use crate::command::{Rollback, Switch, Update};
 use holdfast_shared::control::CallError;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::slot::Slot;
@@ -10,8 +10,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-/// Prewarming, put off once and tried again, admission, switching, probation and the way back together have less.
-const SWITCHES: Duration = Duration::from_secs(600);
+/// An update may wait for the minimum period and be put off; its working states have 30 minutes. Who no longer wants
+/// to wait presses Ctrl-C: it goes on.
+const SWITCHES: Duration = Duration::from_secs(7_200);
 /// Between two looks at the progress.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// One look.
@@ -29,6 +30,11 @@ pub fn switch(place: &Place, to: Option<&str>, output: &Output) -> Result<u8, Cl
 /// Goes back.
 pub fn rollback(place: &Place, output: &Output) -> Result<u8, CliError> {
     change(place, "/v1/rollback", &Rollback {}, output)
+}
+
+/// Installs a bundle and hands over to it.
+pub fn update(place: &Place, request: &Update, output: &Output) -> Result<u8, CliError> {
+    change(place, "/v1/update", request, output)
 }
 
 fn change(place: &Place, path: &str, request: &impl Serialize, output: &Output) -> Result<u8, CliError> {

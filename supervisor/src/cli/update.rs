@@ -1,15 +1,31 @@
-//! `update cancel|defer|status`: the change that is planned or under way.
+//! `update FILE`, and `update cancel|defer|status`: the change that is planned or under way.
 
 use super::output::{CliError, Output};
 use super::place::Place;
-use clap::Subcommand;
+use crate::command::Update;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// It is one record in the supervisor's journal.
 const ANSWERS: Duration = Duration::from_secs(10);
 
-/// Updates.
+/// What to do.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Arguments {
+    /// The bundle; its signature FILE.minisig is beside it.
+    #[arg(required = true)]
+    file: Option<PathBuf>,
+    /// Take a version below the highest seen from its key.
+    #[arg(long)]
+    allow_downgrade: bool,
+    #[command(subcommand)]
+    command: Option<UpdateCommand>,
+}
+
+/// The change that is planned or under way.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum UpdateCommand {
     /// End it before anything is switched.
@@ -21,7 +37,21 @@ pub enum UpdateCommand {
 }
 
 /// Runs it.
-pub fn update(place: &Place, command: UpdateCommand, output: &Output) -> Result<u8, CliError> {
+pub fn update(place: &Place, arguments: Arguments, output: &Output) -> Result<u8, CliError> {
+    let Arguments { file, allow_downgrade, command } = arguments;
+    let command = match (command, file) {
+        (Some(command), _) => command,
+        (None, Some(file)) => {
+            let path = std::path::absolute(&file).map_err(CliError::system("find the bundle"))?;
+            let request = Update { bundle: path.display().to_string(), allow_downgrade };
+            return super::switch::update(place, &request, output);
+        }
+        (None, None) => return Err(CliError::Usage("name a bundle".into())),
+    };
+    operate(place, command, output)
+}
+
+fn operate(place: &Place, command: UpdateCommand, output: &Output) -> Result<u8, CliError> {
     super::output::block_on(async {
         let client = place.supervisor();
         let path = match command {

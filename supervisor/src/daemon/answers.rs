@@ -27,6 +27,10 @@ impl Supervisor {
                 self.look_at_demands(Asked::by_operator(Kind::Rollback, None), responder);
                 return Ok(());
             }
+            Command::Update(request) => {
+                self.look_at_demands(Asked::for_bundle(request), responder);
+                return Ok(());
+            }
             Command::Attempts => Ok(self.list_attempts()),
             Command::Operate(operation) => self.operate(operation)?,
             Command::Stop(request) => return self.stop(request.keep_workers, responder),

@@ -168,9 +168,14 @@ impl Supervisor {
                 }
                 Ok(())
             }
-            // Nothing that asks for these can be asked for.
-            Action::Prepare | Action::Revoke | Action::PlaceRoot | Action::RestoreRoot => {
-                tracing::error!(?action, "this supervisor takes no bundles");
+            Action::Prepare => self.prepare(),
+            Action::Revoke => {
+                self.revoke();
+                Ok(())
+            }
+            // Nothing offers a promotion.
+            Action::PlaceRoot | Action::RestoreRoot => {
+                tracing::error!(?action, "this supervisor promotes no root files");
                 Ok(())
             }
         }

@@ -9,6 +9,7 @@ use crate::transition::Runtime;
 use holdfast_shared::control::Client;
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::process::{Living, PassedFd, PidFd, read_holder};
+use holdfast_shared::release::RELEASE_VARIABLE;
 use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::WishedReport;
@@ -218,6 +219,18 @@ impl Processes {
             .collect()
     }
 
+    /// Nothing is to be started in this role; whether something still runs there.
+    pub(super) fn make_room(&mut self, role: Role) -> bool {
+        let child = self.child_mut(role);
+        child.wanted = false;
+        child.process.is_some()
+    }
+
+    /// What is known of the slots' files, for whoever looks at them apart from the loop.
+    pub(super) fn checks(&self) -> slots::Checks {
+        self.checks.clone()
+    }
+
     /// What keeps a runtime from being started from this slot, as issue codes; empty: nothing.
     pub(super) fn slot_issue_codes(&self, slot: Slot) -> Vec<&'static str> {
         self.checks.issues(&self.home, slot)
@@ -269,9 +282,15 @@ impl Processes {
         if let Role::Runtime(slot) = role {
             arguments.extend(["--slot".into(), slot.name().into()]);
         }
+        let release = match role {
+            Role::Runtime(slot) => slots::manifest(&self.home, slot).ok().flatten(),
+            _ => None,
+        };
         arguments.extend(["--settings".into(), settings.clone().into()]);
         let mut plan = child::plan(&program, role, arguments);
         plan.notify = Some(self.home.notify().into());
+        // A variable, not an argument: an older release does not know it and starts all the same.
+        plan.variables.extend(release.map(|manifest| (RELEASE_VARIABLE, manifest.version.into())));
         if role == Role::Sidecar {
             let listener = match self.listener.take() {
                 Some(listener) => listener,

@@ -4,6 +4,7 @@ use super::waiting::Wanted;
 use super::{Event, SuperviseError, Supervisor, TICK, now_ms};
 use crate::admission::{Demands, obstacle};
 use crate::attempt::{self, Kind, Operation, Request, State};
+use crate::command::Update;
 use crate::io::control::Responder;
 use crate::io::slots;
 use crate::memory;
@@ -19,17 +20,32 @@ use std::collections::BTreeSet;
 pub struct Asked {
     kind: Kind,
     to: Option<Slot>,
+    bundle: Option<String>,
+    allow_downgrade: bool,
     /// It waited for the end of another one since then.
     queued_at: Option<i64>,
 }
 
 impl Asked {
     pub(super) fn by_operator(kind: Kind, to: Option<Slot>) -> Self {
-        Asked { kind, to, queued_at: None }
+        Asked { kind, to, bundle: None, allow_downgrade: false, queued_at: None }
+    }
+
+    pub(super) fn for_bundle(request: Update) -> Self {
+        let Update { bundle, allow_downgrade } = request;
+        Asked { kind: Kind::Update, to: None, bundle: Some(bundle), allow_downgrade, queued_at: None }
     }
 
     pub(super) fn queued(request: &Request) -> Self {
-        Asked { kind: request.kind, to: Some(request.slot), queued_at: Some(request.requested_at) }
+        let update = request.kind == Kind::Update;
+        Asked {
+            kind: request.kind,
+            // An update goes into whichever slot does not serve then.
+            to: (!update).then_some(request.slot),
+            bundle: request.bundle.clone(),
+            allow_downgrade: request.allow_downgrade,
+            queued_at: Some(request.requested_at),
+        }
     }
 }
 
@@ -79,7 +95,9 @@ impl Supervisor {
             }
             _ => {
                 let number = self.attempts().numbered + 1;
-                self.renew_candidate(request.slot);
+                if !request.is_update() {
+                    self.renew_candidate(request.slot);
+                }
                 let ready = self.is_ready(request.slot);
                 (number, Wanted::Forward, attempt::Event::Request { request, ready, settled: true })
             }
@@ -126,6 +144,10 @@ impl Supervisor {
         if state == Some(State::Probation) && !back && self.probes_in_a_row == 0 {
             return Err("the last switch is in probation and its last probe was not good".into());
         }
+        if asked.kind == Kind::Update {
+            // What is in the slot now goes; what comes is judged when it is there.
+            return Ok(self.request(asked, to));
+        }
         let blocked = self.release_blocks(to, journal);
         // On the way back both run already.
         match blocked.or_else(|| if back { None } else { self.memory_blocks(to) }) {
@@ -135,19 +157,19 @@ impl Supervisor {
     }
 
     fn request(&self, asked: &Asked, slot: Slot) -> Request {
-        let manifest = slots::manifest(&self.home, slot).ok().flatten();
+        let in_slot = slots::manifest(&self.home, slot).ok().flatten().filter(|_| asked.bundle.is_none());
         Request {
             kind: asked.kind,
             slot,
-            release: manifest.map(|manifest| manifest.version),
-            bundle: None,
-            allow_downgrade: false,
+            release: in_slot.map(|manifest| manifest.version),
+            bundle: asked.bundle.clone(),
+            allow_downgrade: asked.allow_downgrade,
             requested_at: asked.queued_at.unwrap_or_else(now_ms),
         }
     }
 
     /// Why the release in this slot may not become active; `None`: it may.
-    fn release_blocks(&mut self, to: Slot, journal: &BTreeSet<String>) -> Option<String> {
+    pub(super) fn release_blocks(&mut self, to: Slot, journal: &BTreeSet<String>) -> Option<String> {
         let issues = self.processes.slot_issues(to);
         if !issues.is_empty() {
             return Some(format!("slot {to} cannot be started from: {issues}"));

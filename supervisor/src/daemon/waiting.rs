@@ -57,6 +57,7 @@ fn answer(attempt: &Attempt, wanted: Wanted, active: &Value) -> Result<Value, Ap
     let outcome = match (wanted, attempt.state) {
         (Wanted::Forward, State::Succeeded) => "switched",
         (Wanted::Back, State::RolledBack) => "rolled_back",
+        (Wanted::Forward, State::Cancelled) if attempt.is_deduplicated() => "deduplicated",
         _ => {
             let details = json!({"active": active, "attempt": attempt.told()});
             return Err(ApiError::new(Code::Refused, attempt.ending()).with_details(details));

@@ -55,6 +55,7 @@ fn command(request: &Request) -> Result<Command, ApiError> {
         (&Method::GET, "/v1/status") => Command::Status,
         (&Method::POST, "/v1/switch") => Command::Switch(or_default(request)?),
         (&Method::POST, "/v1/rollback") => Command::Rollback(or_default(request)?),
+        (&Method::POST, "/v1/update") => Command::Update(request.json()?),
         (&Method::GET, "/v1/attempts") => Command::Attempts,
         (&Method::POST, "/v1/update/cancel") => Command::Operate(Operation::Cancel),
         (&Method::POST, "/v1/update/defer") => Command::Operate(Operation::Defer),

@@ -10,12 +10,12 @@ use holdfast_shared::slot::Slot;
 use holdfast_shared::token::hex;
 use holdfast_shared::version;
 use sha2::{Digest, Sha256};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The runtime's binary below a slot.
 pub use crate::release::RUNTIME;
@@ -128,9 +128,10 @@ fn file_issue(directory: &Path, below: &str, expected: &str) -> Option<&'static 
 }
 
 /// What was found in the slots, kept for as long as their files are the same: a digest takes as long as a start.
-#[derive(Debug, Default)]
+/// Clones know the same.
+#[derive(Clone, Debug, Default)]
 pub struct Checks {
-    known: RefCell<[Option<Known>; 2]>,
+    known: Arc<Mutex<[Option<Known>; 2]>>,
 }
 
 /// A slot's files as they were, and what was wrong with them.
@@ -143,15 +144,19 @@ impl Checks {
     /// As [`issues`].
     pub fn issues(&self, home: &Home, slot: Slot) -> Vec<&'static str> {
         let stamps = stamps(home, slot);
-        let mut known = self.known.borrow_mut();
-        match &known[slot as usize] {
-            Some((before, issues)) if *before == stamps => issues.clone(),
-            _ => {
-                let issues = issues(home, slot);
-                known[slot as usize] = Some((stamps, issues.clone()));
-                issues
-            }
+        if let Some((before, issues)) = &self.known()[slot as usize]
+            && *before == stamps
+        {
+            return issues.clone();
         }
+        // Not while others wait for what is known: this takes as long as reading the files.
+        let issues = issues(home, slot);
+        self.known()[slot as usize] = Some((stamps, issues.clone()));
+        issues
+    }
+
+    fn known(&self) -> MutexGuard<'_, [Option<Known>; 2]> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

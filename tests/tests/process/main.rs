@@ -10,3 +10,4 @@ mod metrics;
 mod public_status;
 mod starts;
 mod watch;
+mod updates;

@@ -1,0 +1,170 @@
+//! `preparing`: a bundle verified and put into the inactive slot, apart from the loop.
+
+use super::{Event, SuperviseError, Supervisor, now_ms};
+use crate::attempt::{self, Attempt, Kind, State};
+use crate::io::bundle::{self, TrustedKeys, lease, root_changes};
+use crate::io::{preflight, slots};
+use crate::release::{BundleError, Limits, Rules};
+use holdfast_shared::error::ApiError;
+use holdfast_shared::home::{Home, Role};
+use holdfast_shared::journal::inspect;
+use holdfast_shared::release::Manifest;
+use holdfast_shared::version;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+/// Between two looks whether the runtime that was in the slot has ended.
+const ROOM_AGAIN: Duration = Duration::from_millis(100);
+/// A release reads the whole journal in its self-check.
+const SELF_CHECK: Duration = Duration::from_secs(120);
+
+/// What came of preparing.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The release is in the slot.
+    Staged {
+        /// What it says of itself.
+        manifest: Box<Manifest>,
+        /// It brings other root files than those in use.
+        root_files: bool,
+        /// Kinds in the journal that must be understood.
+        journal: BTreeSet<String>,
+    },
+    /// It serves already.
+    ServesAlready,
+    /// A code and words.
+    Refused(String, String),
+}
+
+/// What is needed beside the attempt, apart from the loop.
+struct Workplace {
+    home: Home,
+    checks: slots::Checks,
+    settings: String,
+}
+
+impl Supervisor {
+    /// Verifies and unpacks the bundle of the attempt, once nothing runs from its slot.
+    pub(super) fn prepare(&mut self) -> Result<(), SuperviseError> {
+        let Some(attempt) = self.preparing().cloned() else { return Ok(()) };
+        let slot = attempt.request.slot;
+        if self.transition.owner().is_none_or(|owner| owner.slot == slot) {
+            let outcome = Outcome::Refused("slot_in_use".into(), format!("slot {slot} serves"));
+            return self.prepared(self.attempt_no, outcome);
+        }
+        if self.processes.make_room(Role::Runtime(slot)) {
+            self.end_child(Role::Runtime(slot));
+            self.later(ROOM_AGAIN, Event::PrepareAgain(self.attempt_no));
+            return Ok(());
+        }
+        let (events, number, now) = (self.events.clone(), self.attempt_no, now_ms());
+        let workplace = Workplace {
+            home: self.home.clone(),
+            checks: self.processes.checks(),
+            settings: self.fresh_settings().runtime_json(),
+        };
+        tokio::task::spawn_local(async move {
+            let done = tokio::task::spawn_blocking(move || put_in_place(&workplace, &attempt, now)).await;
+            let failed =
+                |error: tokio::task::JoinError| Outcome::Refused("internal_error".into(), error.to_string());
+            let _ = events.send(Event::Prepared(number, done.unwrap_or_else(failed))).await;
+        });
+        Ok(())
+    }
+
+    /// Its slot may be free now.
+    pub(super) fn prepare_again(&mut self, number: u64) -> Result<(), SuperviseError> {
+        if number == self.attempt_no && self.stopping.is_none() { self.prepare() } else { Ok(()) }
+    }
+
+    /// Whoever verifies or unpacks is to stop; what was unpacked is of no use.
+    pub(super) fn revoke(&self) {
+        let home = self.home.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = lease::revoke(&home) {
+                tracing::warn!(%error, "revoke the lease of a slot");
+            }
+        });
+    }
+
+    pub(super) fn prepared(&mut self, number: u64, outcome: Outcome) -> Result<(), SuperviseError> {
+        if number != self.attempt_no {
+            return Ok(());
+        }
+        let Some(slot) = self.preparing().map(|attempt| attempt.request.slot) else { return Ok(()) };
+        let event = match outcome {
+            Outcome::ServesAlready => attempt::Event::ServesAlready,
+            Outcome::Refused(code, words) => attempt::Event::Prepared(Err((code, words))),
+            Outcome::Staged { manifest, root_files, journal } => {
+                let release = attempt::Prepared { release: manifest.version, root_files };
+                let refused = |why| ("not_admitted".to_owned(), why);
+                let blocked = self.release_blocks(slot, &journal).map(refused);
+                attempt::Event::Prepared(blocked.map_or(Ok(release), Err))
+            }
+        };
+        self.advance_attempt(event)
+    }
+
+    fn preparing(&self) -> Option<&Attempt> {
+        let preparing =
+            |attempt: &&Attempt| attempt.state == State::Preparing && attempt.request.kind == Kind::Update;
+        self.attempts().current.as_ref().filter(preparing)
+    }
+}
+
+/// Blocks for as long as the disk takes.
+fn put_in_place(workplace: &Workplace, attempt: &Attempt, now_ms: i64) -> Outcome {
+    match try_put_in_place(workplace, attempt, now_ms) {
+        Ok(outcome) => outcome,
+        Err(PrepareError::Bundle(error)) => Outcome::Refused(error.code().to_owned(), error.to_string()),
+        Err(PrepareError::SelfCheck(error)) => {
+            Outcome::Refused("self_check_failed".to_owned(), error.message)
+        }
+        Err(PrepareError::Other(error)) => {
+            Outcome::Refused(error.code.as_str().to_ascii_lowercase(), error.message)
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    #[error("{0}")]
+    SelfCheck(ApiError),
+    #[error(transparent)]
+    Other(#[from] ApiError),
+}
+
+fn try_put_in_place(workplace: &Workplace, attempt: &Attempt, now_ms: i64) -> Result<Outcome, PrepareError> {
+    let Workplace { home, checks, settings } = workplace;
+    let request = &attempt.request;
+    let slot = request.slot;
+    let rules = Rules {
+        now_ms,
+        target: slots::target(),
+        contracts: version::contracts(),
+        allow_downgrade: request.allow_downgrade,
+        limits: Limits::default(),
+    };
+    let path = request.bundle.as_deref().unwrap_or_default();
+    let verified = bundle::verify(Path::new(path), &TrustedKeys::load(&home.keys())?, &rules)?;
+    let coming = verified.manifest().installed(slot, verified.key());
+    let active = slots::manifest(home, slot.other())?;
+    let same = |active: &Manifest| active.version == coming.version && active.digests == coming.digests;
+    if active.as_ref().is_some_and(same) {
+        return Ok(Outcome::ServesAlready);
+    }
+    let root_files = !root_changes(&coming)?.is_empty();
+    let manifest = bundle::stage(&verified, slot, home, &attempt.id(), &mut |_| {})?;
+    if let Some(issue) = checks.issues(home, slot).first() {
+        let words = format!("slot {slot} is not what was unpacked into it");
+        return Ok(Outcome::Refused((*issue).to_owned(), words));
+    }
+    preflight::self_check(home, slot, settings, SELF_CHECK).map_err(PrepareError::SelfCheck)?;
+    // A journal that cannot be read now is judged by whoever takes it over.
+    let journal =
+        inspect(&home.journal()).map(|inspection| inspection.must_understand_kinds).unwrap_or_default();
+    Ok(Outcome::Staged { manifest: Box::new(manifest), root_files, journal })
+}
