@@ -5,6 +5,7 @@
 //! event and what is to be done once they are journaled. Who is active is decided by [`crate::transition`]; here is
 //! only when a switch may begin and whether what came of it is kept.
 
+pub mod mode;
 mod moves;
 pub mod reason;
 mod recover;
@@ -13,6 +14,7 @@ pub mod rules;
 pub mod state;
 pub mod step;
 
+pub use mode::{Mode, OnLowMemory};
 pub use reason::{Failure, PlannedReason, Reason};
 pub use request::{Kind, Request, Subsequent};
 pub use rules::Rules;
@@ -63,6 +65,9 @@ pub struct Attempt {
     pub worked_ms: i64,
     /// It was put off once by itself.
     pub deferred: bool,
+    /// How the runtime is changed.
+    #[serde(default)]
+    pub mode: Mode,
     /// The release is in its slot.
     pub prepared: bool,
     /// The release brings other root files than those in use.
@@ -190,6 +195,7 @@ impl Attempt {
             "planned_reason": self.planned_reason,
             "scheduled_for": self.scheduled_for(),
             "deferred": self.deferred,
+            "transition_mode": self.mode,
             "failure_reason": failure.map(|failure| &failure.reason),
             "failed_stage": failure.map(|failure| failure.stage),
             "message": failure.map(|failure| &failure.message),

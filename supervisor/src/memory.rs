@@ -1,16 +1,38 @@
 //! The memory gate: two runtimes at once only where there is room for both (CONTRACTS.md 2).
 
-/// A candidate is granted this much at least.
-const CANDIDATE_BYTES: u64 = 192 * 1024 * 1024;
-/// What must stay free beside it.
-const RESERVE_BYTES: u64 = 256 * 1024 * 1024;
+const MIB: u64 = 1024 * 1024;
+/// A candidate may take so much of the machine's memory, in percent, ...
+const LIMIT_PERCENT: u64 = 40;
+/// ... at least so much and ...
+const LIMIT_LEAST_BYTES: u64 = 512 * MIB;
+/// ... at most so much.
+const LIMIT_MOST_BYTES: u64 = 1536 * MIB;
+
+/// The gate's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// A candidate is granted this much at least.
+    pub candidate_bytes: u64,
+    /// What must stay free beside it.
+    pub reserve_bytes: u64,
+}
 
 /// What must be available before two runtimes overlap and while they do, in bytes, from their resident sets: what a
 /// candidate has already is no longer available, and not needed again.
-pub fn needed(active_resident_bytes: u64, candidate_resident_bytes: u64) -> u64 {
+pub fn needed(active_resident_bytes: u64, candidate_resident_bytes: u64, gate: Gate) -> u64 {
     let as_large = active_resident_bytes.saturating_add(active_resident_bytes.saturating_mul(15) / 100);
-    let candidate = as_large.max(CANDIDATE_BYTES).saturating_sub(candidate_resident_bytes);
-    candidate.saturating_add(RESERVE_BYTES)
+    let candidate = as_large.max(gate.candidate_bytes).saturating_sub(candidate_resident_bytes);
+    candidate.saturating_add(gate.reserve_bytes)
+}
+
+/// What a candidate may take at most, whatever is available.
+pub fn candidate_limit(total_bytes: u64) -> u64 {
+    (total_bytes / 100 * LIMIT_PERCENT).clamp(LIMIT_LEAST_BYTES, LIMIT_MOST_BYTES)
+}
+
+/// `MemTotal` of `/proc/meminfo`, in bytes.
+pub fn total(meminfo: &str) -> Option<u64> {
+    field(meminfo, "MemTotal:")
 }
 
 /// `MemAvailable` of `/proc/meminfo`, in bytes.
@@ -33,23 +55,31 @@ fn field(text: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const MIB: u64 = 1024 * 1024;
+    const GATE: Gate = Gate { candidate_bytes: 192 * MIB, reserve_bytes: 256 * MIB };
 
     #[test]
     fn a_small_active_asks_for_the_least_and_a_large_one_for_as_much_again() {
-        assert_eq!(needed(10 * MIB, 0), 448 * MIB);
-        assert_eq!(needed(1000 * MIB, 0), (1150 + 256) * MIB);
+        assert_eq!(needed(10 * MIB, 0, GATE), 448 * MIB);
+        assert_eq!(needed(1000 * MIB, 0, GATE), (1150 + 256) * MIB);
     }
 
     #[test]
     fn what_a_candidate_has_is_not_asked_for_again() {
-        assert_eq!(needed(10 * MIB, 100 * MIB), (92 + 256) * MIB);
-        assert_eq!(needed(10 * MIB, 900 * MIB), 256 * MIB);
+        assert_eq!(needed(10 * MIB, 100 * MIB, GATE), (92 + 256) * MIB);
+        assert_eq!(needed(10 * MIB, 900 * MIB, GATE), 256 * MIB);
+    }
+
+    #[test]
+    fn a_candidates_own_limit_is_a_share_of_the_machine() {
+        assert_eq!(candidate_limit(1024 * MIB), 512 * MIB);
+        assert_eq!(candidate_limit(2000 * MIB), 800 * MIB);
+        assert_eq!(candidate_limit(64_000 * MIB), 1536 * MIB);
     }
 
     #[test]
     fn the_kernels_files_are_read() {
         assert_eq!(available("MemTotal:  9 kB\nMemAvailable:   2048 kB\n"), Some(2 * MIB));
+        assert_eq!(total("MemTotal:  9 kB\n"), Some(9 * 1024));
         assert_eq!(resident("Name:\tx\nVmRSS:\t    1024 kB\n"), Some(MIB));
         assert_eq!(resident("Name:\tx\n"), None);
     }

@@ -1,6 +1,7 @@
 //! `<home>/holdfast.toml`, read by the supervisor; each child is given its own part whole at its start.
 
-use crate::attempt::Rules;
+use crate::attempt::{OnLowMemory, Rules};
+use crate::memory::Gate;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -60,6 +61,12 @@ pub struct SupervisorSettings {
     pub automatic_defer_ms: u64,
     /// Where `GET /metrics` is answered over TCP too, to whoever can reach it; nowhere when not named.
     pub metrics_listen: Option<SocketAddr>,
+    /// `defer_then_stop_and_switch` (default), `defer` or `stop_and_switch`.
+    pub on_low_memory: OnLowMemory,
+    /// Memory that a candidate is granted at least before it is started.
+    pub candidate_memory_bytes: u64,
+    /// Memory that must stay free beside it.
+    pub reserve_memory_bytes: u64,
 }
 
 impl Default for SupervisorSettings {
@@ -77,6 +84,9 @@ impl Default for SupervisorSettings {
             defer_ms: 300_000,
             automatic_defer_ms: 60_000,
             metrics_listen: None,
+            on_low_memory: OnLowMemory::default(),
+            candidate_memory_bytes: 192 << 20,
+            reserve_memory_bytes: 256 << 20,
         }
     }
 }
@@ -136,6 +146,8 @@ impl Settings {
             ("supervisor.countdown_ms", own.countdown_ms, 0, 86_400_000),
             ("supervisor.defer_ms", own.defer_ms, 100, 86_400_000),
             ("supervisor.automatic_defer_ms", own.automatic_defer_ms, 100, 900_000),
+            ("supervisor.candidate_memory_bytes", own.candidate_memory_bytes, 1 << 20, 1 << 40),
+            ("supervisor.reserve_memory_bytes", own.reserve_memory_bytes, 0, 1 << 50),
             ("command.output_quota_bytes", settings.command.output_quota_bytes, 4_096, 1 << 40),
             ("command.kill_grace_ms", settings.command.kill_grace_ms, 0, 600_000),
         ];
@@ -169,8 +181,14 @@ impl SupervisorSettings {
             countdown_ms: self.countdown_ms.cast_signed(),
             defer_ms: self.defer_ms.cast_signed(),
             automatic_defer_ms: self.automatic_defer_ms.cast_signed(),
+            on_low_memory: self.on_low_memory,
             ..Rules::default()
         }
+    }
+
+    /// The numbers of the memory gate.
+    pub fn memory_gate(&self) -> Gate {
+        Gate { candidate_bytes: self.candidate_memory_bytes, reserve_bytes: self.reserve_memory_bytes }
     }
 
     /// See the field.

@@ -72,7 +72,7 @@ pub(crate) fn step(
 ) -> Result<(), Illegal> {
     let awaited = state.decision;
     match (settling.step, event) {
-        (_, Event::Switch(_)) => return Err(Illegal::Busy("settling")),
+        (_, Event::Switch(_) | Event::StopAndSwitch(_)) => return Err(Illegal::Busy("settling")),
         (Step::Hold, Event::SidecarDied) => ask(state, settling, actions),
         (Step::Hold, Event::Held(decision) | Event::Deadline(decision)) if decision == awaited => {
             ask(state, settling, actions);

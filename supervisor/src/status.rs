@@ -1,6 +1,6 @@
 //! What the node says of itself: to browsers (CONTRACTS.md 2, public status), on channel `node`, to operators.
 
-use crate::attempt::{Attempt, Attempts, State};
+use crate::attempt::{Attempt, Attempts, Mode, State};
 use crate::transition::{Owner, Phase, Transition};
 use holdfast_shared::runtime_control::RuntimeReport;
 use serde_json::{Value, json};
@@ -112,11 +112,21 @@ impl Facts<'_> {
         };
         let slot = attempt.request.slot;
         match attempt.state {
-            State::Planned => format!("A change to the runtime in slot {slot} is planned."),
+            State::Planned => match attempt.planned_reason {
+                Some(reason) => {
+                    format!("A change to the runtime in slot {slot} is planned ({}).", reason.name())
+                }
+                None => format!("A change to the runtime in slot {slot} is planned."),
+            },
             State::Preparing => format!("A release is put into slot {slot}."),
             State::Countdown => format!("The runtime in slot {slot} takes over soon."),
-            State::Prewarming => format!("The runtime in slot {slot} is starting."),
+            State::Prewarming => {
+                format!("The runtime in slot {slot} is starting beside the other, for a warm switch.")
+            }
             State::Admitted => format!("The runtime in slot {slot} is checked."),
+            State::Switching if attempt.mode == Mode::StopAndSwitch => format!(
+                "Too little memory for two runtimes: the old one is stopped, then the one in slot {slot} takes over."
+            ),
             State::Switching => format!("The runtime in slot {slot} takes over."),
             State::Probation => format!("The runtime in slot {slot} serves and is watched."),
             State::RollingBack => format!("The runtime in slot {} takes over again.", slot.other()),
@@ -171,7 +181,7 @@ impl Facts<'_> {
             "update": update,
             "runtime": self.runtime(),
             "candidate": self.candidate(),
-            "transition_mode": self.attempts.current.as_ref().map(|_| "warm_switch"),
+            "transition_mode": self.attempts.current.as_ref().map(|attempt| attempt.mode),
             "admission": {
                 "allowed": !refused,
                 "reason": if refused { json!(self.label.name()) } else { Value::Null },

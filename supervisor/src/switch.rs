@@ -63,7 +63,7 @@ pub(crate) fn step(
     let Switching { from, to, step } = switching;
     let awaited = state.decision;
     match (step, event) {
-        (_, Event::Switch(_)) => return Err(Illegal::Busy("switching")),
+        (_, Event::Switch(_) | Event::StopAndSwitch(_)) => return Err(Illegal::Busy("switching")),
         // A sidecar that has died holds: it starts so.
         (Step::Hold, Event::SidecarDied) => fence(state, switching, actions),
         (Step::Hold, Event::Held(decision)) if decision == awaited => fence(state, switching, actions),

@@ -82,6 +82,9 @@ pub enum Refusal {
 pub enum Event {
     /// Make the runtime in this slot the active one. It must be ready.
     Switch(Slot),
+    /// Stop the active runtime, then make this slot's the active one, started where there is none: there is no room
+    /// for both.
+    StopAndSwitch(Slot),
     /// A process was started in this slot.
     Started(Slot),
     /// It said READY=1.
@@ -254,7 +257,7 @@ impl Transition {
     /// One step. Deterministic; on `Illegal` nothing changed.
     ///
     /// # Errors
-    /// [`Illegal`] only for [`Event::Switch`].
+    /// [`Illegal`] only for [`Event::Switch`] and [`Event::StopAndSwitch`].
     pub fn step(&self, event: Event) -> Result<(Transition, Vec<Action>), Illegal> {
         let mut next = self.clone();
         let mut actions = Vec::new();
@@ -289,6 +292,11 @@ impl Transition {
     ) -> Result<(), Illegal> {
         match event {
             Event::Switch(to) => return switch::begin(self, owner, to, actions),
+            Event::StopAndSwitch(to) if to == owner.slot => return Err(Illegal::AlreadyActive(to)),
+            Event::StopAndSwitch(_) => {
+                let (failed, kill) = (Some(owner.slot), Some(owner.slot));
+                settle::begin(self, Settling { failed, kill, ..Settling::default() }, actions);
+            }
             Event::Died(slot) | Event::Suspect(slot) if slot == owner.slot => {
                 settle::begin(self, Settling::default(), actions);
             }

@@ -31,6 +31,7 @@ const NONE: Bounds = Bounds {
     early_timeouts: 0,
     repeats: 0,
     switches: 0,
+    stops: 0,
     commands: 1,
     second_supervisors: 0,
     sidecar_kills: 0,
@@ -46,6 +47,8 @@ pub const SMALL: &[Scenario] = &[
     all_rules("one kill with one early timeout", Bounds { switches: 1, kills: 1, early_timeouts: 1, ..NONE }),
     all_rules("one kill with one pause", Bounds { switches: 1, kills: 1, pauses: 1, ..NONE }),
     all_rules("a sidecar's kill in a switch", Bounds { switches: 1, sidecar_kills: 1, ..NONE }),
+    all_rules("one stop and switch with one kill", Bounds { stops: 1, kills: 1, early_timeouts: 1, ..NONE }),
+    all_rules("a switch, then a stop and switch", Bounds { switches: 1, stops: 1, ..NONE }),
     all_rules("a second supervisor", Bounds { switches: 1, second_supervisors: 1, repeats: 1, ..NONE }),
 ];
 

@@ -5,10 +5,12 @@ use super::Kind::{Rollback, Switch, Update};
 use super::State::*;
 use super::tests::{NOW, advance, attempt_in, request};
 use super::*;
-use crate::attempt::Action::{Deduplicated, PlaceRoot, Prepare, Probe, RestoreRoot, Start, Stop};
+use crate::attempt::Action::{
+    Deduplicated, PlaceRoot, Prepare, Probe, RestoreRoot, Start, Stop, StopAndSwitch,
+};
 use crate::attempt::Event::{
     Blocked, Deadline, Died, Operate, Probed, Ready, Recovered, Refused as Denied, RootConfirmed, RootPlaced,
-    Serves,
+    Serves, TooLarge,
 };
 use holdfast_shared::slot::Slot::{A, B};
 
@@ -130,9 +132,23 @@ fn failures() -> Vec<Case> {
             Switch Some(Prewarming), [(60, Deadline), (120, Deadline), (180, Deadline)] => "failed" "candidate_not_ready" [Stop(B)];
         "a candidate that dies in admission fails": Switch Some(Admitted), [(1, died())] => "failed" "candidate_died" [];
         "a candidate without good probes fails": Switch Some(Admitted), [(60, Deadline)] => "failed" "not_admitted" [Stop(B)];
-        "too little memory fails a switch": Switch Some(Prewarming), [(1, Blocked(PlannedReason::MemoryBlocked))] => "failed" "memory_blocked" [Stop(B)];
+        "too little memory puts a switch off once": Switch Some(Prewarming), [(1, Blocked(PlannedReason::MemoryBlocked))] => "planned" "memory_blocked" [Stop(B)];
+        "and then the old runtime is stopped first":
+            Switch Some(Prewarming), [(1, Blocked(PlannedReason::MemoryBlocked)), (61, Deadline), (62, Blocked(PlannedReason::MemoryBlocked))]
+            => "switching" "" [StopAndSwitch(B)];
+        "which is in probation like any other":
+            Switch Some(Prewarming), [(1, Blocked(PlannedReason::MemoryBlocked)), (61, Deadline), (62, Blocked(PlannedReason::MemoryBlocked)), (63, Serves(B))]
+            => "probation" "" [Probe(B)];
+        "and is rolled back in the same way":
+            Switch Some(Prewarming), [(1, Blocked(PlannedReason::MemoryBlocked)), (61, Deadline), (62, Blocked(PlannedReason::MemoryBlocked)), (63, Serves(B)),
+                (64, Operate(Operation::Rollback)), (65, Ready(A))]
+            => "rolling_back" "operator_rollback" [];
+        "a stop that is settled on the old runtime failed":
+            Switch Some(Prewarming), [(1, Blocked(PlannedReason::MemoryBlocked)), (61, Deadline), (62, Blocked(PlannedReason::MemoryBlocked)), (80, Serves(A))]
+            => "failed" "cutover_failed" [];
+        "a candidate that is too large fails": Update Some(Admitted), [(1, TooLarge(B))] => "failed" "candidate_too_large" [Stop(B)];
         "too little memory puts an update off": Update Some(Admitted), [(1, Blocked(PlannedReason::MemoryBlocked))] => "planned" "memory_blocked" [Stop(B)];
-        "too little memory right before the switch": Switch Some(Switching), [(0, Blocked(PlannedReason::MemoryBlocked))] => "failed" "memory_blocked" [Stop(B)];
+        "too little memory right before the switch": Switch Some(Switching), [(0, Blocked(PlannedReason::MemoryBlocked))] => "planned" "memory_blocked" [Stop(B)];
         "live work puts an update off": Update Some(Prewarming), [(1, Blocked(PlannedReason::LiveWorkGuard))] => "planned" "live_work_guard" [Stop(B)];
         "a switch that is settled on the old runtime fails": Switch Some(Switching), [(1, Serves(A))] => "failed" "cutover_failed" [];
         "a switch that is refused fails": Switch Some(Switching), [(0, Denied("busy".into()))] => "failed" "cutover_failed" [];

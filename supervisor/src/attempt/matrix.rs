@@ -28,6 +28,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("a serves", Event::Serves(Slot::A)),
         ("refused", Event::Refused("x".into())),
         ("memory blocked", Event::Blocked(PlannedReason::MemoryBlocked)),
+        ("candidate too large", Event::TooLarge(Slot::B)),
         ("live work", Event::Blocked(PlannedReason::LiveWorkGuard)),
         ("root placed", Event::RootPlaced(Ok(()))),
         ("root not placed", Event::RootPlaced(Err("x".into()))),

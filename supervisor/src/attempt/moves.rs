@@ -2,7 +2,8 @@
 
 use super::step::{Action, Prepared, Stepping};
 use super::{
-    Attempt, Change, Entered, Failure, PlannedReason, Reason, Request, Rules, STEPS_KEPT, State, Subsequent,
+    Attempt, Change, Entered, Failure, Mode, OnLowMemory, PlannedReason, Reason, Request, Rules, STEPS_KEPT,
+    State, Subsequent,
 };
 
 impl Stepping<'_> {
@@ -71,13 +72,46 @@ impl Stepping<'_> {
         }
     }
 
-    /// An update comes back by itself, once; a switch is for people to ask for again.
+    /// Two runtimes must not overlap now. An update comes back by itself, once; a switch is for people to ask for
+    /// again.
     pub(super) fn blocked(&mut self, attempt: Attempt, reason: PlannedReason) {
+        if reason == PlannedReason::MemoryBlocked {
+            return self.low_on_memory(attempt);
+        }
         self.act(Action::Stop(attempt.request.slot));
         match attempt.request.is_update() && !attempt.deferred {
             true => self.put_off(attempt, reason),
             false => self.fail(attempt, &reason.as_failure()),
         }
+    }
+
+    fn low_on_memory(&mut self, attempt: Attempt) {
+        let candidate = attempt.request.slot;
+        match (self.rules.on_low_memory, attempt.deferred) {
+            (OnLowMemory::StopAndSwitch, _) | (OnLowMemory::DeferThenStopAndSwitch, true) => {
+                self.stop_and_switch(attempt);
+            }
+            (OnLowMemory::DeferThenStopAndSwitch | OnLowMemory::Defer, _) => {
+                self.act(Action::Stop(candidate));
+                self.put_off(attempt, PlannedReason::MemoryBlocked);
+            }
+        }
+    }
+
+    /// A candidate that is ready already is what takes over.
+    fn stop_and_switch(&mut self, mut attempt: Attempt) {
+        let to = attempt.request.slot;
+        attempt.mode = Mode::StopAndSwitch;
+        if attempt.state != State::Admitted {
+            self.enter(attempt.clone(), State::Admitted, self.rules.prewarming_ms);
+        }
+        let admitted = self.attempts.current.clone().unwrap_or(attempt);
+        self.enter(
+            Attempt { mode: Mode::StopAndSwitch, ..admitted },
+            State::Switching,
+            self.rules.switching_ms,
+        );
+        self.act(Action::StopAndSwitch(to));
     }
 
     pub(super) fn cutover_failed(&mut self, attempt: Attempt, why: String) {
@@ -90,8 +124,12 @@ impl Stepping<'_> {
     pub(super) fn roll_back(&mut self, mut attempt: Attempt, why: &Reason) {
         let back = attempt.request.slot.other();
         attempt.failure = Some(why.at(attempt.state));
+        let mode = attempt.mode;
         self.enter(attempt, State::RollingBack, self.rules.switching_ms);
-        self.act(Action::Switch(back));
+        self.act(match mode {
+            Mode::WarmSwitch => Action::Switch(back),
+            Mode::StopAndSwitch => Action::StopAndSwitch(back),
+        });
     }
 
     pub(super) fn rolled_back(&mut self, attempt: Attempt, why: Option<&Reason>) {

@@ -49,6 +49,8 @@ pub enum Reason {
     NotAdmitted,
     /// Too little memory for two runtimes.
     MemoryBlocked,
+    /// The candidate took more memory than a candidate may.
+    CandidateTooLarge,
     /// Work runs that a switch does not carry.
     LiveWorkGuard,
     /// The switch was refused, or failed and was settled.
@@ -88,6 +90,7 @@ impl Reason {
             Reason::CandidateNotReady => "candidate_not_ready",
             Reason::NotAdmitted => "not_admitted",
             Reason::MemoryBlocked => "memory_blocked",
+            Reason::CandidateTooLarge => "candidate_too_large",
             Reason::LiveWorkGuard => "live_work_guard",
             Reason::CutoverFailed(_) => "cutover_failed",
             Reason::CutoverLate => "cutover_late",
@@ -122,6 +125,7 @@ impl Reason {
             Reason::CandidateNotReady => "the candidate was not ready in time".into(),
             Reason::NotAdmitted => "the candidate did not answer through the browser's path".into(),
             Reason::MemoryBlocked => "too little memory is left for two runtimes".into(),
+            Reason::CandidateTooLarge => "the candidate took more memory than a candidate may".into(),
             Reason::LiveWorkGuard => "work runs that a switch does not carry".into(),
             Reason::CutoverFailed(why) => with("the switch failed and the node was settled", why),
             Reason::CutoverLate => "the switch did not come to its end in time".into(),
@@ -140,6 +144,18 @@ impl Reason {
 }
 
 impl PlannedReason {
+    /// The word in every surface.
+    pub fn name(self) -> &'static str {
+        match self {
+            PlannedReason::MinimumUpdatePeriod => "minimum_update_period",
+            PlannedReason::OperatorDefer => "operator_defer",
+            PlannedReason::LiveWorkGuard => "live_work_guard",
+            PlannedReason::CandidateNotReady => "candidate_not_ready",
+            PlannedReason::MemoryBlocked => "memory_blocked",
+            PlannedReason::CutoverFailed => "cutover_failed",
+        }
+    }
+
     /// What it is when it cannot be waited out.
     pub fn as_failure(self) -> Reason {
         match self {

@@ -3,7 +3,7 @@
 //! Each state goes on with the time that was left of it; what was done twice by then is idempotent.
 
 use super::step::{Action, Stepping};
-use super::{Attempt, Reason, State};
+use super::{Attempt, Mode, Reason, State};
 use holdfast_shared::slot::Slot;
 
 /// Goes on with the attempt: `serves` is the slot that the node was settled on, `ready` says that the other slot's
@@ -26,6 +26,9 @@ pub(super) fn recover(stepping: &mut Stepping<'_>, attempt: Attempt, serves: Slo
         State::Probation if serves == to => stepping.act(Action::Probe(to)),
         State::Probation => stepping.rolled_back(attempt, Some(&Reason::SettledOnOld)),
         State::RollingBack if serves != to => stepping.rolled_back(attempt, None),
+        State::RollingBack if attempt.mode == Mode::StopAndSwitch => {
+            stepping.act(Action::StopAndSwitch(to.other()));
+        }
         State::RollingBack if ready => stepping.act(Action::Switch(to.other())),
         State::RollingBack => stepping.act(Action::Start(to.other())),
         State::RootPromotionPending if serves != to => {

@@ -1,6 +1,6 @@
 //! The numbers of an attempt (CONTRACTS.md 2), in milliseconds.
 
-use super::{Request, State};
+use super::{OnLowMemory, Request, State};
 
 /// Limits of an attempt. What is a setting comes from there; the rest is as in [`Rules::default`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Rules {
     pub defer_ms: i64,
     /// An attempt is put off once by itself, for so long.
     pub automatic_defer_ms: i64,
+    /// Where two runtimes do not fit into memory.
+    pub on_low_memory: OnLowMemory,
 }
 
 const SECOND: i64 = 1_000;
@@ -55,6 +57,7 @@ impl Default for Rules {
             countdown_ms: 60 * SECOND,
             defer_ms: 300 * SECOND,
             automatic_defer_ms: 60 * SECOND,
+            on_low_memory: OnLowMemory::default(),
         }
     }
 }

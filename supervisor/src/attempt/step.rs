@@ -1,7 +1,7 @@
 //! The machine: what changes with an event, and what is to be done once that is journaled.
 
 use super::request::{Request, Subsequent};
-use super::{Attempt, Attempts, Change, Operation, PlannedReason, Reason, Rules, State, recover};
+use super::{Attempt, Attempts, Change, Mode, Operation, PlannedReason, Reason, Rules, State, recover};
 use holdfast_shared::slot::Slot;
 
 /// What happened.
@@ -34,6 +34,8 @@ pub enum Event {
     Refused(String),
     /// Two runtimes must not overlap now; the transition has not begun.
     Blocked(PlannedReason),
+    /// The candidate takes more memory than a candidate may.
+    TooLarge(Slot),
     /// The root files are in place, or why not.
     RootPlaced(Result<(), String>),
     /// A later supervisor runs: from the new root files, or from those put back.
@@ -73,6 +75,8 @@ pub enum Action {
     Probe(Slot),
     /// Begin the switch to this slot; where its runtime is not ready, start it and say when it is.
     Switch(Slot),
+    /// Stop the runtime that serves, then have this slot's take over, started where it does not run.
+    StopAndSwitch(Slot),
     /// The runtime in this slot is of no use: end it.
     Stop(Slot),
     /// Put the new root files in place, keeping the old ones, and run from them.
@@ -184,6 +188,7 @@ impl Stepping<'_> {
             leaves_at: self.now,
             worked_ms: 0,
             deferred: false,
+            mode: Mode::default(),
             prepared: false,
             root_files: false,
             planned_reason: None,
@@ -286,6 +291,10 @@ impl Stepping<'_> {
                 false => self.act(Action::Probe(to)),
             },
             (Prewarming | Admitted | Switching, Event::Blocked(reason)) => self.blocked(attempt, reason),
+            (Prewarming | Admitted, Event::TooLarge(slot)) if slot == to => {
+                self.act(Action::Stop(to));
+                self.fail(attempt, &Reason::CandidateTooLarge);
+            }
 
             // Switched, or settled on the candidate: its Activated was durable after all, or the active died before
             // the switch began and it was the one to follow.
@@ -298,7 +307,9 @@ impl Stepping<'_> {
                 self.rolled_back(attempt, Some(&Reason::SettledOnOld));
             }
 
-            (RollingBack, Event::Ready(slot)) if slot != to => self.act(Action::Switch(slot)),
+            (RollingBack, Event::Ready(slot)) if slot != to && attempt.mode == Mode::WarmSwitch => {
+                self.act(Action::Switch(slot));
+            }
             (RollingBack, Event::Serves(slot)) if slot != to => self.rolled_back(attempt, None),
             (RollingBack, Event::Serves(_)) => {
                 self.not_rolled_back(attempt, &Reason::RollbackFailed(String::new()));

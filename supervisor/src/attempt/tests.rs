@@ -22,6 +22,7 @@ pub(super) fn attempt_in(state: State, kind: Kind) -> Attempts {
         leaves_at: NOW + lasts,
         worked_ms: 0,
         deferred: false,
+        mode: Mode::default(),
         prepared: !matches!(state, State::Planned | State::Preparing),
         root_files: matches!(
             state,

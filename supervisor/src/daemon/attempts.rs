@@ -133,12 +133,20 @@ impl Supervisor {
         match action {
             Action::Start(slot) => {
                 self.renew_candidate(slot);
-                match self.is_ready(slot) {
-                    true => self.advance_attempt(attempt::Event::Ready(slot)),
-                    false => self.start_child(Role::Runtime(slot)),
+                if self.is_ready(slot) {
+                    return self.advance_attempt(attempt::Event::Ready(slot));
                 }
+                if self.attempts().warming() == Some(slot)
+                    && let Some(why) = self.memory_blocks(slot)
+                {
+                    tracing::warn!(why, "no candidate beside the active");
+                    let blocked = attempt::Event::Blocked(attempt::PlannedReason::MemoryBlocked);
+                    return self.advance_attempt(blocked);
+                }
+                self.start_child(Role::Runtime(slot))
             }
             Action::Switch(slot) => self.begin_switch(slot),
+            Action::StopAndSwitch(slot) => self.advance(Input::StopAndSwitch(slot)),
             Action::Stop(slot) => {
                 // One that serves is never ended, nor one that a settlement may be about to activate.
                 if self.transition.owner().is_some_and(|owner| owner.slot != slot) {
@@ -257,7 +265,10 @@ impl Supervisor {
         }
         let slot = owner.slot.other();
         match (self.settings.standby, self.transition.runtime(slot)) {
-            (Standby::Warm, Runtime::Absent) => self.start_child(Role::Runtime(slot)),
+            (Standby::Warm, Runtime::Absent) => match self.memory_blocks(slot) {
+                Some(_) => Ok(()),
+                None => self.start_child(Role::Runtime(slot)),
+            },
             (Standby::Warm, Runtime::Ready) => {
                 self.name_standby(slot);
                 Ok(())

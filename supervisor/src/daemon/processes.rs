@@ -3,6 +3,7 @@
 use super::Event;
 use crate::breaker::Breaker;
 use crate::io::child;
+use crate::io::reap::reap_others;
 use crate::io::slots;
 use crate::restart::Restarts;
 use crate::transition::Runtime;
@@ -14,7 +15,7 @@ use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::WishedReport;
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::WaitStatus;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -85,18 +86,15 @@ impl Found {
 
 /// Reaps children that have ended; what they were to us is known by their pidfds.
 pub(super) fn reap() {
-    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-        match status {
-            WaitStatus::StillAlive => return,
-            WaitStatus::Exited(pid, code) if code != 0 => {
-                tracing::info!(pid = pid.as_raw(), code, "child ended")
-            }
-            WaitStatus::Signaled(pid, signal, _) => {
-                tracing::info!(pid = pid.as_raw(), signal = signal.as_str(), "child was ended");
-            }
-            _ => {}
+    reap_others(|status| match status {
+        WaitStatus::Exited(pid, code) if code != 0 => {
+            tracing::info!(pid = pid.as_raw(), code, "child ended");
         }
-    }
+        WaitStatus::Signaled(pid, signal, _) => {
+            tracing::info!(pid = pid.as_raw(), signal = signal.as_str(), "child was ended");
+        }
+        _ => {}
+    });
 }
 
 impl Process {

@@ -148,9 +148,7 @@ impl Supervisor {
             // What is in the slot now goes; what comes is judged when it is there.
             return Ok(self.request(asked, to));
         }
-        let blocked = self.release_blocks(to, journal);
-        // On the way back both run already.
-        match blocked.or_else(|| if back { None } else { self.memory_blocks(to) }) {
+        match self.release_blocks(to, journal) {
             Some(why) => Err(why),
             None => Ok(self.request(asked, to)),
         }
@@ -186,27 +184,38 @@ impl Supervisor {
 
     /// While a candidate warms, the memory gate holds on.
     pub(super) fn look_at_memory(&mut self) -> Result<(), SuperviseError> {
-        let warming = self.attempts().warming();
-        match warming.and_then(|to| self.memory_blocks(to)) {
+        let Some(warming) = self.attempts().warming() else { return Ok(()) };
+        if let Some(why) = self.too_large(warming) {
+            tracing::warn!(why, "the candidate is given up");
+            return self.advance_attempt(attempt::Event::TooLarge(warming));
+        }
+        match self.memory_blocks(warming) {
             Some(why) => {
-                tracing::warn!(why, "the candidate is given up");
+                tracing::warn!(why, "no two runtimes at once");
                 self.advance_attempt(attempt::Event::Blocked(attempt::PlannedReason::MemoryBlocked))
             }
             None => Ok(()),
         }
     }
 
+    fn too_large(&self, slot: Slot) -> Option<String> {
+        let limit = memory::candidate_limit(memory::total(&std::fs::read_to_string("/proc/meminfo").ok()?)?);
+        let resident = self.resident(slot)?;
+        (resident > limit).then(|| format!("it takes {} MiB, it may take {}", mib(resident), mib(limit)))
+    }
+
+    fn resident(&self, slot: Slot) -> Option<u64> {
+        let process = self.processes.process(Role::Runtime(slot))?;
+        memory::resident(&std::fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?)
+    }
+
     /// The memory gate: before two runtimes overlap, while the candidate warms, and before the switch; says what is
     /// missing. Where the kernel does not say how much there is, nothing is refused.
     pub(super) fn memory_blocks(&self, to: Slot) -> Option<String> {
-        let resident = |slot| {
-            let process = self.processes.process(Role::Runtime(slot))?;
-            memory::resident(&std::fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?)
-        };
-        let needed = memory::needed(resident(to.other())?, resident(to).unwrap_or(0));
+        let gate = self.settings.supervisor.memory_gate();
+        let needed = memory::needed(self.resident(to.other())?, self.resident(to).unwrap_or(0), gate);
         let available = memory::available(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
         (available < needed).then(|| {
-            let mib = |bytes: u64| bytes / (1024 * 1024);
             format!("memory_blocked: {} MiB are available, {} MiB needed", mib(available), mib(needed))
         })
     }
@@ -223,4 +232,8 @@ impl Supervisor {
             self.end_child(role);
         }
     }
+}
+
+fn mib(bytes: u64) -> u64 {
+    bytes / (1024 * 1024)
 }

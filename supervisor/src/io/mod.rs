@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod packing;
 pub mod preflight;
 pub mod probe;
+pub mod reap;
 pub mod signing;
 pub mod slots;
 pub mod stop_tree;

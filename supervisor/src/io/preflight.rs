@@ -1,6 +1,7 @@
 //! What a runtime's binary is asked before anything is started from it: what it is able to, and whether it could serve
 //! this home.
 
+use crate::io::reap::Awaited;
 use crate::io::slots::RUNTIME;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
@@ -47,15 +48,13 @@ fn run(command: &mut Command, deadline: Duration) -> io::Result<Vec<u8>> {
     // Files, not pipes: nothing that the program writes can make either side wait.
     let (printed, complained) = (nameless_file()?, nameless_file()?);
     command.env_clear().stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(complained.try_clone()?);
-    let mut child = command.spawn()?;
+    let mut child = Awaited::spawn(command)?;
     let deadline = Instant::now() + deadline;
     let status = loop {
         match child.try_wait()? {
             Some(status) => break status,
             None if Instant::now() < deadline => std::thread::sleep(LOOK),
             None => {
-                child.kill()?;
-                child.wait()?;
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
             }
         }

@@ -58,6 +58,7 @@ fn events() -> Vec<(&'static str, Event)> {
     let end = JournalEnd { last: Some(A5), highest_epoch: 6 };
     vec![
         ("switch to b", Event::Switch(Slot::B)),
+        ("stop and switch to b", Event::StopAndSwitch(Slot::B)),
         ("a started", Event::Started(Slot::A)),
         ("a ready", Event::Ready(Slot::A)),
         ("a died", Event::Died(Slot::A)),

@@ -38,6 +38,8 @@ pub enum Move {
     Prewarm(usize),
     /// The operator asks for a switch.
     Switch(usize),
+    /// The operator's switch finds too little memory for two runtimes.
+    StopAndSwitch(usize),
     /// A client sends a command.
     Command,
     /// SIGKILL of the runtime in this slot.
@@ -150,6 +152,9 @@ fn supervisor_moves(world: &World, at: usize, rules: Rules, moves: &mut Vec<Move
         });
         if silent {
             moves.push(Move::Suspect(at));
+        }
+        if world.left.stops > 0 {
+            moves.push(Move::StopAndSwitch(at));
         }
         match transition.runtime(owner.slot.other()) {
             Runtime::Ready if world.left.switches > 0 => moves.push(Move::Switch(at)),
@@ -274,6 +279,12 @@ pub fn apply(world: &World, one: Move, rules: Rules) -> Result<World, Violation>
             next.left.switches -= 1;
             if let Some(owner) = next.supervisors[at].transition.owner() {
                 feed(&mut next, at, Event::Switch(owner.slot.other()), rules)?;
+            }
+        }
+        Move::StopAndSwitch(at) => {
+            next.left.stops -= 1;
+            if let Some(owner) = next.supervisors[at].transition.owner() {
+                feed(&mut next, at, Event::StopAndSwitch(owner.slot.other()), rules)?;
             }
         }
         Move::Command => {

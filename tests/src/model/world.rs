@@ -20,6 +20,8 @@ pub struct Bounds {
     pub repeats: u8,
     /// Switches asked for.
     pub switches: u8,
+    /// Switches asked for with too little memory for two runtimes.
+    pub stops: u8,
     /// Commands sent by clients.
     pub commands: u8,
     /// Supervisors started while one lives (what a lost keeper and a second `up` lead to).

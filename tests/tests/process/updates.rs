@@ -45,6 +45,7 @@ fn updates_a_signed_release_is_installed_once_and_can_be_rolled_back() {
         let attempt = newest(&node);
         assert_eq!((&attempt["state"], &attempt["target_version"]), (&"succeeded".into(), &"9.0.0".into()));
         let (slot, _) = node.active().await;
+        assert_eq!(node.json(&["status", "--json"])["active"]["release"], "9.0.0");
 
         let again = node.holdfast_async(&["update", &bundle]).await;
         assert!(again.status.success(), "{}", told(&again));

@@ -214,8 +214,8 @@ fn run<F: Fold>(
 }
 
 fn count_from_newest(dir: &Path) -> Result<Counted, CheckpointError> {
-    let listing = survey::list(dir).map_err(FollowError::from)?;
-    let headers = survey::checkpoint_headers(dir, &listing.checkpoints).map_err(FollowError::from)?;
+    let listing = survey::list(dir)?;
+    let headers = survey::checkpoint_headers(dir, &listing.checkpoints)?;
     let newest = headers.last().map(|newest| (newest.position.lsn, newest.segment));
     let (lsn, segment) = newest.unwrap_or_default();
     Ok(Counted { lsn, segment, ..Counted::default() })
@@ -247,12 +247,11 @@ impl Run<'_> {
 
     fn segment_bytes(&self) -> Result<u64, CheckpointError> {
         let dir = self.writer.dir();
-        let segments = survey::list(dir).map_err(FollowError::from)?.segments;
+        let segments = survey::list(dir)?.segments;
         let counted = segments.into_iter().filter(|&index| index >= self.counted.segment);
         let mut bytes = 0;
         for path in counted.map(|index| dir.join(segment::file_name(index))) {
-            bytes +=
-                std::fs::metadata(&path).map_err(SurveyError::io(&path)).map_err(FollowError::from)?.len();
+            bytes += std::fs::metadata(&path).map_err(SurveyError::io(&path))?.len();
         }
         Ok(bytes)
     }
