@@ -1,6 +1,6 @@
 //! What `doctor` says of what it has found: what is wrong, why, and the next step. Pure.
 
-use crate::memory;
+use crate::memory::{self, Gate};
 use holdfast_shared::journal::Limits;
 use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
@@ -130,17 +130,17 @@ pub fn not_applied(status: &Value) -> Option<Check> {
 }
 
 /// Memory against the gate of a switch.
-pub fn memory(available: Option<u64>, active_resident: Option<u64>) -> Check {
+pub fn memory(available: Option<u64>, active_resident: Option<u64>, gate: Gate) -> Check {
     let Some(available) = available else {
         return Check::warn("memory", "the kernel does not say how much is available", "");
     };
-    let needed = memory::needed(active_resident.unwrap_or(0), 0);
+    let needed = memory::needed(active_resident.unwrap_or(0), 0, gate);
     let message =
         format!("{} available; a switch needs {} for the second runtime", mib(available), mib(needed));
     match available < needed {
         true => Check::warn(
             "memory",
-            format!("{message}: it would be refused as memory_blocked"),
+            format!("{message}: it would wait as memory_blocked"),
             "end something on this machine, or give it more memory",
         ),
         false => Check::ok("memory", message),

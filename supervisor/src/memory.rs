@@ -17,6 +17,12 @@ pub struct Gate {
     pub reserve_bytes: u64,
 }
 
+impl Default for Gate {
+    fn default() -> Self {
+        Self { candidate_bytes: 192 * MIB, reserve_bytes: 256 * MIB }
+    }
+}
+
 /// What must be available before two runtimes overlap and while they do, in bytes, from their resident sets: what a
 /// candidate has already is no longer available, and not needed again.
 pub fn needed(active_resident_bytes: u64, candidate_resident_bytes: u64, gate: Gate) -> u64 {
@@ -55,18 +61,16 @@ fn field(text: &str, name: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const GATE: Gate = Gate { candidate_bytes: 192 * MIB, reserve_bytes: 256 * MIB };
-
     #[test]
     fn a_small_active_asks_for_the_least_and_a_large_one_for_as_much_again() {
-        assert_eq!(needed(10 * MIB, 0, GATE), 448 * MIB);
-        assert_eq!(needed(1000 * MIB, 0, GATE), (1150 + 256) * MIB);
+        assert_eq!(needed(10 * MIB, 0, Gate::default()), 448 * MIB);
+        assert_eq!(needed(1000 * MIB, 0, Gate::default()), (1150 + 256) * MIB);
     }
 
     #[test]
     fn what_a_candidate_has_is_not_asked_for_again() {
-        assert_eq!(needed(10 * MIB, 100 * MIB, GATE), (92 + 256) * MIB);
-        assert_eq!(needed(10 * MIB, 900 * MIB, GATE), 256 * MIB);
+        assert_eq!(needed(10 * MIB, 100 * MIB, Gate::default()), (92 + 256) * MIB);
+        assert_eq!(needed(10 * MIB, 900 * MIB, Gate::default()), 256 * MIB);
     }
 
     #[test]

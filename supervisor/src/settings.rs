@@ -85,8 +85,8 @@ impl Default for SupervisorSettings {
             automatic_defer_ms: 60_000,
             metrics_listen: None,
             on_low_memory: OnLowMemory::default(),
-            candidate_memory_bytes: 192 << 20,
-            reserve_memory_bytes: 256 << 20,
+            candidate_memory_bytes: Gate::default().candidate_bytes,
+            reserve_memory_bytes: Gate::default().reserve_bytes,
         }
     }
 }

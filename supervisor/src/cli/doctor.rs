@@ -7,6 +7,7 @@ use crate::io::home::{free_bytes, look};
 use crate::io::{logs, slots, systemd};
 use crate::memory;
 use crate::restrictions::Restrictions;
+use crate::settings::Settings;
 use holdfast_shared::home::Role;
 use holdfast_shared::process::{PidFd, read_holder};
 use holdfast_shared::slot::Slot;
@@ -38,7 +39,7 @@ pub fn doctor(place: &Place, output: &Output) -> Result<u8, CliError> {
     checks.extend(modes(place, &restricted));
     checks.push(settings(place));
     checks.extend(running(place));
-    checks.extend([memory_check(&restricted), disk(place), pidfd(), open_files()]);
+    checks.extend([memory_check(place, &restricted), disk(place), pidfd(), open_files()]);
     checks.extend(Slot::BOTH.map(|slot| doctor::slot(slot, &slots::issues(&place.home, slot))));
     checks
         .extend([restriction_check(&restricted), task_user(), cgroup(), units(place)].into_iter().flatten());
@@ -199,7 +200,7 @@ fn last_errors(place: &Place) -> Vec<(String, String)> {
 /// Whether the listener of metrics is there.
 fn metrics(place: &Place) -> Option<Check> {
     let text = std::fs::read_to_string(place.home.config()).ok()?;
-    let address: SocketAddr = crate::settings::Settings::parse(&text).ok()?.supervisor.metrics_listen?;
+    let address: SocketAddr = Settings::parse(&text).ok()?.supervisor.metrics_listen?;
     Some(match TcpStream::connect_timeout(&address, ANSWERS) {
         Ok(_) => Check::ok("metrics", format!("http://{address}/metrics")),
         Err(error) => Check::warn(
@@ -220,7 +221,7 @@ fn modes(place: &Place, restricted: &[Restricted]) -> Vec<Check> {
     [one(place.home.path(), false), one(&place.home.token(), true)].into_iter().flatten().collect()
 }
 
-fn memory_check(restricted: &[Restricted]) -> Check {
+fn memory_check(place: &Place, restricted: &[Restricted]) -> Check {
     let resident = |one: &Restricted| {
         memory::resident(&std::fs::read_to_string(format!("/proc/{}/status", one.pid)).ok()?)
     };
@@ -228,7 +229,10 @@ fn memory_check(restricted: &[Restricted]) -> Check {
     let runtimes = restricted.iter().filter(|one| matches!(one.role, Role::Runtime(_)));
     let resident = runtimes.filter_map(resident).max();
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok();
-    doctor::memory(meminfo.and_then(|text| memory::available(&text)), resident)
+    let settings =
+        std::fs::read_to_string(place.home.config()).ok().and_then(|text| Settings::parse(&text).ok());
+    let gate = settings.unwrap_or_default().supervisor.memory_gate();
+    doctor::memory(meminfo.and_then(|text| memory::available(&text)), resident, gate)
 }
 
 fn binaries() -> Check {
@@ -267,7 +271,7 @@ fn settings(place: &Place) -> Check {
     let path = place.home.config();
     match std::fs::read_to_string(&path) {
         Err(_) => Check::ok("settings", "no holdfast.toml; defaults"),
-        Ok(text) => match crate::settings::Settings::parse(&text) {
+        Ok(text) => match Settings::parse(&text) {
             Ok(_) => Check::ok("settings", "holdfast.toml is valid"),
             Err(error) => Check::fail(
                 "settings",

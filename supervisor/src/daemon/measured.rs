@@ -28,6 +28,7 @@ impl Supervisor {
     /// Answers `GET /metrics`. The loop does not wait for it.
     pub(super) fn measure(&self, responder: Responder) {
         let (mut measured, pids, home) = (self.measured(), self.pids(), self.home.path().to_owned());
+        let gate = self.settings.supervisor.memory_gate();
         let (client, last, lives) =
             (self.sidecar.client.clone(), self.sidecar.report.clone(), measured.sidecar);
         tokio::task::spawn_local(async move {
@@ -39,7 +40,8 @@ impl Supervisor {
             measured.sessions = report.as_ref().map(|report| report.sessions);
             measured.unanswered = report.as_ref().map(|report| report.unanswered);
             let looked =
-                tokio::task::spawn_blocking(move || metrics::look_at_machine(measured, &pids, &home)).await;
+                tokio::task::spawn_blocking(move || metrics::look_at_machine(measured, &pids, &home, gate))
+                    .await;
             let answer = looked.map(|measured| Value::String(render(&measured)));
             let _ = responder.send(
                 answer.map_err(|error| ApiError::new(Code::InternalError, format!("measure: {error}"))),

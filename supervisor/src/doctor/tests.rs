@@ -45,12 +45,12 @@ fn settings_not_applied_say_how_they_are() {
 
 #[test]
 fn memory_and_disk_are_compared_with_what_is_needed() {
-    assert_eq!(memory(Some(448 * MIB), Some(10 * MIB)).state, State::Ok);
-    let low = memory(Some(447 * MIB), Some(10 * MIB));
+    assert_eq!(memory(Some(448 * MIB), Some(10 * MIB), Gate::default()).state, State::Ok);
+    let low = memory(Some(447 * MIB), Some(10 * MIB), Gate::default());
     assert!(
         low.state == State::Warn && low.message.contains("448 MiB") && low.message.contains("memory_blocked")
     );
-    assert_eq!(memory(None, None).state, State::Warn);
+    assert_eq!(memory(None, None, Gate::default()).state, State::Warn);
     let states = [2048, 1000, 31].map(|free| disk(free * MIB).state);
     assert_eq!(states, [State::Ok, State::Warn, State::Fail]);
     assert!(disk(0).message.contains("64 MiB"));

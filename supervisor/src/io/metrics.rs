@@ -109,14 +109,19 @@ fn text_reply(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) ->
 }
 
 /// Adds what the kernel says of these processes (role and pid), of memory and of the home's disk.
-pub fn look_at_machine(mut measured: Measured, pids: &[(&'static str, i32)], home: &Path) -> Measured {
+pub fn look_at_machine(
+    mut measured: Measured,
+    pids: &[(&'static str, i32)],
+    home: &Path,
+    gate: memory::Gate,
+) -> Measured {
     let resident = |pid: i32| memory::resident(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?);
     measured.resident_bytes = pids.iter().filter_map(|(role, pid)| Some((*role, resident(*pid)?))).collect();
     let of = |wanted: &str| {
         measured.resident_bytes.iter().find(|(role, _)| *role == wanted).map(|(_, bytes)| *bytes)
     };
     measured.memory_needed_bytes =
-        of("active").map(|active| memory::needed(active, of("candidate").unwrap_or(0)));
+        of("active").map(|active| memory::needed(active, of("candidate").unwrap_or(0), gate));
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok();
     measured.memory_available_bytes = meminfo.and_then(|text| memory::available(&text));
     measured.disk_free_bytes = super::home::free_bytes(home).ok();
