@@ -15,11 +15,13 @@ pub struct Gate {
     pub candidate_bytes: u64,
     /// What must stay free beside it.
     pub reserve_bytes: u64,
+    /// What a candidate may take at most; `None`: a share of the machine's memory.
+    pub limit_bytes: Option<u64>,
 }
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { candidate_bytes: 192 * MIB, reserve_bytes: 256 * MIB }
+        Self { candidate_bytes: 192 * MIB, reserve_bytes: 256 * MIB, limit_bytes: None }
     }
 }
 
@@ -32,8 +34,9 @@ pub fn needed(active_resident_bytes: u64, candidate_resident_bytes: u64, gate: G
 }
 
 /// What a candidate may take at most, whatever is available.
-pub fn candidate_limit(total_bytes: u64) -> u64 {
-    (total_bytes / 100 * LIMIT_PERCENT).clamp(LIMIT_LEAST_BYTES, LIMIT_MOST_BYTES)
+pub fn candidate_limit(total_bytes: u64, gate: Gate) -> u64 {
+    let share = (total_bytes / 100 * LIMIT_PERCENT).clamp(LIMIT_LEAST_BYTES, LIMIT_MOST_BYTES);
+    gate.limit_bytes.unwrap_or(share)
 }
 
 /// `MemTotal` of `/proc/meminfo`, in bytes.
@@ -75,9 +78,9 @@ mod tests {
 
     #[test]
     fn a_candidates_own_limit_is_a_share_of_the_machine() {
-        assert_eq!(candidate_limit(1024 * MIB), 512 * MIB);
-        assert_eq!(candidate_limit(2000 * MIB), 800 * MIB);
-        assert_eq!(candidate_limit(64_000 * MIB), 1536 * MIB);
+        assert_eq!(candidate_limit(1024 * MIB, Gate::default()), 512 * MIB);
+        assert_eq!(candidate_limit(2000 * MIB, Gate::default()), 800 * MIB);
+        assert_eq!(candidate_limit(64_000 * MIB, Gate::default()), 1536 * MIB);
     }
 
     #[test]

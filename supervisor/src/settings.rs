@@ -67,6 +67,8 @@ pub struct SupervisorSettings {
     pub candidate_memory_bytes: u64,
     /// Memory that must stay free beside it.
     pub reserve_memory_bytes: u64,
+    /// Memory that a candidate may take at most; not named: 40 % of the machine's, 512 MiB to 1.5 GiB.
+    pub candidate_limit_bytes: Option<u64>,
 }
 
 impl Default for SupervisorSettings {
@@ -87,6 +89,7 @@ impl Default for SupervisorSettings {
             on_low_memory: OnLowMemory::default(),
             candidate_memory_bytes: Gate::default().candidate_bytes,
             reserve_memory_bytes: Gate::default().reserve_bytes,
+            candidate_limit_bytes: None,
         }
     }
 }
@@ -148,6 +151,12 @@ impl Settings {
             ("supervisor.automatic_defer_ms", own.automatic_defer_ms, 100, 900_000),
             ("supervisor.candidate_memory_bytes", own.candidate_memory_bytes, 1 << 20, 1 << 40),
             ("supervisor.reserve_memory_bytes", own.reserve_memory_bytes, 0, 1 << 50),
+            (
+                "supervisor.candidate_limit_bytes",
+                own.candidate_limit_bytes.unwrap_or(1 << 30),
+                1 << 20,
+                1 << 50,
+            ),
             ("command.output_quota_bytes", settings.command.output_quota_bytes, 4_096, 1 << 40),
             ("command.kill_grace_ms", settings.command.kill_grace_ms, 0, 600_000),
         ];
@@ -188,7 +197,11 @@ impl SupervisorSettings {
 
     /// The numbers of the memory gate.
     pub fn memory_gate(&self) -> Gate {
-        Gate { candidate_bytes: self.candidate_memory_bytes, reserve_bytes: self.reserve_memory_bytes }
+        Gate {
+            candidate_bytes: self.candidate_memory_bytes,
+            reserve_bytes: self.reserve_memory_bytes,
+            limit_bytes: self.candidate_limit_bytes,
+        }
     }
 
     /// See the field.

@@ -112,6 +112,10 @@ impl Facts<'_> {
         };
         let slot = attempt.request.slot;
         match attempt.state {
+            State::Planned if attempt.mode == Mode::StopAndSwitch => format!(
+                "Too little memory for two runtimes (memory_blocked): if it stays so, the old one is stopped before the \
+                 one in slot {slot} starts."
+            ),
             State::Planned => match attempt.planned_reason {
                 Some(reason) => {
                     format!("A change to the runtime in slot {slot} is planned ({}).", reason.name())

@@ -42,8 +42,10 @@ impl Stepping<'_> {
         self.enter(attempt, State::Countdown, self.rules.countdown_ms);
     }
 
-    pub(super) fn prewarm(&mut self, attempt: Attempt) {
+    pub(super) fn prewarm(&mut self, mut attempt: Attempt) {
         let to = attempt.request.slot;
+        // There may be room again.
+        attempt.mode = Mode::WarmSwitch;
         self.enter(attempt, State::Prewarming, self.rules.prewarming_ms);
         self.act(Action::Start(to));
     }
@@ -91,9 +93,13 @@ impl Stepping<'_> {
             (OnLowMemory::StopAndSwitch, _) | (OnLowMemory::DeferThenStopAndSwitch, true) => {
                 self.stop_and_switch(attempt);
             }
-            (OnLowMemory::DeferThenStopAndSwitch | OnLowMemory::Defer, _) => {
+            (policy, _) => {
                 self.act(Action::Stop(candidate));
-                self.put_off(attempt, PlannedReason::MemoryBlocked);
+                let mode = match policy {
+                    OnLowMemory::Defer => Mode::WarmSwitch,
+                    _ => Mode::StopAndSwitch,
+                };
+                self.put_off(Attempt { mode, ..attempt }, PlannedReason::MemoryBlocked);
             }
         }
     }

@@ -199,7 +199,8 @@ impl Supervisor {
     }
 
     fn too_large(&self, slot: Slot) -> Option<String> {
-        let limit = memory::candidate_limit(memory::total(&std::fs::read_to_string("/proc/meminfo").ok()?)?);
+        let total = memory::total(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
+        let limit = memory::candidate_limit(total, self.settings.supervisor.memory_gate());
         let resident = self.resident(slot)?;
         (resident > limit).then(|| format!("it takes {} MiB, it may take {}", mib(resident), mib(limit)))
     }

@@ -63,5 +63,7 @@ fn answer(attempt: &Attempt, wanted: Wanted, active: &Value) -> Result<Value, Ap
             return Err(ApiError::new(Code::Refused, attempt.ending()).with_details(details));
         }
     };
-    Ok(json!({"outcome": outcome, "attempt": attempt.id(), "slot": active["slot"], "active": active}))
+    let (id, mode) = (attempt.id(), attempt.mode);
+    let slot = &active["slot"];
+    Ok(json!({"outcome": outcome, "attempt": id, "transition_mode": mode, "slot": slot, "active": active}))
 }

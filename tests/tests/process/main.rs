@@ -9,5 +9,5 @@ mod hostile;
 mod metrics;
 mod public_status;
 mod starts;
-mod watch;
 mod updates;
+mod watch;
