@@ -1,7 +1,7 @@
 // A real node in a directory of its own, started as people start it; everything of it is ended at the end.
 import { execFile, spawn } from "node:child_process";
 import { existsSync, openSync, readFileSync, readdirSync, readlinkSync, closeSync } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,12 +34,13 @@ export async function until(what, probe, within = DEADLINE_MS) {
 }
 
 export class Node {
-  /** Starts a node and waits for its ready line. */
-  static async up() {
+  /** Starts a node, with `settings` as its holdfast.toml, and waits for its ready line. */
+  static async up(settings = "") {
     const node = new Node();
     node.root = await mkdtemp(join(tmpdir(), "holdfast-browser."));
     node.home = join(node.root, "home");
     await mkdir(node.home);
+    if (settings !== "") await writeFile(join(node.home, "holdfast.toml"), settings);
     const log = openSync(join(node.root, "up.stderr"), "a");
     const environment = { ...process.env };
     delete environment.HOLDFAST_HOME;
