@@ -185,7 +185,7 @@ fn resources(out: &mut Exposition, measured: &Measured) {
     out.family(
         "holdfast_memory_needed_bytes",
         Kind::Gauge,
-        "Memory that must be available before a second runtime starts; with less, a switch is refused.",
+        "Memory that must be available before a second runtime starts; with less, a switch waits or stops the old one first.",
     );
     out.optional(&[], measured.memory_needed_bytes);
     out.family("holdfast_disk_free_bytes", Kind::Gauge, "Free on the disk of the home.");
