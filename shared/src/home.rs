@@ -114,6 +114,11 @@ impl Home {
         self.slots().join(slot.name())
     }
 
+    /// Root files (supervisor, sidecar, holder) of releases that were promoted, and which of them are in use.
+    pub fn root(&self) -> PathBuf {
+        self.0.join("root")
+    }
+
     /// Public keys whose releases are installed here, and the highest version seen of each.
     pub fn keys(&self) -> PathBuf {
         self.0.join("keys")

@@ -2,11 +2,12 @@
 
 use super::{PidFd, boot_id, start_time};
 use crate::home::{Home, Role};
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
 /// How long a holder may take between its lock and its lines in the file (two system calls).
@@ -21,10 +22,10 @@ struct Holder {
     instance: String,
 }
 
-/// A role lock, held until dropped or until the process ends. Not inherited over exec.
+/// A role lock, held until dropped or until the process ends. Not inherited over exec, unless handed over.
 #[derive(Debug)]
 pub struct RoleLock {
-    _file: File,
+    file: File,
 }
 
 /// A living process, found by its lock.
@@ -71,7 +72,7 @@ impl RoleLock {
     pub fn take(home: &Home, role: Role, instance: &str) -> Result<Self, LockError> {
         let path = home.lock(role);
         let on_file = |source| LockError::File { path: path.display().to_string(), source };
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -79,6 +80,42 @@ impl RoleLock {
             .mode(0o600)
             .open(&path)
             .map_err(on_file)?;
+        Self::lock(file, role, instance, on_file)
+    }
+
+    /// Takes on the lock that a former program image of this process handed over by [`Self::hand_over_exec`]; it was
+    /// held all the time.
+    ///
+    /// # Errors
+    /// As [`Self::take`]; also when the descriptor is not this role's lock file.
+    pub fn adopt(home: &Home, role: Role, instance: &str, descriptor: OwnedFd) -> Result<Self, LockError> {
+        let path = home.lock(role);
+        let on_file = |source| LockError::File { path: path.display().to_string(), source };
+        let file = File::from(descriptor);
+        let (ours, there) = (file.metadata().map_err(on_file)?, std::fs::metadata(&path).map_err(on_file)?);
+        if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+            return Err(on_file(io::Error::other("the descriptor is another file's")));
+        }
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|error| on_file(error.into()))?;
+        Self::lock(file, role, instance, on_file)
+    }
+
+    /// Gives the descriptor to the program that replaces this one by execve, which takes it on by [`Self::adopt`].
+    /// Dropping the descriptor gives the lock back.
+    ///
+    /// # Errors
+    /// When close-on-exec cannot be cleared; the lock is given back then.
+    pub fn hand_over_exec(self) -> io::Result<OwnedFd> {
+        fcntl(&self.file, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(self.file.into())
+    }
+
+    fn lock(
+        mut file: File,
+        role: Role,
+        instance: &str,
+        on_file: impl Fn(io::Error) -> LockError,
+    ) -> Result<Self, LockError> {
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
             Ok(_) => {}
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => {
@@ -89,7 +126,7 @@ impl RoleLock {
             Err(error) => return Err(on_file(error.into())),
         }
         write_holder(&mut file, instance).map_err(on_file)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -190,5 +227,18 @@ mod tests {
         drop(lock);
         assert!(read_holder(&home, Role::Sidecar).unwrap().is_none());
         RoleLock::take(&home, Role::Sidecar, "two").unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_handed_over_is_held_all_the_time_and_is_no_other_roles() {
+        let (_directory, home) = home();
+        let lock = RoleLock::take(&home, Role::Supervisor, "one").unwrap();
+        let descriptor = lock.hand_over_exec().unwrap();
+        assert!(matches!(RoleLock::take(&home, Role::Supervisor, "other"), Err(LockError::Taken { .. })));
+        let sidecar = RoleLock::take(&home, Role::Sidecar, "sidecar").unwrap();
+        let other = sidecar.hand_over_exec().unwrap();
+        assert!(RoleLock::adopt(&home, Role::Supervisor, "two", other).is_err());
+        let _lock = RoleLock::adopt(&home, Role::Supervisor, "two", descriptor).unwrap();
+        assert_eq!(read_holder(&home, Role::Supervisor).unwrap().unwrap().instance, "two");
     }
 }

@@ -10,6 +10,7 @@ use holdfast_shared::journal::{
 };
 use holdfast_shared::process::{PidFd, start_time};
 use nix::sys::signal::Signal;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,9 +64,26 @@ impl SupervisorJournal {
     /// # Errors
     /// See [`OpenError`]; nothing was written unless taking over itself failed in a write.
     pub fn open(home: &Home, instance: &str, now_ms: u64) -> Result<Self, OpenError> {
+        let lock = lock(&home.supervisor_journal(), &RealDisk)?;
+        Self::open_locked(home, lock, instance, now_ms)
+    }
+
+    /// The same under the lock that an earlier image of this process has kept.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_kept(
+        home: &Home,
+        descriptor: OwnedFd,
+        instance: &str,
+        now_ms: u64,
+    ) -> Result<Self, OpenError> {
+        let lock = JournalLock::adopt(&home.supervisor_journal(), descriptor).map_err(OpenError::Lock)?;
+        Self::open_locked(home, lock, instance, now_ms)
+    }
+
+    fn open_locked(home: &Home, lock: JournalLock, instance: &str, now_ms: u64) -> Result<Self, OpenError> {
         let directory = home.supervisor_journal();
-        let disk = Arc::new(RealDisk);
-        let lock = lock(&directory, &disk)?;
         let before = inspect(&directory)?;
         let request = Request {
             epoch: before.highest_epoch + 1,
@@ -78,7 +96,7 @@ impl SupervisorJournal {
             known_kinds: NodeState::kinds(),
             limits: Limits::SMALL,
         };
-        let (writer, taken) = TakeOver::begin_locked(lock, disk, request, None)?;
+        let (writer, taken) = TakeOver::begin_locked(lock, Arc::new(RealDisk), request, None)?;
         let (folded, since_checkpoint) = fold(&directory)?;
         let synced_node_offset = folded.state.node_offset;
         let id = short(&taken.journal_id);
@@ -144,6 +162,14 @@ impl SupervisorJournal {
             self.since_checkpoint += 1;
         }
         Ok(())
+    }
+
+    /// Closes it and keeps its lock, for the program image that replaces this one.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn close_and_keep_lock(self) -> Result<JournalLock, WriteError> {
+        self.writer.fence_and_keep_lock().map(|(_, lock)| lock)
     }
 
     /// Bounds what the next supervisor reads. Takes several syncs: call it when nothing is held. A checkpoint that
@@ -233,6 +259,17 @@ mod tests {
         let journal = SupervisorJournal::open(&home, "sv-test", 1).unwrap();
         assert_eq!(journal.state().highest_epoch, CHECKPOINT_RECORDS);
         assert!(journal.since_checkpoint < 10, "{}", journal.since_checkpoint);
+    }
+
+    #[test]
+    fn a_kept_lock_opens_the_next_generation() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        let journal = SupervisorJournal::open(&home, "sv-test", 1).unwrap();
+        let kept = journal.close_and_keep_lock().unwrap().hand_over_exec().unwrap();
+        assert!(JournalLock::try_acquire(&home.supervisor_journal()).is_err());
+        let journal = SupervisorJournal::open_kept(&home, kept, "sv-test", 1).unwrap();
+        assert_eq!(journal.generation(), 2);
     }
 
     #[test]
