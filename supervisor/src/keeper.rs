@@ -3,14 +3,18 @@
 //! Parent and subreaper of the supervisor. Passes on inherited listeners at every start, restarts it after its
 //! certain death, forwards READY, STATUS and WATCHDOG to its own NOTIFY_SOCKET, reaps whoever is left to it.
 //! SIGTERM and SIGHUP mean: leave the children and go. One thread, one poll, no tokio, no configuration.
+//!
+//! What it starts is its own program, or the root files that a promotion has put in its place; one that is on trial
+//! and does not confirm in time is put back (`promotion`).
 
 use crate::exit;
-use crate::io::child;
-use crate::io::slots::own_program;
+use crate::io::slots::{digest, own_program};
+use crate::io::{child, root};
 use crate::restart::{Death, Restarts};
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::notify::{Notification, Notifier, NotifySocket};
-use holdfast_shared::process::{LockError, PassedFd, PidFd, RoleLock, listen_fds};
+use holdfast_shared::process::{LockError, PassedFd, PidFd, RoleLock, listen_fds, read_holder};
+use holdfast_shared::slot::Slot;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -18,10 +22,13 @@ use nix::unistd::Pid;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What a supervisor that was asked to go is given before the keeper goes without it. It only drops its sockets.
 const LEAVE: Duration = Duration::from_secs(5);
+/// A supervisor that hangs wakes nobody; whether its trial is over is looked at all the same.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Keeps the supervisor of this home until it stops for good or the keeper is told to go.
 pub fn run(home: &Home) -> u8 {
@@ -67,6 +74,10 @@ struct Keeper<'a> {
     restarts: Restarts,
     supervisor: Supervisor,
     leaving: Option<Instant>,
+    /// Digest of our own program, once it was asked for.
+    base: Option<String>,
+    /// The attempt whose root files are on trial, and since when that is known.
+    trial: Option<(String, Instant)>,
 }
 
 fn keep(home: &Home, listeners: &[PassedFd]) -> Result<u8, KeepError> {
@@ -82,6 +93,8 @@ fn keep(home: &Home, listeners: &[PassedFd]) -> Result<u8, KeepError> {
         restarts: Restarts::default(),
         supervisor: Supervisor::Waits { until: Instant::now() },
         leaving: None,
+        base: None,
+        trial: None,
     };
     loop {
         if let Some(code) = keeper.turn(&mut signals)? {
@@ -108,6 +121,7 @@ impl Keeper<'_> {
             }
         }
         self.forward();
+        self.look_at_trial();
         let ended = self.reap();
         match self.leaving {
             Some(deadline) if ended.is_some() || self.is_waiting() || Instant::now() >= deadline => {
@@ -124,7 +138,7 @@ impl Keeper<'_> {
 
     fn start(&mut self) {
         let arguments = vec!["supervise".into(), "--home".into(), self.home.path().into()];
-        let mut plan = child::plan(&own_program(), Role::Supervisor, arguments);
+        let mut plan = child::plan(&self.program(), Role::Supervisor, arguments);
         plan.notify = Some(self.home.keeper_notify().into());
         let plan = plan.with_listeners(self.listeners.iter().map(|passed| passed.fd.as_fd()).collect());
         let started = child::start(self.home, &plan).and_then(|child| PidFd::open(child.id().cast_signed()));
@@ -142,6 +156,45 @@ impl Keeper<'_> {
         };
     }
 
+    /// What is to be the supervisor now.
+    fn program(&mut self) -> PathBuf {
+        let waited = self.waited_ms();
+        let base = &mut self.base;
+        let own_digest = || match base {
+            Some(known) => Ok(known.clone()),
+            // Of what runs, whatever has been installed in its place since.
+            None => Ok(base.insert(digest(Path::new("/proc/self/exe"))?).clone()),
+        };
+        root::to_start(self.home, own_digest, now_ms(), waited).unwrap_or_else(own_program)
+    }
+
+    fn waited_ms(&self) -> i64 {
+        let waited = self.trial.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        i64::try_from(waited.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Root files that were on trial for too long: their supervisor is ended, and the next start puts them back.
+    fn look_at_trial(&mut self) {
+        let in_use = root::read(self.home).unwrap_or_default();
+        let Some(on_trial) = in_use.on_trial() else {
+            self.trial = None;
+            return;
+        };
+        if self.trial.as_ref().is_none_or(|(attempt, _)| *attempt != on_trial.attempt) {
+            self.trial = Some((on_trial.attempt.clone(), Instant::now()));
+        }
+        if in_use.is_late(now_ms(), self.waited_ms())
+            && let Supervisor::Runs { pidfd, .. } = &self.supervisor
+        {
+            tracing::warn!(
+                attempt = on_trial.attempt,
+                pid = pidfd.pid(),
+                "not confirmed in time; it is killed"
+            );
+            let _ = pidfd.send_signal(Signal::SIGKILL);
+        }
+    }
+
     /// Waits for a death, a signal, a notification or the next start.
     fn wait(&self, signals: &UnixStream) -> io::Result<()> {
         let mut watched = vec![
@@ -155,11 +208,11 @@ impl Keeper<'_> {
             }
             Supervisor::Waits { until } => Some(*until),
         };
-        let timeout = deadline.map_or(PollTimeout::NONE, |deadline| {
+        let left = deadline.map_or(LOOK_AGAIN, |deadline| {
             // One more than what is left: a turn that begins too early would spin.
-            let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1)
         });
+        let timeout = PollTimeout::try_from(left.min(LOOK_AGAIN)).unwrap_or(PollTimeout::MAX);
         match poll(&mut watched, timeout) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -212,7 +265,9 @@ impl Keeper<'_> {
 
     /// The supervisor has ended: an exit code for us too, or the time of its next start.
     fn died(&mut self, code: i32) -> Option<u8> {
-        if code == 0 || code == i32::from(exit::REFUSED) {
+        let for_good = code == 0 || code == i32::from(exit::REFUSED);
+        // Who ends well in a trial without having stopped anything is not what it should be.
+        if for_good && !(self.trial.is_some() && child_lives(self.home)) {
             tracing::info!(code, "supervisor ended for good");
             return u8::try_from(code).ok();
         }
@@ -226,6 +281,17 @@ impl Keeper<'_> {
         self.supervisor = Supervisor::Waits { until: now + wait };
         None
     }
+}
+
+/// Whether the sidecar or a runtime lives.
+fn child_lives(home: &Home) -> bool {
+    let roles = [Role::Sidecar, Role::Runtime(Slot::A), Role::Runtime(Slot::B)];
+    roles.into_iter().any(|role| read_holder(home, role).is_ok_and(|living| living.is_some()))
+}
+
+/// Unix milliseconds.
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 /// SIGTERM and SIGHUP as bytes in a pipe.

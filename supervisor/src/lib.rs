@@ -16,6 +16,7 @@ pub mod memory;
 pub mod metrics;
 pub mod node_state;
 pub mod order;
+pub mod promotion;
 pub mod release;
 pub mod restart;
 pub mod restrictions;
