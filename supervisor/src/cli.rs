@@ -7,6 +7,7 @@ mod follow;
 mod logs;
 mod output;
 mod place;
+mod promote;
 mod release;
 mod status;
 mod stop;
@@ -68,6 +69,8 @@ enum Command {
     },
     /// Go back to the release that served before; everything that was written since stays.
     Rollback,
+    /// Put the root files of the release that serves in place: supervisor, sidecar, holder. `update cancel` skips it.
+    Promote,
     /// List attempts to change the serving runtime, with how they ended.
     Attempts,
     /// Install a signed release and hand over to it; or look at, put off or end the change that is planned.
@@ -165,6 +168,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 Command::Watch => watch::watch(&place, output),
                 Command::Switch { to } => switch::switch(&place, to.as_deref(), output),
                 Command::Rollback => switch::rollback(&place, output),
+                Command::Promote => promote::promote(&place, output),
                 Command::Attempts => attempts::attempts(&place, output),
                 Command::Update(arguments) => update::update(&place, arguments, output),
                 Command::Logs { name, follow, since } => {

@@ -19,7 +19,7 @@ pub enum Command {
     Update(Update),
     /// `GET /v1/attempts`
     Attempts,
-    /// `POST /v1/update/cancel`, `defer`
+    /// `POST /v1/update/cancel`, `defer`, `promote`
     Operate(Operation),
     /// `POST /v1/stop`
     Stop(Stop),

@@ -11,6 +11,7 @@ mod looks;
 mod measured;
 mod prepare;
 mod processes;
+mod promote;
 mod requests;
 mod sidecar;
 mod start;
@@ -21,6 +22,7 @@ mod waiting;
 use crate::command::Command;
 use crate::io::control::Responder;
 use crate::io::journal::SupervisorJournal;
+use crate::io::replace::{HandOver, Kept, replace};
 use crate::metrics::Counted;
 use crate::settings::Settings;
 use crate::transition::{self, Transition};
@@ -46,6 +48,8 @@ const TICK: Duration = Duration::from_millis(250);
 const ROTATE_EVERY_TICKS: u64 = 40;
 /// Exit code after SIGTERM or SIGHUP: gone, the children left. Not 0, which means that everything was stopped.
 const LEFT: u8 = 15;
+/// What threads that start workers are given to end before this process becomes another program.
+const STARTS_END: Duration = Duration::from_secs(5);
 
 /// Everything that can happen to the supervisor.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pub enum Event {
     Prepared(u64, prepare::Outcome),
     /// A slot that is to be prepared may be free now.
     PrepareAgain(u64),
+    /// Root files were put in place for the attempt's state with this number, or not.
+    RootPlaced(u64, promote::Outcome),
     /// A probe of a slot ended, asked for in the attempt's state with this number; `true`: it was good.
     Probed(u64, Slot, bool),
     /// The sidecar's answer to the wished state with this number.
@@ -81,12 +87,13 @@ pub enum Event {
 }
 
 /// How the loop ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// Everything is stopped.
     Stopped,
     /// The children are left.
     Left,
+    /// The children are left to the program that this process is to become.
+    Replaced(Box<HandOver>),
 }
 
 /// Why the supervisor ended by itself.
@@ -127,7 +134,7 @@ struct Supervisor {
     node_id: String,
     settings: Settings,
     journal: SupervisorJournal,
-    _lock: RoleLock,
+    lock: RoleLock,
     transition: Transition,
     /// Number of the attempt's state, so that what belongs to an earlier one is ignored.
     attempt_no: u64,
@@ -138,6 +145,7 @@ struct Supervisor {
     /// compared with what serves.
     recovering: bool,
     waiting: waiting::Waiting,
+    promotion: promote::Promotion,
     processes: Processes,
     sidecar: sidecar::Sidecar,
     /// A runtime has served since this supervisor started, or before it.
@@ -160,23 +168,51 @@ struct Supervisor {
 
 /// Supervises this home until it is stopped, told to leave, or cannot go on.
 pub fn run(home: &Home) -> u8 {
+    // First of all: the passed numbers must not be taken by anything else.
+    let mut kept = Kept::from_environment();
     let listeners = holdfast_shared::process::listen_fds();
+    kept.listener = kept.listener.or_else(|| listeners.into_iter().next().map(|passed| passed.fd));
     let instance = format!("sv-{}", std::process::id());
     holdfast_shared::log::init("supervisor", &instance);
+    loop {
+        match run_once(home, &instance, kept) {
+            Ok(code) => return code,
+            // Comes back only when it could not become the other program: then this one goes on.
+            Err(hand_over) => kept = replace(home, *hand_over),
+        }
+        tracing::error!(error = kept.failed, "the supervisor was not replaced");
+    }
+}
+
+/// Supervises until the end: an exit code, or what the program is given that this process is to become.
+fn run_once(home: &Home, instance: &str, kept: Kept) -> Result<u8, Box<HandOver>> {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "start the event loop");
-            return crate::exit::FAILED;
+            return Ok(crate::exit::FAILED);
         }
     };
     let local = tokio::task::LocalSet::new();
-    let outcome = local.block_on(&runtime, supervise(home, instance, listeners));
+    let outcome = local.block_on(&runtime, supervise(home, instance.to_owned(), kept));
+    let outcome = match outcome {
+        Ok(End::Replaced(hand_over)) => {
+            drop(local);
+            // A worker whose start is under way is started; nothing else may fork while descriptors are kept.
+            runtime.shutdown_timeout(STARTS_END);
+            return Err(hand_over);
+        }
+        outcome => outcome,
+    };
     // Reading threads may be under way; nothing of theirs is to be waited for.
     runtime.shutdown_background();
+    Ok(exit_code(home, outcome))
+}
+
+fn exit_code(home: &Home, outcome: Result<End, SuperviseError>) -> u8 {
     match outcome {
         Ok(End::Stopped) => crate::exit::FINE,
-        Ok(End::Left) => LEFT,
+        Ok(End::Left | End::Replaced(_)) => LEFT,
         Err(SuperviseError::Home(error)) => {
             tracing::error!(code = error.code.as_str(), "{}", error.message);
             code_of_home_error(&error, child_lives(home))
@@ -203,13 +239,9 @@ fn child_lives(home: &Home) -> bool {
     roles.into_iter().any(|role| read_holder(home, role).map_or(true, |living| living.is_some()))
 }
 
-async fn supervise(
-    home: &Home,
-    instance: String,
-    listeners: Vec<holdfast_shared::process::PassedFd>,
-) -> Result<End, SuperviseError> {
+async fn supervise(home: &Home, instance: String, kept: Kept) -> Result<End, SuperviseError> {
     let (events, mut inbox) = mpsc::channel(QUEUED_EVENTS);
-    let (mut supervisor, notify) = start::start(home, instance, listeners, events).await?;
+    let (mut supervisor, notify) = start::start(home, instance, kept, events).await?;
     // SAFETY: the socket owns its descriptor, always answers with the same, and lives in here.
     let notify = unsafe { AsyncFd::register(notify) }
         .map_err(|error| SuperviseError::system("watch notifications")(error.into()))?;
@@ -241,6 +273,11 @@ async fn supervise(
             }
         }
         supervisor.state_wish();
+        match supervisor.promotion_ends() {
+            Some(promote::Ends::Leave) => return Ok(End::Left),
+            Some(promote::Ends::Replace(program)) => return supervisor.hand_over(program),
+            None => {}
+        }
     }
 }
 
@@ -282,6 +319,7 @@ impl Supervisor {
             Event::AttemptDeadline(number) => self.attempt_deadline(number)?,
             Event::Prepared(number, outcome) => self.prepared(number, outcome)?,
             Event::PrepareAgain(number) => self.prepare_again(number)?,
+            Event::RootPlaced(number, outcome) => self.root_placed(number, outcome)?,
             Event::Probed(number, slot, good) => self.probed(number, slot, good)?,
             Event::SidecarAnswered(number, answer) => self.sidecar_answered(number, answer)?,
             Event::Reported(slot, decision, report) => self.reported(slot, decision, *report)?,
@@ -314,6 +352,7 @@ impl Supervisor {
         self.look_at_memory()?;
         self.look_for_silence()?;
         self.look_at_active();
+        self.look_at_root()?;
         self.reconcile_inactive()
     }
 

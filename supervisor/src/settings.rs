@@ -69,6 +69,8 @@ pub struct SupervisorSettings {
     pub reserve_memory_bytes: u64,
     /// Memory that a candidate may take at most; not named: 40 % of the machine's, 512 MiB to 1.5 GiB.
     pub candidate_limit_bytes: Option<u64>,
+    /// Other root files (supervisor, sidecar, holder) of a release are put in place without `holdfast promote`.
+    pub auto_promote: bool,
 }
 
 impl Default for SupervisorSettings {
@@ -90,6 +92,7 @@ impl Default for SupervisorSettings {
             candidate_memory_bytes: Gate::default().candidate_bytes,
             reserve_memory_bytes: Gate::default().reserve_bytes,
             candidate_limit_bytes: None,
+            auto_promote: false,
         }
     }
 }
@@ -191,6 +194,7 @@ impl SupervisorSettings {
             defer_ms: self.defer_ms.cast_signed(),
             automatic_defer_ms: self.automatic_defer_ms.cast_signed(),
             on_low_memory: self.on_low_memory,
+            auto_promote: self.auto_promote,
             ..Rules::default()
         }
     }

@@ -190,7 +190,7 @@ impl Facts<'_> {
                 "allowed": !refused,
                 "reason": if refused { json!(self.label.name()) } else { Value::Null },
             },
-            "root_promotion_required": false,
+            "root_promotion_required": self.attempts.state() == Some(State::RootPromotionPending),
             "sidecar": {"state": if self.sidecar { "serving" } else { "starting" }},
             "served_by": "sidecar",
         })

@@ -169,6 +169,8 @@ fn failures() -> Vec<Case> {
         "a root promotion that nobody asks for expires": Update Some(RootPromotionPending), [(604_800, Deadline)] => "expired" "waited_too_long" [];
         "root files that cannot be placed are put back":
             Update Some(RootPromoting), [(1, RootPlaced(Err("disk".into())))] => "failed" "root_not_placed" [RestoreRoot];
+        "root files that cannot be run from are put back":
+            Update Some(RootRestartInProgress), [(1, RootPlaced(Err("noexec".into())))] => "failed" "root_not_placed" [RestoreRoot];
         "root files that nobody confirms are put back": Update Some(RootRestartInProgress), [(180, Deadline)] => "failed" "root_not_confirmed" [RestoreRoot];
         "root files that were put back failed": Update Some(RootRestartInProgress), [(9, RootConfirmed(false))] => "failed" "root_restored" [];
     }

@@ -66,12 +66,18 @@ impl Stepping<'_> {
         let served = self.now - attempt.entered_at;
         let stable = served >= self.rules.stability_of(&attempt.request);
         match row >= self.rules.good_probes && stable {
+            true if attempt.root_files && self.rules.auto_promote => self.promote(attempt),
             true if attempt.root_files => {
                 self.enter(attempt, State::RootPromotionPending, self.rules.root_pending_ms);
             }
             true => self.end(attempt, State::Succeeded, None),
             false => self.act(Action::Probe(attempt.request.slot)),
         }
+    }
+
+    pub(super) fn promote(&mut self, attempt: Attempt) {
+        self.enter(attempt, State::RootPromoting, self.rules.root_restart_ms);
+        self.act(Action::PlaceRoot);
     }
 
     /// Two runtimes must not overlap now. An update comes back by itself, once; a switch is for people to ask for

@@ -34,6 +34,7 @@ pub(super) fn recover(stepping: &mut Stepping<'_>, attempt: Attempt, serves: Slo
         State::RootPromotionPending if serves != to => {
             stepping.rolled_back(attempt, Some(&Reason::SettledOnOld));
         }
+        State::RootPromotionPending if stepping.rules.auto_promote => stepping.promote(attempt),
         State::RootPromoting => stepping.act(Action::PlaceRoot),
         // They wait for a time, for people, or for what is seen of the root files.
         State::Planned | State::Countdown | State::RootPromotionPending | State::RootRestartInProgress => {}

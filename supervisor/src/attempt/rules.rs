@@ -19,6 +19,8 @@ pub struct Rules {
     pub stability_ms: i64,
     /// A root promotion waits for people.
     pub root_pending_ms: i64,
+    /// Root files are promoted without people.
+    pub auto_promote: bool,
     /// New root files are in place, and confirmed in as long again.
     pub root_restart_ms: i64,
     /// All states that work, together.
@@ -50,6 +52,7 @@ impl Default for Rules {
             probation_ms: 60 * SECOND,
             stability_ms: 10 * SECOND,
             root_pending_ms: 7 * DAY,
+            auto_promote: false,
             root_restart_ms: 180 * SECOND,
             work_ms: 1_800 * SECOND,
             wait_ms: 7 * DAY,

@@ -36,7 +36,7 @@ pub enum Event {
     Blocked(PlannedReason),
     /// The candidate takes more memory than a candidate may.
     TooLarge(Slot),
-    /// The root files are in place, or why not.
+    /// The root files are in place; or why they are not, or cannot be run from.
     RootPlaced(Result<(), String>),
     /// A later supervisor runs: from the new root files, or from those put back.
     RootConfirmed(bool),
@@ -218,10 +218,7 @@ impl Stepping<'_> {
                 self.plan(attempt, PlannedReason::OperatorDefer, left + self.rules.defer_ms);
             }
             (Operation::Rollback, _) => self.roll_back(attempt, &Reason::OperatorRollback),
-            (Operation::PromoteRoot, _) => {
-                self.enter(attempt, State::RootPromoting, self.rules.root_restart_ms);
-                self.act(Action::PlaceRoot);
-            }
+            (Operation::PromoteRoot, _) => self.promote(attempt),
         }
     }
 
@@ -321,7 +318,8 @@ impl Stepping<'_> {
             (RootPromoting, Event::RootPlaced(Ok(()))) => {
                 self.enter(attempt, RootRestartInProgress, self.rules.root_restart_ms);
             }
-            (RootPromoting, Event::RootPlaced(Err(why))) => {
+            // In the second state they were in place, and nothing could be run from them.
+            (RootPromoting | RootRestartInProgress, Event::RootPlaced(Err(why))) => {
                 self.act(Action::RestoreRoot);
                 self.fail(attempt, &Reason::RootNotPlaced(why));
             }

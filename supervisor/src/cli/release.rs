@@ -95,8 +95,9 @@ pub fn release(home: Option<PathBuf>, command: ReleaseCommand, output: &Output) 
             pack_release(packing, &key, output)
         }
         ReleaseCommand::Verify { file, key, trusted, allow_downgrade } => {
-            let keys = trusted_keys(home, key.as_deref(), trusted.as_deref())?;
-            verify_release(&file, &keys, allow_downgrade, output)
+            let keys = trusted_keys(home.clone(), key.as_deref(), trusted.as_deref())?;
+            let place = Place::find(home).ok();
+            verify_release(place.as_ref(), &file, &keys, allow_downgrade, output)
         }
     }
 }
@@ -209,6 +210,7 @@ fn trusted_keys(
 }
 
 fn verify_release(
+    place: Option<&Place>,
     file: &Path,
     keys: &TrustedKeys,
     allow_downgrade: bool,
@@ -222,7 +224,8 @@ fn verify_release(
         limits: Limits::default(),
     };
     let verified = verify(file, keys, &rules).map_err(bundle_refused)?;
-    let root = root_changes(&verified.manifest().installed(Slot::A, verified.key()))?;
+    let home = place.map(|place| &place.home);
+    let root = root_changes(home, &verified.manifest().installed(Slot::A, verified.key()))?;
     let mut value = described(verified.manifest());
     value["valid"] = json!(true);
     value["key"] = json!(verified.key());

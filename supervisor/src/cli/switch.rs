@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// A supervisor that died is back within this time.
 const COMES_BACK: Duration = Duration::from_secs(60);
 /// States of an update in which nothing is under way.
-const ENDED: [&str; 5] = ["idle", "failed", "rolled_back", "cancelled", "expired"];
+const ENDED: [&str; 6] = ["root_promotion_pending", "idle", "failed", "rolled_back", "cancelled", "expired"];
 
 /// Switches.
 pub fn switch(place: &Place, to: Option<&str>, output: &Output) -> Result<u8, CliError> {
@@ -54,7 +54,11 @@ fn change(place: &Place, path: &str, request: &impl Serialize, output: &Output) 
         };
         output.result(&answer, || {
             let active = &answer["active"];
-            format!("Slot {} serves, with epoch {}.", text(&active["slot"]), text(&active["epoch"]))
+            let pending = match answer["outcome"].as_str() {
+                Some("root_promotion_pending") => " Its other root files wait for `holdfast promote`.",
+                _ => "",
+            };
+            format!("Slot {} serves, with epoch {}.{pending}", text(&active["slot"]), text(&active["epoch"]))
         });
         Ok(crate::exit::FINE)
     })

@@ -47,11 +47,22 @@ impl Supervisor {
         let entered = before != self.state_of_attempt();
         if entered {
             self.arm_attempt();
+            self.tell_pending();
         }
         for action in step.actions {
             self.act_attempt(action, entered)?;
         }
         Ok(Ok(()))
+    }
+
+    /// Whoever waits for the attempt does not wait for a promotion, which may come in days.
+    fn tell_pending(&mut self) {
+        let current = self.attempts().current.as_ref();
+        if let Some(attempt) = current.filter(|attempt| attempt.state == State::RootPromotionPending).cloned()
+        {
+            let active = self.facts(&self.transition).active();
+            self.waiting.tell(&attempt, &active);
+        }
     }
 
     fn state_of_attempt(&self) -> Option<(u64, State, i64, i64)> {
@@ -181,9 +192,12 @@ impl Supervisor {
                 self.revoke();
                 Ok(())
             }
-            // Nothing offers a promotion.
-            Action::PlaceRoot | Action::RestoreRoot => {
-                tracing::error!(?action, "this supervisor promotes no root files");
+            Action::PlaceRoot => {
+                self.place_root();
+                Ok(())
+            }
+            Action::RestoreRoot => {
+                self.restore_root();
                 Ok(())
             }
         }

@@ -156,7 +156,7 @@ fn try_put_in_place(workplace: &Workplace, attempt: &Attempt, now_ms: i64) -> Re
     if active.as_ref().is_some_and(same) {
         return Ok(Outcome::ServesAlready);
     }
-    let root_files = !root_changes(&coming)?.is_empty();
+    let root_files = !root_changes(Some(&workplace.home), &coming)?.is_empty();
     let manifest = bundle::stage(&verified, slot, home, &attempt.id(), &mut |_| {})?;
     if let Some(issue) = checks.issues(home, slot).first() {
         let words = format!("slot {slot} is not what was unpacked into it");

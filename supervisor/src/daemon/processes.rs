@@ -9,7 +9,7 @@ use crate::restart::Restarts;
 use crate::transition::Runtime;
 use holdfast_shared::control::Client;
 use holdfast_shared::home::{Home, Role};
-use holdfast_shared::process::{Living, PassedFd, PidFd, read_holder};
+use holdfast_shared::process::{Living, PidFd, read_holder};
 use holdfast_shared::release::RELEASE_VARIABLE;
 use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
@@ -120,7 +120,7 @@ impl Processes {
     pub(super) async fn adopt(
         home: &Home,
         found: Found,
-        listeners: Vec<PassedFd>,
+        listener: Option<OwnedFd>,
         events: &mpsc::Sender<Event>,
         generation: u64,
     ) -> std::io::Result<(Processes, [Runtime; 2], bool)> {
@@ -130,7 +130,7 @@ impl Processes {
             runtimes: [Child::default(), Child::default()],
             sidecar: Child::default(),
             clients,
-            listener: listeners.into_iter().next().map(|passed| passed.fd),
+            listener,
             turned_at: Instant::now(),
             checks: slots::Checks::default(),
             breaker: Breaker::default(),

@@ -1,10 +1,11 @@
 //! From `main` to the first turn of the loop: lock, journal, home, adoption.
 
 use super::processes::{self, Processes};
-use super::{Event, SuperviseError, Supervisor, now_ms, sidecar};
+use super::{Event, SuperviseError, Supervisor, now_ms, promote, sidecar};
 use crate::io::home::{self, Found};
 use crate::io::journal::SupervisorJournal;
-use crate::io::{control, slots};
+use crate::io::replace::Kept;
+use crate::io::{control, root, slots};
 use crate::node_state::Change;
 use crate::settings::Settings;
 use crate::transition::Transition;
@@ -26,16 +27,24 @@ const OPERATOR: &str = "operator";
 pub(super) async fn start(
     home: &Home,
     instance: String,
-    listeners: Vec<PassedFd>,
+    kept: Kept,
     events: mpsc::Sender<Event>,
 ) -> Result<(Supervisor, NotifySocket), SuperviseError> {
     let found = home::look(home)?;
     home::make_directories(home)?;
-    crate::io::listener::remember_passed(home, &listeners)?;
+    let Kept { journal, role, listener, failed } = kept;
+    let listener = listener.map(|fd| PassedFd { name: "listener".into(), fd });
+    crate::io::listener::remember_passed(home, listener.as_slice())?;
     let settings = read_settings(home)?;
     let now = u64::try_from(now_ms()).unwrap_or(0);
-    let mut journal = SupervisorJournal::open(home, &instance, now)?;
-    let lock = take_lock(home, &instance)?;
+    let mut journal = match journal {
+        Some(lock) => SupervisorJournal::open_kept(home, lock, &instance, now)?,
+        None => SupervisorJournal::open(home, &instance, now)?,
+    };
+    let lock = match role {
+        Some(lock) => RoleLock::adopt(home, Role::Supervisor, &instance, lock)?,
+        None => take_lock(home, &instance)?,
+    };
     let adopted = processes::find(home).map_err(SuperviseError::system("look for living processes"))?;
     let notify =
         NotifySocket::bind(&home.notify()).map_err(SuperviseError::system("bind run/notify.sock"))?;
@@ -50,7 +59,7 @@ pub(super) async fn start(
         crate::io::metrics::listen(address, events.clone());
     }
     let (processes, runtimes, sidecar_serves) =
-        Processes::adopt(home, adopted, listeners, &events, journal.generation())
+        Processes::adopt(home, adopted, listener.map(|passed| passed.fd), &events, journal.generation())
             .await
             .map_err(SuperviseError::system("watch living processes"))?;
     let state = journal.state();
@@ -69,12 +78,13 @@ pub(super) async fn start(
         instance,
         node_id: identity.id,
         settings,
-        _lock: lock,
+        lock,
         attempt_no: 0,
         attempt_timer: None,
         probes_in_a_row: 0,
         recovering: true,
         waiting: Default::default(),
+        promotion: promote::Promotion::new(failed),
         sidecar: sidecar::Sidecar::new(home, transition.decision, probes),
         transition: transition.clone(),
         processes,
@@ -128,7 +138,8 @@ fn take_lock(home: &Home, instance: &str) -> Result<RoleLock, LockError> {
 fn fill_slots(home: &Home, adopted: &processes::Found) -> Result<(), ApiError> {
     let free = Slot::BOTH.into_iter().filter(|slot| !adopted.runs_from(*slot));
     let mut free = free.peekable();
-    if free.peek().is_none() {
+    // Promoted root files have no built runtime beside them: the slots have what the node was updated to.
+    if free.peek().is_none() || root::read(home)?.current.is_some_and(|root| root::is_ours(home, &root)) {
         return Ok(());
     }
     match slots::Built::find() {

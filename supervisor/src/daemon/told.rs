@@ -53,7 +53,7 @@ impl Supervisor {
                 "ready": routed, "problems": problems, "settings_not_applied": self.settings_not_applied()},
             "keeper": {"pid": read_holder(&self.home, Role::Keeper).ok().flatten().map(|living| living.pid)},
             "supervisor": {"pid": std::process::id(), "generation": self.transition.decision.generation,
-                "instance_id": self.instance, "release": env!("CARGO_PKG_VERSION")},
+                "instance_id": self.instance, "release": env!("CARGO_PKG_VERSION"), "root": self.root_status()},
             "sidecar": self.sidecar_status(),
             "active": self.with_process(facts.active(), facts.owner.map(|owner| owner.slot)),
             "candidate": self.candidate(facts.owner.map(|owner| owner.slot)),
@@ -64,6 +64,15 @@ impl Supervisor {
             "standby": self.settings.standby,
             "decision": self.transition.decision,
         })
+    }
+
+    /// The promoted root files that are in use; null: those that the node was installed with.
+    fn root_status(&self) -> Value {
+        let in_use = crate::io::root::read(&self.home).unwrap_or_default();
+        in_use.current.as_ref().map_or(
+            Value::Null,
+            |root| json!({"release": root.release, "attempt": root.attempt, "confirmed": in_use.confirmed}),
+        )
     }
 
     fn sidecar_status(&self) -> Value {

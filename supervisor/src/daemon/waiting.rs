@@ -40,7 +40,7 @@ impl Waiting {
         }
     }
 
-    /// Tells everybody who waits for this attempt how it ended.
+    /// Tells everybody who waits for this attempt how it ended, or that it waits for people now.
     pub(super) fn tell(&mut self, attempt: &Attempt, active: &Value) {
         let (told, others) =
             std::mem::take(&mut self.waiters).into_iter().partition(|(number, ..)| *number == attempt.number);
@@ -56,6 +56,8 @@ impl Waiting {
 fn answer(attempt: &Attempt, wanted: Wanted, active: &Value) -> Result<Value, ApiError> {
     let outcome = match (wanted, attempt.state) {
         (Wanted::Forward, State::Succeeded) => "switched",
+        // The runtime has settled; what is left waits for people.
+        (Wanted::Forward, State::RootPromotionPending) => "root_promotion_pending",
         (Wanted::Back, State::RolledBack) => "rolled_back",
         (Wanted::Forward, State::Cancelled) if attempt.is_deduplicated() => "deduplicated",
         _ => {

@@ -14,7 +14,7 @@ mod walk;
 pub use keys::TrustedKeys;
 pub use signature::signature_path;
 
-use crate::io::slots;
+use crate::io::{root, slots};
 use crate::release::{BundleError, Limits, MANIFEST, Rules, judge};
 use holdfast_shared::error::ApiError;
 use holdfast_shared::home::{Home, Role};
@@ -205,19 +205,22 @@ fn carry_out(
     Ok(manifest)
 }
 
-/// Which root parts of a release are others than those beside the running `holdfast`; empty: no root promotion.
+/// Which root parts of a release are others than those in use: promoted ones of this home, else those beside the
+/// running `holdfast`. Empty: no root promotion.
 ///
 /// # Errors
 /// A file that cannot be read. One that is not there counts as another.
-pub fn root_changes(manifest: &Manifest) -> Result<Vec<String>, ApiError> {
+pub fn root_changes(home: Option<&Home>, manifest: &Manifest) -> Result<Vec<String>, ApiError> {
+    let promoted = home.map(root::read).transpose()?.and_then(|in_use| in_use.current);
     let mut changed = Vec::new();
     for path in &manifest.root {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let own = match slots::beside_us(name) {
-            Ok(own) => {
+        let own = match (&promoted, slots::beside_us(name)) {
+            (Some(promoted), _) => promoted.digests.get(name).cloned(),
+            (None, Ok(own)) => {
                 Some(slots::digest(&own).map_err(|error| crate::io::home::on_file("read", &own, &error))?)
             }
-            Err(_) => None,
+            (None, Err(_)) => None,
         };
         if own.as_ref() != manifest.digests.get(path) {
             changed.push(path.clone());

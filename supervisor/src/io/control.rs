@@ -59,6 +59,7 @@ fn command(request: &Request) -> Result<Command, ApiError> {
         (&Method::GET, "/v1/attempts") => Command::Attempts,
         (&Method::POST, "/v1/update/cancel") => Command::Operate(Operation::Cancel),
         (&Method::POST, "/v1/update/defer") => Command::Operate(Operation::Defer),
+        (&Method::POST, "/v1/update/promote") => Command::Operate(Operation::PromoteRoot),
         (&Method::POST, "/v1/stop") => Command::Stop(or_default(request)?),
         (&Method::GET, "/v1/tokens") => Command::ListTokens,
         (&Method::POST, "/v1/tokens") => Command::NewToken(request.json()?),

@@ -14,6 +14,7 @@ pub mod packing;
 pub mod preflight;
 pub mod probe;
 pub mod reap;
+pub mod replace;
 pub mod root;
 pub mod signing;
 pub mod slots;

@@ -1,0 +1,202 @@
+//! A supervisor that replaces itself by `execve`: pid, children, both locks and the public listener are kept; the rest
+//! closes with the exec, and the new image finds it again as after any other end of a supervisor.
+//!
+//! What is kept is named in one variable, `pid=N journal=N supervisor=N listener=N`. A name that an image does not know
+//! is closed by it; a process with another pid has nothing of it.
+
+use holdfast_shared::home::Home;
+use holdfast_shared::journal::io::lock::JournalLock;
+use holdfast_shared::process::RoleLock;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Names the descriptors that are kept.
+const VARIABLE: &str = "HOLDFAST_KEPT";
+/// Descriptors taken at most; a broken environment must not make us own what is not ours.
+const KEPT_AT_MOST: usize = 8;
+/// Of listeners that were passed at our own start; the numbers mean something else now.
+const PASSED: [&str; 3] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"];
+
+/// What a supervisor gives to its next image.
+pub struct HandOver {
+    /// The program.
+    pub program: PathBuf,
+    /// The lock of its journal, which is closed.
+    pub journal: JournalLock,
+    /// The lock of its role.
+    pub role: RoleLock,
+    /// The public listener, where it has one.
+    pub listener: Option<OwnedFd>,
+}
+
+/// What the next image finds.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The lock of the journal.
+    pub journal: Option<OwnedFd>,
+    /// The lock of the role.
+    pub role: Option<OwnedFd>,
+    /// The public listener.
+    pub listener: Option<OwnedFd>,
+    /// Why there is no next image: the `execve` failed, and this one goes on.
+    pub failed: Option<String>,
+}
+
+impl Kept {
+    /// What an earlier image of this process has kept. Call it once, first thing in `main`.
+    pub fn from_environment() -> Kept {
+        let text = std::env::var(VARIABLE).unwrap_or_default();
+        let mut kept = Kept::default();
+        for (name, number) in descriptors(&text, std::process::id()) {
+            let Some(descriptor) = take(number) else { continue };
+            match name {
+                "journal" => kept.journal = Some(descriptor),
+                "supervisor" => kept.role = Some(descriptor),
+                "listener" => kept.listener = Some(descriptor),
+                _ => drop(descriptor),
+            }
+        }
+        kept
+    }
+}
+
+/// The names and numbers in the variable, where it is meant for this process.
+fn descriptors(text: &str, own_pid: u32) -> Vec<(&str, RawFd)> {
+    let mut words = text.split(' ').filter_map(|word| word.split_once('='));
+    if words.next() != Some(("pid", own_pid.to_string().as_str())) {
+        return Vec::new();
+    }
+    let numbered = words.filter_map(|(name, number)| Some((name, number.parse::<RawFd>().ok()?)));
+    let mut all: Vec<(&str, RawFd)> = numbered.filter(|(_, number)| *number > 2).take(KEPT_AT_MOST).collect();
+    // No number may be owned twice.
+    all.sort_by_key(|(_, number)| *number);
+    all.dedup_by_key(|(_, number)| *number);
+    all
+}
+
+fn take(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: only asks whether the number is an open descriptor.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return None;
+    }
+    // SAFETY: it is open, and an earlier image of this process has kept it for us to own; each number comes once, and
+    // this runs once, first in main.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl(&descriptor, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
+    Some(descriptor)
+}
+
+/// Becomes the new program. Returns only when that was not possible: then all is kept for this image to go on with.
+/// No other thread may start a process meanwhile, as it would get what is kept.
+pub fn replace(home: &Home, hand_over: HandOver) -> Kept {
+    let HandOver { program, journal, role, listener } = hand_over;
+    let mut kept = Kept { listener, ..Kept::default() };
+    let failed = match (journal.hand_over_exec(), role.hand_over_exec()) {
+        (Ok(journal), Ok(role)) => {
+            kept.journal = Some(journal);
+            kept.role = Some(role);
+            execute(home, &program, &kept)
+        }
+        (Err(error), _) | (_, Err(error)) => error,
+    };
+    if let Some(listener) = &kept.listener {
+        // It worked a moment ago with the other flag.
+        let _ = fcntl(listener, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+    kept.failed = Some(format!("execute {}: {failed}", program.display()));
+    kept
+}
+
+fn execute(home: &Home, program: &Path, kept: &Kept) -> io::Error {
+    let prepared = kept
+        .listener
+        .as_ref()
+        .map_or(Ok(0), |listener| fcntl(listener, FcntlArg::F_SETFD(FdFlag::empty())))
+        .map_err(io::Error::from)
+        .and_then(|_| Ok((arguments(home, program)?, environment(kept)?)));
+    let (arguments, environment) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return error,
+    };
+    match nix::unistd::execve(&arguments[0], &arguments, &environment) {
+        Ok(never) => match never {},
+        Err(error) => error.into(),
+    }
+}
+
+fn arguments(home: &Home, program: &Path) -> io::Result<Vec<CString>> {
+    let all = [program.as_os_str(), "supervise".as_ref(), "--home".as_ref(), home.path().as_os_str()];
+    all.iter().map(|one| Ok(CString::new(one.as_bytes())?)).collect()
+}
+
+fn environment(kept: &Kept) -> io::Result<Vec<CString>> {
+    let ours = |name: &OsString| name != VARIABLE && !PASSED.iter().any(|passed| name == passed);
+    let others = std::env::vars_os().filter(|(name, _)| ours(name));
+    let mut all =
+        others.map(|(name, value)| variable(&name, value.as_bytes())).collect::<io::Result<Vec<_>>>()?;
+    all.push(variable(&VARIABLE.into(), describe(kept).as_bytes())?);
+    Ok(all)
+}
+
+fn describe(kept: &Kept) -> String {
+    let named = [("journal", &kept.journal), ("supervisor", &kept.role), ("listener", &kept.listener)];
+    let described =
+        named.iter().filter_map(|(name, one)| Some(format!(" {name}={}", one.as_ref()?.as_raw_fd())));
+    format!("pid={}{}", std::process::id(), described.collect::<String>())
+}
+
+fn variable(name: &OsString, value: &[u8]) -> io::Result<CString> {
+    Ok(CString::new([name.as_bytes(), b"=", value].concat())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_shared::home::Role;
+    use std::fs::File;
+
+    #[test]
+    fn only_this_process_takes_what_is_kept_and_no_number_twice() {
+        let text = "pid=7 journal=9 supervisor=5 listener=x other=6 again=9 stderr=2";
+        assert_eq!(descriptors(text, 7), [("supervisor", 5), ("other", 6), ("journal", 9)]);
+        for other in ["pid=8 journal=9", "journal=9", "", "journal=9 pid=7"] {
+            assert_eq!(descriptors(other, 7), [], "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_described_is_found_again() {
+        let open = || Some(OwnedFd::from(File::open("/dev/null").unwrap()));
+        let kept = Kept { journal: open(), role: open(), listener: None, failed: None };
+        let text = describe(&kept);
+        let found = descriptors(&text, std::process::id());
+        let number = |one: &Option<OwnedFd>| one.as_ref().unwrap().as_raw_fd();
+        let mut expected = vec![("journal", number(&kept.journal)), ("supervisor", number(&kept.role))];
+        expected.sort_by_key(|(_, number)| *number);
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_program_that_is_not_executed_leaves_both_locks_held() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        std::fs::create_dir_all(home.run()).unwrap();
+        std::fs::create_dir_all(home.supervisor_journal()).unwrap();
+        let hand_over = HandOver {
+            program: directory.path().join("missing"),
+            journal: JournalLock::try_acquire(&home.supervisor_journal()).unwrap(),
+            role: RoleLock::take(&home, Role::Supervisor, "one").unwrap(),
+            listener: None,
+        };
+        let kept = replace(&home, hand_over);
+        assert!(kept.failed.unwrap().contains("missing"));
+        assert!(JournalLock::try_acquire(&home.supervisor_journal()).is_err());
+        assert!(RoleLock::take(&home, Role::Supervisor, "two").is_err());
+        JournalLock::adopt(&home.supervisor_journal(), kept.journal.unwrap()).unwrap();
+        RoleLock::adopt(&home, Role::Supervisor, "two", kept.role.unwrap()).unwrap();
+    }
+}
