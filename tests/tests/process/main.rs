@@ -7,6 +7,7 @@ mod doctor;
 mod homes;
 mod hostile;
 mod metrics;
+mod promotion;
 mod public_status;
 mod starts;
 mod updates;
