@@ -3,6 +3,7 @@
 
 use crate::ended;
 use crate::options::{Options, What};
+use crate::releases::Releases;
 use crate::table::{Table, microseconds};
 use hdrhistogram::Histogram;
 use holdfast_tests::client::{Client, Observed, Since};
@@ -56,6 +57,7 @@ fn count(clients: &[Client], of: impl Fn(&Observed) -> usize) -> usize {
 pub async fn measure(options: &Options, print: impl FnOnce(Table)) {
     let (node, records) = node(options);
     prepared(&node, options).await;
+    let releases = (options.what == What::Update).then(|| Releases::pack(&node, options.faults));
     let channel = conversation("busy");
     let operator = work::client(&node, &[]);
     operator.ready().await;
@@ -79,8 +81,9 @@ pub async fn measure(options: &Options, print: impl FnOnce(Table)) {
         let active = node.active().await.1;
         let began = Instant::now();
         let fault = async {
-            match options.what {
-                What::Switch => node.switch().await.expect("a switch"),
+            match (options.what, &releases) {
+                (What::Update, Some(releases)) => releases.update(&node, number).await,
+                (What::Switch, _) => node.switch().await.expect("a switch"),
                 _ => processes::signal(active, Signal::SIGKILL),
             }
             record(&mut measured.took, began.elapsed());
@@ -120,7 +123,10 @@ fn ms(time: Duration) -> f64 {
 
 /// A running node, with as many records of ended turns in its journal as are wished for.
 fn node(options: &Options) -> (Rc<Node>, u64) {
-    let config = format!("standby = \"{}\"\n", options.standby);
+    let mut config = format!("standby = \"{}\"\n", options.standby);
+    if options.what == What::Update {
+        config += crate::releases::AT_ONCE;
+    }
     let mut node = Node::up_with(&NodeOptions { config });
     let mut records = 0;
     if options.records > 0 {
@@ -135,7 +141,11 @@ fn node(options: &Options) -> (Rc<Node>, u64) {
 }
 
 fn table(options: &Options, records: u64, measured: &Measured, seen: &Complaints) -> Table {
-    let what = if options.what == What::Switch { "switch" } else { "SIGKILL of the active" };
+    let what = match options.what {
+        What::Switch => "switch",
+        What::Update => "update",
+        _ => "SIGKILL of the active",
+    };
     let mut table = Table::new(format!(
         "{what}: {} sessions, {} of them watching a busy turn, the others `node`; {} faults, standby {}, \
          {records} records of ended turns in the journal",
@@ -145,8 +155,10 @@ fn table(options: &Options, records: u64, measured: &Measured, seen: &Complaints
     table.distribution("watchers: longest gap around the fault", &measured.with);
     table.distribution("watchers: the same, around nothing", &measured.without);
     table.distribution("`node` sessions: until the first event", &measured.news);
-    if options.what == What::Switch {
-        table.distribution("the command `holdfast switch`", &measured.took);
+    match options.what {
+        What::Switch => table.distribution("the command `holdfast switch`", &measured.took),
+        What::Update => table.distribution("the command `holdfast update FILE`", &measured.took),
+        _ => {}
     }
     table.note(format!(
         "connections dropped: {} of watchers, {} of `node` sessions; gaps, repeats and other complaints: {}",

@@ -5,6 +5,7 @@ mod fanout;
 mod gaps;
 mod journal;
 mod options;
+mod releases;
 mod table;
 
 use options::{Options, What};
@@ -20,7 +21,7 @@ fn main() -> std::process::ExitCode {
     // Each prints before its node is removed, which takes long with very many files.
     let print = |table: table::Table| table.print(options.json);
     match options.what {
-        What::Switch | What::Crash => holdfast_tests::run(gaps::measure(&options, print)),
+        What::Switch | What::Crash | What::Update => holdfast_tests::run(gaps::measure(&options, print)),
         What::Fanout => print(holdfast_tests::run(fanout::measure(&options))),
         What::Journal => print(journal::measure(&options)),
     }

@@ -7,6 +7,8 @@ pub enum What {
     Switch,
     /// Gaps over SIGKILLs of the active runtime.
     Crash,
+    /// Gaps over signed updates, and how long each takes.
+    Update,
     /// One publisher, many subscribers.
     Fanout,
     /// Durable appends.
@@ -36,7 +38,7 @@ pub struct Options {
     pub json: bool,
 }
 
-const USAGE: &str = "usage: tests/bench switch|crash|fanout|journal [--faults N] [--sessions N] [--watchers N] \
+const USAGE: &str = "usage: tests/bench switch|crash|update|fanout|journal [--faults N] [--sessions N] [--watchers N] \
                      [--records N] [--seconds N] [--rounds N] [--standby warm|none] [--json]";
 
 impl Options {
@@ -46,6 +48,7 @@ impl Options {
         let what = match arguments.next().as_deref() {
             Some("switch") => What::Switch,
             Some("crash") => What::Crash,
+            Some("update") => What::Update,
             Some("fanout") => What::Fanout,
             Some("journal") => What::Journal,
             _ => return Err(USAGE.to_owned()),
