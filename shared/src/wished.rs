@@ -8,6 +8,7 @@
 use crate::decision::Decision;
 use crate::slot::Slot;
 use crate::token::TokenEntry;
+use crate::version::Contracts;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -85,4 +86,7 @@ pub struct WishedReport {
     pub unanswered: u64,
     /// The public listener's address, `ADDR:PORT`.
     pub listening: String,
+    /// Versions of protocols and files that it speaks.
+    #[serde(default)]
+    pub contracts: Contracts,
 }

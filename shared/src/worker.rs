@@ -6,6 +6,7 @@
 use crate::durable_file;
 use crate::process;
 use crate::spool::{self, SpoolError, SpoolLock, SpoolTail};
+use crate::version::Contracts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
@@ -115,6 +116,9 @@ pub struct Started {
     pub boot_id: String,
     /// Its holder.
     pub holder_pid: i32,
+    /// Versions of files and protocols that its holder speaks.
+    #[serde(default)]
+    pub contracts: Contracts,
 }
 
 impl Started {

@@ -329,6 +329,7 @@ impl Daemon {
                 sessions: exchange.session_count() as u64,
                 unanswered: exchange.unanswered() as u64,
                 listening: self.listening.to_string(),
+                contracts: holdfast_shared::version::contracts(),
             }
         })
     }

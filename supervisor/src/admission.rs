@@ -115,6 +115,16 @@ mod tests {
     }
 
     #[test]
+    fn a_running_workers_holder_of_another_release_counts_too() {
+        let one = manifest(&["a"], &[]);
+        let holder = [("spool".to_owned(), VersionRange::only(7))].into();
+        let living = [("a running worker's holder", holder)];
+        let journal = BTreeSet::new();
+        let found = obstacle(&one, Demands { journal: &journal, active: None, living: &living });
+        assert!(found.unwrap().to_string().contains("a running worker's holder speaks 7 to 7"));
+    }
+
+    #[test]
     fn every_protocol_has_a_version_in_common_with_whoever_lives() {
         let active = manifest(&["a"], &[]);
         for name in version::contracts().into_keys() {

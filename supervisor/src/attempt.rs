@@ -151,6 +151,13 @@ impl Attempts {
         self.state().is_some_and(State::queues)
     }
 
+    /// What is in this slot came with an update that is still to be switched to, or did not succeed: it follows nobody as
+    /// a standby, from where it could take over without having been admitted.
+    pub fn distrusts(&self, slot: Slot) -> bool {
+        let newest = self.current.as_ref().or(self.ended.iter().rev().find(|one| one.request.slot == slot));
+        newest.is_some_and(|one| one.request.is_update() && one.request.slot == slot && one.is_untried())
+    }
+
     /// The slot whose runtime is awaited.
     pub fn starting(&self) -> Option<Slot> {
         let attempt = self.current.as_ref()?;
@@ -207,6 +214,22 @@ impl Attempt {
     /// It was dropped because what it asked for serves already.
     pub fn is_deduplicated(&self) -> bool {
         self.failure.as_ref().is_some_and(|failure| failure.reason == Reason::Deduplicated.code())
+    }
+
+    /// Its release may be in its slot and has not shown that it serves, or has shown that it does not.
+    fn is_untried(&self) -> bool {
+        let reason = self.failure.as_ref().map_or("", |failure| failure.reason.as_str());
+        match self.state {
+            State::Planned | State::Countdown => self.prepared,
+            State::Cancelled => reason != Reason::Deduplicated.code(),
+            // What was refused before it was unpacked has left the slot as it was.
+            State::Failed => match self.prepared {
+                true => !self.steps.iter().any(|step| step.state == State::Probation),
+                false => ["self_check_failed", "not_admitted"].contains(&reason),
+            },
+            State::RolledBack => reason != Reason::OperatorRollback.code(),
+            _ => false,
+        }
     }
 
     /// How it ended, in words.

@@ -21,6 +21,7 @@ mod waiting;
 
 use crate::command::Command;
 use crate::io::control::Responder;
+use crate::io::found::Found;
 use crate::io::journal::SupervisorJournal;
 use crate::io::replace::{HandOver, Kept, replace};
 use crate::metrics::Counted;
@@ -35,7 +36,6 @@ use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::WishedReport;
 use processes::Processes;
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -56,8 +56,8 @@ const STARTS_END: Duration = Duration::from_secs(5);
 pub enum Event {
     /// Somebody asks something on the control socket.
     Command(Command, Responder),
-    /// What the journal holds that must be understood, read for a switch that was asked for; `None`: it cannot be read.
-    Demanded(requests::Asked, Option<BTreeSet<String>>, Responder),
+    /// What a release must be able to deal with, looked up for a change that was asked for.
+    Demanded(requests::Asked, Found, Responder),
     /// A child said something.
     Notified(Message),
     /// A process of this role is certainly dead.
@@ -71,7 +71,7 @@ pub enum Event {
     /// A slot that is to be prepared may be free now.
     PrepareAgain(u64),
     /// Root files were put in place for the attempt's state with this number, or not.
-    RootPlaced(u64, promote::Outcome),
+    RootPlaced(u64, String, promote::Outcome),
     /// A probe of a slot ended, asked for in the attempt's state with this number; `true`: it was good.
     Probed(u64, Slot, bool),
     /// The sidecar's answer to the wished state with this number.
@@ -138,6 +138,8 @@ struct Supervisor {
     transition: Transition,
     /// Number of the attempt's state, so that what belongs to an earlier one is ignored.
     attempt_no: u64,
+    /// Of whoever verifies or unpacks now.
+    preparation: prepare::Revoked,
     attempt_timer: Option<tokio::task::JoinHandle<()>>,
     /// Good probes in a row in this state.
     probes_in_a_row: u32,
@@ -310,16 +312,14 @@ impl Supervisor {
     fn handle(&mut self, event: Event) -> Result<Option<End>, SuperviseError> {
         match event {
             Event::Command(command, responder) => self.command(command, responder)?,
-            Event::Demanded(asked, kinds, responder) => {
-                self.asked(&asked, &kinds.unwrap_or_default(), responder)?
-            }
+            Event::Demanded(asked, found, responder) => self.asked(&asked, &found, responder)?,
             Event::Notified(message) => self.notified(message)?,
             Event::Died(role, pid) => self.died(role, pid)?,
             Event::Transition(event) => self.advance(event)?,
             Event::AttemptDeadline(number) => self.attempt_deadline(number)?,
             Event::Prepared(number, outcome) => self.prepared(number, outcome)?,
             Event::PrepareAgain(number) => self.prepare_again(number)?,
-            Event::RootPlaced(number, outcome) => self.root_placed(number, outcome)?,
+            Event::RootPlaced(number, attempt, outcome) => self.root_placed(number, &attempt, outcome)?,
             Event::Probed(number, slot, good) => self.probed(number, slot, good)?,
             Event::SidecarAnswered(number, answer) => self.sidecar_answered(number, answer)?,
             Event::Reported(slot, decision, report) => self.reported(slot, decision, *report)?,

@@ -185,6 +185,7 @@ impl Keeper<'_> {
         }
         if in_use.is_late(now_ms(), self.waited_ms())
             && let Supervisor::Runs { pidfd, .. } = &self.supervisor
+            && root::runs_from(self.home, on_trial, pidfd.pid())
         {
             tracing::warn!(
                 attempt = on_trial.attempt,

@@ -65,7 +65,13 @@ impl Played {
         let writer = SpoolWriter::create(&directory, &order.turn).unwrap();
         // No process has this number, so none can be taken for what a lost worker left behind.
         let boot_id = holdfast_shared::process::boot_id().unwrap();
-        let started = Started { pid: i32::MAX, start_time: u64::MAX, boot_id, holder_pid: i32::MAX };
+        let started = Started {
+            pid: i32::MAX,
+            start_time: u64::MAX,
+            boot_id,
+            holder_pid: i32::MAX,
+            contracts: Default::default(),
+        };
         started.write(&directory).unwrap();
         Self { writer, directory, order }
     }

@@ -244,7 +244,13 @@ fn the_states_of_a_worker_follow_from_its_files() {
     assert_eq!(state(), WorkerState::LostBeforeStart);
     let mut writer = SpoolWriter::create(&directory, "t1").unwrap();
     assert_eq!(state(), WorkerState::Alive(None));
-    let started = Started { pid: 1, start_time: 2, boot_id: "b".to_owned(), holder_pid: 3 };
+    let started = Started {
+        pid: 1,
+        start_time: 2,
+        boot_id: "b".to_owned(),
+        holder_pid: 3,
+        contracts: Default::default(),
+    };
     started.write(&directory).unwrap();
     assert_eq!(state(), WorkerState::Alive(Some(started.clone())));
     drop(writer);
@@ -260,7 +266,7 @@ fn the_states_of_a_worker_follow_from_its_files() {
 #[test]
 fn an_end_is_known_also_when_earlier_segments_are_gone() {
     let (directory, _) = two_segments();
-    Started { pid: 1, start_time: 2, boot_id: "b".to_owned(), holder_pid: 3 }
+    Started { pid: 1, start_time: 2, boot_id: "b".to_owned(), holder_pid: 3, contracts: Default::default() }
         .write(directory.path())
         .unwrap();
     std::fs::remove_file(segment_path(directory.path(), 0)).unwrap();
@@ -275,7 +281,7 @@ fn what_a_worker_says_is_never_taken_for_its_exit() {
     let payload = serde_json::to_vec(&Control::Exit(exit(0))).unwrap();
     encode(&mut forged, &Frame { seq: 1, lane: record::Lane::Control, more: false, bytes: &payload });
     let mut writer = SpoolWriter::create(directory.path(), "t1").unwrap();
-    Started { pid: 1, start_time: 2, boot_id: "b".to_owned(), holder_pid: 3 }
+    Started { pid: 1, start_time: 2, boot_id: "b".to_owned(), holder_pid: 3, contracts: Default::default() }
         .write(directory.path())
         .unwrap();
     writer.output(Stream::Stdout, false, &forged);

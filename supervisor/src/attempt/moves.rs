@@ -118,11 +118,8 @@ impl Stepping<'_> {
             self.enter(attempt.clone(), State::Admitted, self.rules.prewarming_ms);
         }
         let admitted = self.attempts.current.clone().unwrap_or(attempt);
-        self.enter(
-            Attempt { mode: Mode::StopAndSwitch, ..admitted },
-            State::Switching,
-            self.rules.switching_ms,
-        );
+        let for_ms = self.rules.longest_ms(State::Switching);
+        self.enter(Attempt { mode: Mode::StopAndSwitch, ..admitted }, State::Switching, for_ms);
         self.act(Action::StopAndSwitch(to));
     }
 
@@ -137,7 +134,11 @@ impl Stepping<'_> {
         let back = attempt.request.slot.other();
         attempt.failure = Some(why.at(attempt.state));
         let mode = attempt.mode;
-        self.enter(attempt, State::RollingBack, self.rules.switching_ms);
+        let for_ms = match mode {
+            Mode::WarmSwitch => self.rules.switching_ms,
+            Mode::StopAndSwitch => self.rules.longest_ms(State::RollingBack),
+        };
+        self.enter(attempt, State::RollingBack, for_ms);
         self.act(match mode {
             Mode::WarmSwitch => Action::Switch(back),
             Mode::StopAndSwitch => Action::StopAndSwitch(back),

@@ -73,7 +73,8 @@ impl Rules {
             State::Preparing => self.preparing_ms,
             State::Countdown => self.countdown_ms,
             State::Prewarming | State::Admitted => self.prewarming_ms,
-            State::Switching | State::RollingBack => self.switching_ms,
+            // A runtime that starts only when the other has been stopped is given its start, too.
+            State::Switching | State::RollingBack => self.switching_ms + self.prewarming_ms,
             State::Probation => self.probation_ms,
             State::RootPromotionPending => self.root_pending_ms,
             State::RootPromoting | State::RootRestartInProgress => self.root_restart_ms,

@@ -208,7 +208,15 @@ impl Supervisor {
         if forward && self.memory_blocks(slot).is_some() {
             return self.advance_attempt(attempt::Event::Blocked(attempt::PlannedReason::MemoryBlocked));
         }
-        if !forward && !self.is_ready(slot) && self.transition.owner().is_some() {
+        if !forward && self.transition.owner().is_none() {
+            // It is being settled, by a stop-and-switch for one: what comes of that is told.
+            return Ok(());
+        }
+        if !forward && !self.is_ready(slot) {
+            if let Some(why) = self.memory_blocks(slot) {
+                tracing::warn!(why, "the way back stops the other runtime first");
+                return self.advance(Input::StopAndSwitch(slot));
+            }
             self.note_now()?;
             return self.start_child(Role::Runtime(slot));
         }
@@ -278,6 +286,9 @@ impl Supervisor {
             return Ok(());
         }
         let slot = owner.slot.other();
+        if self.attempts().distrusts(slot) {
+            return Ok(());
+        }
         match (self.settings.standby, self.transition.runtime(slot)) {
             (Standby::Warm, Runtime::Absent) => match self.memory_blocks(slot) {
                 Some(_) => Ok(()),

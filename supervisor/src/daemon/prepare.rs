@@ -3,21 +3,25 @@
 use super::{Event, SuperviseError, Supervisor, now_ms};
 use crate::attempt::{self, Attempt, Kind, State};
 use crate::io::bundle::{self, TrustedKeys, lease, root_changes};
+use crate::io::found::{Found, find};
 use crate::io::{preflight, slots};
 use crate::release::{BundleError, Limits, Rules};
 use holdfast_shared::error::ApiError;
 use holdfast_shared::home::{Home, Role};
-use holdfast_shared::journal::inspect;
 use holdfast_shared::release::Manifest;
 use holdfast_shared::version;
-use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Between two looks whether the runtime that was in the slot has ended.
 const ROOM_AGAIN: Duration = Duration::from_millis(100);
 /// A release reads the whole journal in its self-check.
 const SELF_CHECK: Duration = Duration::from_secs(120);
+
+/// Set when whoever prepares is to stop. A lease can be revoked only once it is held; this holds before that, too.
+pub(super) type Revoked = Arc<AtomicBool>;
 
 /// What came of preparing.
 #[derive(Debug)]
@@ -28,8 +32,8 @@ pub enum Outcome {
         manifest: Box<Manifest>,
         /// It brings other root files than those in use.
         root_files: bool,
-        /// Kinds in the journal that must be understood.
-        journal: BTreeSet<String>,
+        /// What it must be able to deal with.
+        found: Found,
     },
     /// It serves already.
     ServesAlready,
@@ -42,6 +46,7 @@ struct Workplace {
     home: Home,
     checks: slots::Checks,
     settings: String,
+    revoked: Revoked,
 }
 
 impl Supervisor {
@@ -49,20 +54,27 @@ impl Supervisor {
     pub(super) fn prepare(&mut self) -> Result<(), SuperviseError> {
         let Some(attempt) = self.preparing().cloned() else { return Ok(()) };
         let slot = attempt.request.slot;
-        if self.transition.owner().is_none_or(|owner| owner.slot == slot) {
+        let owner = self.transition.owner();
+        if owner.is_some_and(|owner| owner.slot == slot) {
             let outcome = Outcome::Refused("slot_in_use".into(), format!("slot {slot} serves"));
             return self.prepared(self.attempt_no, outcome);
         }
-        if self.processes.make_room(Role::Runtime(slot)) {
-            self.end_child(Role::Runtime(slot));
+        // While the node is settling, what is in the slot may be what it settles on.
+        if owner.is_none() || self.processes.make_room(Role::Runtime(slot)) {
+            if owner.is_some() {
+                self.end_child(Role::Runtime(slot));
+            }
             self.later(ROOM_AGAIN, Event::PrepareAgain(self.attempt_no));
             return Ok(());
         }
         let (events, number, now) = (self.events.clone(), self.attempt_no, now_ms());
+        self.preparation.store(true, Ordering::Release);
+        self.preparation = Revoked::default();
         let workplace = Workplace {
             home: self.home.clone(),
             checks: self.processes.checks(),
             settings: self.fresh_settings().runtime_json(),
+            revoked: self.preparation.clone(),
         };
         tokio::task::spawn_local(async move {
             let done = tokio::task::spawn_blocking(move || put_in_place(&workplace, &attempt, now)).await;
@@ -80,6 +92,7 @@ impl Supervisor {
 
     /// Whoever verifies or unpacks is to stop; what was unpacked is of no use.
     pub(super) fn revoke(&self) {
+        self.preparation.store(true, Ordering::Release);
         let home = self.home.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = lease::revoke(&home) {
@@ -96,10 +109,10 @@ impl Supervisor {
         let event = match outcome {
             Outcome::ServesAlready => attempt::Event::ServesAlready,
             Outcome::Refused(code, words) => attempt::Event::Prepared(Err((code, words))),
-            Outcome::Staged { manifest, root_files, journal } => {
+            Outcome::Staged { manifest, root_files, found } => {
                 let release = attempt::Prepared { release: manifest.version, root_files };
                 let refused = |why| ("not_admitted".to_owned(), why);
-                let blocked = self.release_blocks(slot, &journal).map(refused);
+                let blocked = self.release_blocks(slot, &found).map(refused);
                 attempt::Event::Prepared(blocked.map_or(Ok(release), Err))
             }
         };
@@ -138,7 +151,7 @@ enum PrepareError {
 }
 
 fn try_put_in_place(workplace: &Workplace, attempt: &Attempt, now_ms: i64) -> Result<Outcome, PrepareError> {
-    let Workplace { home, checks, settings } = workplace;
+    let Workplace { home, checks, settings, revoked } = workplace;
     let request = &attempt.request;
     let slot = request.slot;
     let rules = Rules {
@@ -157,14 +170,22 @@ fn try_put_in_place(workplace: &Workplace, attempt: &Attempt, now_ms: i64) -> Re
         return Ok(Outcome::ServesAlready);
     }
     let root_files = !root_changes(Some(&workplace.home), &coming)?.is_empty();
-    let manifest = bundle::stage(&verified, slot, home, &attempt.id(), &mut |_| {})?;
+    let stops = || revoked.load(Ordering::Acquire);
+    if stops() {
+        return Err(BundleError::LeaseRevoked { attempt: attempt.id() }.into());
+    }
+    let manifest = bundle::stage(&verified, slot, home, &attempt.id(), &mut |_| {
+        // Its own lease, which it looks at again before the slot is touched.
+        if stops()
+            && let Err(error) = lease::revoke(home)
+        {
+            tracing::warn!(%error, "revoke the lease of a slot");
+        }
+    })?;
     if let Some(issue) = checks.issues(home, slot).first() {
         let words = format!("slot {slot} is not what was unpacked into it");
         return Ok(Outcome::Refused((*issue).to_owned(), words));
     }
     preflight::self_check(home, slot, settings, SELF_CHECK).map_err(PrepareError::SelfCheck)?;
-    // A journal that cannot be read now is judged by whoever takes it over.
-    let journal =
-        inspect(&home.journal()).map(|inspection| inspection.must_understand_kinds).unwrap_or_default();
-    Ok(Outcome::Staged { manifest: Box::new(manifest), root_files, journal })
+    Ok(Outcome::Staged { manifest: Box::new(manifest), root_files, found: find(home) })
 }

@@ -42,6 +42,7 @@ impl Supervisor {
         let (home, attempt, slot) = (self.home.clone(), attempt.id(), attempt.request.slot);
         let (number, events) = (self.attempt_no, self.events.clone());
         tokio::task::spawn_local(async move {
+            let named = attempt.clone();
             let placing = tokio::task::spawn_blocking(move || {
                 let manifest = slots::manifest(&home, slot)?.ok_or_else(|| empty(slot.name()))?;
                 root::place(&home, &Order { manifest, attempt, now_ms: now_ms() })
@@ -49,12 +50,27 @@ impl Supervisor {
             let outcome = placing.await.unwrap_or_else(|error| {
                 Err(ApiError::new(holdfast_shared::error::Code::InternalError, error.to_string()))
             });
-            let _ = events.send(Event::RootPlaced(number, outcome)).await;
+            let _ = events.send(Event::RootPlaced(number, named, outcome)).await;
         });
     }
 
-    pub(super) fn root_placed(&mut self, number: u64, outcome: Outcome) -> Result<(), SuperviseError> {
-        if number != self.attempt_no || self.stopping.is_some() {
+    pub(super) fn root_placed(
+        &mut self,
+        number: u64,
+        attempt: &str,
+        outcome: Outcome,
+    ) -> Result<(), SuperviseError> {
+        if number != self.attempt_no {
+            // Its attempt has ended meanwhile: nobody would confirm the files.
+            if matches!(outcome, Ok(Placed::InUse(_)))
+                && self.attempts().current.as_ref().is_none_or(|current| current.id() != attempt)
+                && let Err(error) = root::restore(&self.home, attempt)
+            {
+                tracing::error!(%error, attempt, "put the root files back");
+            }
+            return Ok(());
+        }
+        if self.stopping.is_some() {
             return Ok(());
         }
         match outcome {

@@ -6,14 +6,13 @@ use crate::admission::{Demands, obstacle};
 use crate::attempt::{self, Kind, Operation, Request, State};
 use crate::command::Update;
 use crate::io::control::Responder;
+use crate::io::found::{Found, find};
 use crate::io::slots;
 use crate::memory;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Role;
-use holdfast_shared::journal::inspect;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::version;
-use std::collections::BTreeSet;
 
 /// What somebody asks for, before it is known whether it is possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,35 +52,29 @@ impl Supervisor {
     /// Reads what the journal holds, then goes on with [`Self::asked`]. A journal that cannot be read now (its writer
     /// is at work) is judged by whoever takes it over.
     pub(super) fn look_at_demands(&self, asked: Asked, responder: Responder) {
-        let (directory, events) = (self.home.journal(), self.events.clone());
+        let (home, events) = (self.home.clone(), self.events.clone());
         tokio::task::spawn_local(async move {
-            let kinds = match tokio::task::spawn_blocking(move || inspect(&directory)).await {
-                Ok(Ok(inspection)) => Some(inspection.must_understand_kinds),
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "read the journal's kinds");
-                    None
-                }
-                Err(error) => {
-                    tracing::error!(%error, "read the journal's kinds");
-                    None
-                }
-            };
-            let _ = events.send(Event::Demanded(asked, kinds, responder)).await;
+            let looked = tokio::task::spawn_blocking(move || find(&home)).await;
+            let found = looked.unwrap_or_else(|error| {
+                tracing::error!(%error, "look what is there");
+                Found::default()
+            });
+            let _ = events.send(Event::Demanded(asked, found, responder)).await;
         });
     }
 
     pub(super) fn asked(
         &mut self,
         asked: &Asked,
-        journal: &BTreeSet<String>,
+        found: &Found,
         responder: Responder,
     ) -> Result<(), SuperviseError> {
         if asked.queued_at.is_some() && self.transition.owner().is_none() && self.stopping.is_none() {
             // Its turn has come and the node is still settling.
-            self.later(TICK, Event::Demanded(asked.clone(), Some(journal.clone()), responder));
+            self.later(TICK, Event::Demanded(asked.clone(), found.clone(), responder));
             return Ok(());
         }
-        let request = match self.possible(asked, journal) {
+        let request = match self.possible(asked, found) {
             Ok(request) => request,
             Err(why) => return self.refuse(asked, responder, why),
         };
@@ -121,7 +114,7 @@ impl Supervisor {
     }
 
     /// The request, or what stands against it now. One that has to wait is looked at when its turn comes.
-    fn possible(&mut self, asked: &Asked, journal: &BTreeSet<String>) -> Result<Request, String> {
+    fn possible(&mut self, asked: &Asked, found: &Found) -> Result<Request, String> {
         let not_settled = || "the node is not settled; try again when `status` says running".to_owned();
         if self.stopping.is_some() || self.recovering {
             return Err(not_settled());
@@ -148,7 +141,7 @@ impl Supervisor {
             // What is in the slot now goes; what comes is judged when it is there.
             return Ok(self.request(asked, to));
         }
-        match self.release_blocks(to, journal) {
+        match self.release_blocks(to, found) {
             Some(why) => Err(why),
             None => Ok(self.request(asked, to)),
         }
@@ -167,17 +160,19 @@ impl Supervisor {
     }
 
     /// Why the release in this slot may not become active; `None`: it may.
-    pub(super) fn release_blocks(&mut self, to: Slot, journal: &BTreeSet<String>) -> Option<String> {
+    pub(super) fn release_blocks(&mut self, to: Slot, found: &Found) -> Option<String> {
         let issues = self.processes.slot_issues(to);
         if !issues.is_empty() {
             return Some(format!("slot {to} cannot be started from: {issues}"));
         }
         let manifest = |slot| slots::manifest(&self.home, slot).ok().flatten();
         let candidate = manifest(to)?;
-        // The sidecar and the holders that are started now are of this build too.
-        let living = [("the supervisor", version::contracts())];
+        let mut living = vec![("the supervisor", version::contracts())];
+        // One that has not said so is taken for one of this build.
+        living.extend(self.sidecar.report.iter().map(|report| ("the sidecar", report.contracts.clone())));
+        living.extend(found.holders.iter().map(|contracts| ("a running worker's holder", contracts.clone())));
         let active = manifest(to.other());
-        let demands = Demands { journal, active: active.as_ref(), living: &living };
+        let demands = Demands { journal: &found.journal, active: active.as_ref(), living: &living };
         let obstacle = obstacle(&candidate, demands)?;
         Some(format!("release {} in slot {to} is not admitted: {obstacle}", candidate.version))
     }
@@ -224,6 +219,9 @@ impl Supervisor {
     /// A runtime of the target slot that is on its way out, or was given other settings than are set now, cannot be
     /// the candidate: its death makes room for a new one.
     pub(super) fn renew_candidate(&mut self, to: Slot) {
+        if self.transition.owner().is_some_and(|owner| owner.slot == to) {
+            return;
+        }
         let role = Role::Runtime(to);
         let settings = self.fresh_settings().runtime_json();
         let Some(process) = self.processes.process(role) else { return };

@@ -80,6 +80,7 @@ pub(super) async fn start(
         settings,
         lock,
         attempt_no: 0,
+        preparation: Default::default(),
         attempt_timer: None,
         probes_in_a_row: 0,
         recovering: true,
@@ -139,7 +140,11 @@ fn fill_slots(home: &Home, adopted: &processes::Found) -> Result<(), ApiError> {
     let free = Slot::BOTH.into_iter().filter(|slot| !adopted.runs_from(*slot));
     let mut free = free.peekable();
     // Promoted root files have no built runtime beside them: the slots have what the node was updated to.
-    if free.peek().is_none() || root::read(home)?.current.is_some_and(|root| root::is_ours(home, &root)) {
+    let in_use = root::read(home).unwrap_or_else(|error| {
+        tracing::error!(%error, "root files are not used");
+        Default::default()
+    });
+    if free.peek().is_none() || in_use.current.is_some_and(|root| root::is_ours(home, &root)) {
         return Ok(());
     }
     match slots::Built::find() {

@@ -13,6 +13,7 @@ use super::output::{Output, Quota, Taken};
 use holdfast_shared::peer::{HOLDER_NAME, ProcessStat};
 use holdfast_shared::process;
 use holdfast_shared::spool::{Flushed, SpoolLock, SpoolWriter, Stream};
+use holdfast_shared::version;
 use holdfast_shared::worker::{self, CWD_FD_VARIABLE, ExitStatus, Order, OutputMode, Started};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -297,7 +298,10 @@ impl Holder {
 fn started(pid: Pid) -> Result<Started, HoldError> {
     let stat = ProcessStat::read(pid.as_raw()).map_err(HoldError::system("read the worker's start time"))?;
     let boot_id = process::boot_id().map_err(HoldError::system("read the boot id"))?;
-    Ok(Started { pid: pid.as_raw(), start_time: stat.start_time, boot_id, holder_pid: Pid::this().as_raw() })
+    let (start_time, holder_pid) = (stat.start_time, Pid::this().as_raw());
+    let mut contracts = version::contracts();
+    contracts.retain(|name, _| ["inbox", "spool"].contains(&name.as_str()));
+    Ok(Started { pid: pid.as_raw(), start_time, boot_id, holder_pid, contracts })
 }
 
 /// A holder that cannot go on leaves no worker behind that nobody listens to.

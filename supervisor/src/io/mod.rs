@@ -5,6 +5,7 @@ pub mod centrifuge_client;
 pub mod child;
 pub mod control;
 pub mod demo;
+pub mod found;
 pub mod home;
 pub mod journal;
 pub mod listener;

@@ -51,7 +51,8 @@ impl Drop for Awaited {
 /// others wait for the next call.
 pub fn reap_others(mut each: impl FnMut(WaitStatus)) {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    let awaited = awaited();
+    // One is being started: whoever has ended is reaped with the next call.
+    let Ok(awaited) = AWAITED.try_lock() else { return };
     while let Ok(status) = waitid(Id::All, flags) {
         let Some(pid) = status.pid().filter(|pid| !awaited.contains(&pid.as_raw())) else { return };
         match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {

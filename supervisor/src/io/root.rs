@@ -91,6 +91,11 @@ pub fn is_ours(home: &Home, root: &Root) -> bool {
     std::env::current_exe().is_ok_and(|path| is_from(home, root, &path))
 }
 
+/// Whether this process runs from these root files.
+pub fn runs_from(home: &Home, root: &Root, pid: i32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| is_from(home, root, &path))
+}
+
 /// The program that the keeper is to start, where it is not its own; changes what is in use where that is due.
 /// `base` gives the digest of the keeper's own program; see [`choose`] for the rest.
 pub fn to_start(

@@ -5,8 +5,10 @@ use crate::io::home::on_file;
 use crate::io::slots::own_program;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
+use holdfast_shared::spool::is_locked;
 use holdfast_shared::supervisor_control::Spawned;
-use holdfast_shared::worker::{CWD_FD_VARIABLE, Order, REMOVED};
+use holdfast_shared::version::Contracts;
+use holdfast_shared::worker::{CWD_FD_VARIABLE, Order, REMOVED, Started};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
 use std::fs::{DirBuilder, File};
@@ -26,6 +28,20 @@ pub fn sweep_removed(home: &Home) {
             _ => {}
         }
     }
+}
+
+/// What the holders of living workers speak, each once: they may be of an earlier release. Reads a file for each
+/// worker: not for the loop.
+pub fn living_contracts(home: &Home) -> Vec<Contracts> {
+    let entries = std::fs::read_dir(home.workers()).into_iter().flatten().flatten();
+    let living = entries.map(|entry| entry.path()).filter(|path| matches!(is_locked(path), Ok(true)));
+    let mut all: Vec<Contracts> = Vec::new();
+    for started in living.filter_map(|path| Started::read(&path).ok().flatten()) {
+        if !all.contains(&started.contracts) {
+            all.push(started.contracts);
+        }
+    }
+    all
 }
 
 /// Starts the worker, unless its directory is there: then it was started before.

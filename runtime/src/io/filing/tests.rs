@@ -236,7 +236,13 @@ fn workers_that_were_given_up_go_and_no_others() {
     span.given_up = ["never", "gone", "started", "../c-1"].map(String::from).into();
     abandon(&sample.home.worker("never")).unwrap();
     drop(sample.spool("started"));
-    let started = Started { pid: i32::MAX, start_time: 1, boot_id: "b".into(), holder_pid: i32::MAX };
+    let started = Started {
+        pid: i32::MAX,
+        start_time: 1,
+        boot_id: "b".into(),
+        holder_pid: i32::MAX,
+        contracts: Default::default(),
+    };
     started.write(&sample.home.worker("started")).unwrap();
     for _ in 0..2 {
         file(&sample.home, &span, UNBOUNDED, &Unfenced).unwrap();
