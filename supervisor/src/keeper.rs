@@ -185,7 +185,7 @@ impl Keeper<'_> {
         }
         if in_use.is_late(now_ms(), self.waited_ms())
             && let Supervisor::Runs { pidfd, .. } = &self.supervisor
-            && root::runs_from(self.home, on_trial, pidfd.pid())
+            && !root::runs_from_earlier(self.home, &in_use, pidfd.pid())
         {
             tracing::warn!(
                 attempt = on_trial.attempt,

@@ -16,6 +16,7 @@ use holdfast_shared::release::Manifest;
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -91,9 +92,16 @@ pub fn is_ours(home: &Home, root: &Root) -> bool {
     std::env::current_exe().is_ok_and(|path| is_from(home, root, &path))
 }
 
-/// Whether this process runs from these root files.
-pub fn runs_from(home: &Home, root: &Root, pid: i32) -> bool {
-    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| is_from(home, root, &path))
+/// Whether this process runs what was in use before the files on trial: our own program, or the root files before them.
+/// What is on trial may have become anything.
+pub fn runs_from_earlier(home: &Home, in_use: &InUse, pid: i32) -> bool {
+    let program = |process: &str| std::fs::metadata(format!("/proc/{process}/exe")).ok();
+    let same = |one: std::fs::Metadata, other: std::fs::Metadata| {
+        (one.dev(), one.ino()) == (other.dev(), other.ino())
+    };
+    let is_base = program(&pid.to_string()).zip(program("self")).is_some_and(|(one, other)| same(one, other));
+    let path = std::fs::read_link(format!("/proc/{pid}/exe"));
+    is_base || in_use.previous.as_ref().zip(path.ok()).is_some_and(|(root, path)| is_from(home, root, &path))
 }
 
 /// The program that the keeper is to start, where it is not its own; changes what is in use where that is due.

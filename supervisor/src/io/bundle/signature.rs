@@ -3,7 +3,9 @@
 use super::keys::{TrustedKey, TrustedKeys};
 use crate::release::BundleError;
 use minisign_verify::{Error, Signature, StreamVerifier};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Four lines, two of them comments.
@@ -67,7 +69,8 @@ where
 }
 
 fn read(path: &Path) -> Result<Signature, BundleError> {
-    let file = match std::fs::File::open(path) {
+    // A FIFO is not waited for: it is empty, and so no signature.
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(BundleError::SignatureMissing { path: path.display().to_string() });
