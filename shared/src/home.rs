@@ -149,6 +149,16 @@ impl Home {
         self.0.join("workspaces")
     }
 
+    /// Installed skills.
+    pub fn skills(&self) -> PathBuf {
+        self.0.join("skills")
+    }
+
+    /// `skills/index.json`: which skills are installed.
+    pub fn skill_index(&self) -> PathBuf {
+        self.skills().join("index.json")
+    }
+
     /// Log files.
     pub fn logs(&self) -> PathBuf {
         self.0.join("logs")

@@ -19,6 +19,7 @@ pub mod peer;
 pub mod process;
 pub mod release;
 pub mod runtime_control;
+pub mod skill;
 pub mod slot;
 pub mod spool;
 pub mod supervisor_control;

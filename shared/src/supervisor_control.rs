@@ -4,6 +4,7 @@
 //! Everything else on this socket is the operator's (`status`, `switch`, `stop`, `token`, ...).
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Asks for a worker. A repeated `spawn_id` answers with the same worker and starts nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,13 +18,33 @@ pub struct SpawnWorker {
     pub version: String,
     /// The task, which owns the workspace.
     pub task: String,
-    /// The turn.
+    /// The turn; empty for a worker that serves many, one after the other.
     pub turn: String,
     /// The epoch the asking runtime is active with; refused with `NOT_ACTIVE` if it is not the active one's.
     pub epoch: u64,
     /// For `command`: the shell command line.
     #[serde(default)]
     pub prompt: String,
+    /// A command that an agent asks for in its task's workspace (ACP `terminal/create`), instead of the skill's own
+    /// program; with the skill's user and limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<Terminal>,
+}
+
+/// See [`SpawnWorker::terminal`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// The program.
+    pub command: String,
+    /// Its arguments.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// Variables beside those of the skill.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Where it starts, relative to the workspace; empty: the workspace itself.
+    #[serde(default)]
+    pub cwd: String,
 }
 
 /// The worker exists: its directory is made and its holder was started, now or before.

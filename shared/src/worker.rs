@@ -52,7 +52,7 @@ pub struct Order {
     pub spawn_id: String,
     /// Whose workspace and conversation.
     pub task: String,
-    /// The first turn.
+    /// The first turn; empty for a worker that waits for one.
     pub turn: String,
     /// What the worker speaks.
     pub protocol: Protocol,
@@ -74,6 +74,49 @@ pub struct Order {
     /// Between TERM and KILL.
     #[serde(default = "default_kill_grace")]
     pub kill_grace_ms: u64,
+    /// What the worker may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Who the worker runs as; the holder's own user where not named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<User>,
+}
+
+/// What a worker with all its processes may use; what is not named is not limited. By control groups where the
+/// machine has them, else by resource limits of each process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
+    /// Open files of each process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
+    /// Seconds of processor time of each process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<u64>,
+    /// Share of processors, in hundredths of one: 150 is one and a half.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_percent: Option<u64>,
+    /// Bytes of a single file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_bytes: Option<u64>,
+}
+
+/// A user of this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Its number.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its further groups.
+    #[serde(default)]
+    pub groups: Vec<u32>,
 }
 
 fn default_quota() -> u64 {

@@ -4,7 +4,7 @@ use crate::settings::CommandSettings;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
 use holdfast_shared::supervisor_control::SpawnWorker;
-use holdfast_shared::worker::{Order, OutputMode, Protocol, TERM_GRACE_MS};
+use holdfast_shared::worker::{Limits, Order, OutputMode, Protocol, TERM_GRACE_MS};
 use std::collections::BTreeMap;
 
 /// Bytes of a task's, turn's or spawn's name at most: they become names of directories.
@@ -42,6 +42,8 @@ pub fn order(
         output_quota_bytes: settings.output_quota_bytes,
         term_grace_ms: TERM_GRACE_MS,
         kill_grace_ms: settings.kill_grace_ms,
+        limits: Limits::default(),
+        user: None,
     })
 }
 
@@ -84,6 +86,7 @@ mod tests {
             turn: "t1".into(),
             epoch: 1,
             prompt: "echo hi".into(),
+            terminal: None,
         }
     }
 

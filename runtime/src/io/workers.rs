@@ -196,6 +196,7 @@ impl Workers {
             turn: running.turn.clone(),
             epoch: self.epoch,
             prompt: order.text.clone(),
+            terminal: None,
         };
         let (client, events, task) = (self.client.clone(), self.events.clone(), task.id.clone());
         tokio::task::spawn_local(async move {

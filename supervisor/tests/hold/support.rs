@@ -4,7 +4,7 @@ use holdfast_shared::inbox::InboxWriter;
 use holdfast_shared::leftovers::end_leftovers;
 use holdfast_shared::peer::ProcessStat;
 use holdfast_shared::spool::{Control, SpoolRecord, SpoolTail, Stream, TAIL_PIECE_BYTES_MAX};
-use holdfast_shared::worker::{Exit, Order, OutputMode, Protocol, Started, WorkerState};
+use holdfast_shared::worker::{Exit, Limits, Order, OutputMode, Protocol, Started, WorkerState};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -50,6 +50,8 @@ pub fn shell(line: &str) -> Order {
         output_quota_bytes: 64 * 1024 * 1024,
         term_grace_ms: 100,
         kill_grace_ms: 300,
+        limits: Limits::default(),
+        user: None,
     }
 }
 
