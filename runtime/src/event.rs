@@ -65,7 +65,8 @@ pub fn skip(turn: &str) -> Vec<u8> {
     text
 }
 
-fn quote(to: &mut Vec<u8>, text: &str) {
+/// Appends the JSON text of a string.
+pub(crate) fn quote(to: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(to, text).expect("a string has JSON text and a vector takes it");
 }
 

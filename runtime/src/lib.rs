@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod abilities;
+pub mod acp;
 pub mod channels;
 pub mod command_id;
 pub mod commands;
