@@ -9,6 +9,7 @@ mod output;
 mod place;
 mod promote;
 mod release;
+mod skill;
 mod status;
 mod stop;
 mod switch;
@@ -101,6 +102,9 @@ enum Command {
     /// Tasks and their turns.
     #[command(subcommand)]
     Task(task::TaskCommand),
+    /// What may run in tasks: agents and commands installed from a directory with a skill.toml.
+    #[command(subcommand)]
+    Skill(skill::SkillCommand),
     /// Call a method, as browsers do.
     Rpc {
         /// The method, as in `task.list`.
@@ -162,6 +166,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
             doctor::doctor(&place, output)
         }
         Command::Release(command) => release::release(home, command, output),
+        Command::Skill(command) => skill::skill(home, command, output),
         command => {
             let place = Place::find(home)?;
             match command {
@@ -188,6 +193,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 | Command::Demo(_)
                 | Command::Doctor
                 | Command::Release(_)
+                | Command::Skill(_)
                 | Command::AgentDemo
                 | Command::Completion { .. } => Ok(crate::exit::USAGE),
             }
