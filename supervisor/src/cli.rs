@@ -9,6 +9,7 @@ mod output;
 mod place;
 mod promote;
 mod release;
+mod skill;
 mod status;
 mod stop;
 mod switch;
@@ -101,6 +102,9 @@ enum Command {
     /// Tasks and their turns.
     #[command(subcommand)]
     Task(task::TaskCommand),
+    /// What may run in tasks: agents and commands installed from a directory with a skill.toml.
+    #[command(subcommand)]
+    Skill(skill::SkillCommand),
     /// Call a method, as browsers do.
     Rpc {
         /// The method, as in `task.list`.
@@ -114,6 +118,9 @@ enum Command {
     Release(release::ReleaseCommand),
     /// Show on a node of its own, with clients and faults, what is dropped, lost or doubled.
     Demo(demo::Arguments),
+    /// A small agent that does what its prompt says, for first sessions and tests (what the skill `demo` runs).
+    #[command(hide = true, long_about = crate::agent_demo::WORDS)]
+    AgentDemo,
     /// Keep a supervisor running (what `up` and systemd start).
     #[command(hide = true)]
     Keep,
@@ -132,6 +139,9 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { crate::exit::USAGE } else { crate::exit::FINE });
         }
     };
+    if matches!(arguments.command, Command::AgentDemo) {
+        return crate::agent_demo::run();
+    }
     let output = Output::new(arguments.json);
     match dispatch(arguments, &output) {
         Ok(code) => ExitCode::from(code),
@@ -156,6 +166,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
             doctor::doctor(&place, output)
         }
         Command::Release(command) => release::release(home, command, output),
+        Command::Skill(command) => skill::skill(home, command, output),
         command => {
             let place = Place::find(home)?;
             match command {
@@ -182,6 +193,8 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 | Command::Demo(_)
                 | Command::Doctor
                 | Command::Release(_)
+                | Command::Skill(_)
+                | Command::AgentDemo
                 | Command::Completion { .. } => Ok(crate::exit::USAGE),
             }
         }

@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod centrifuge_client;
+pub mod cgroups;
 pub mod child;
 pub mod control;
 pub mod demo;
@@ -18,7 +19,9 @@ pub mod reap;
 pub mod replace;
 pub mod root;
 pub mod signing;
+pub mod skills;
 pub mod slots;
 pub mod stop_tree;
 pub mod systemd;
+pub mod task_user;
 pub mod workers;
