@@ -7,6 +7,7 @@
 
 pub mod abilities;
 pub mod acp;
+pub mod agent;
 pub mod channels;
 pub mod command_id;
 pub mod commands;
