@@ -44,7 +44,7 @@ use tokio::sync::mpsc;
 const QUEUED_EVENTS: usize = 1024;
 /// How often silence, health and the state of the inactive slot are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How often logs are looked at.
+/// How often logs, and bundles that nobody asks for any more, are looked at.
 const ROTATE_EVERY_TICKS: u64 = 40;
 /// Exit code after SIGTERM or SIGHUP: gone, the children left. Not 0, which means that everything was stopped.
 const LEFT: u8 = 15;
@@ -341,6 +341,9 @@ impl Supervisor {
             && let Err(error) = crate::io::logs::rotate(&self.home.logs(), crate::io::logs::ROTATE_BYTES)
         {
             tracing::warn!(%error, "rotate logs");
+        }
+        if self.ticks.is_multiple_of(ROTATE_EVERY_TICKS) {
+            self.sweep_incoming();
         }
         if self.stopping.is_some() {
             return Ok(());
