@@ -292,7 +292,9 @@ impl Stepping<'_> {
                 false => self.act(Action::Probe(to)),
             },
             (Prewarming | Admitted | Switching, Event::Blocked(reason)) => self.blocked(attempt, reason),
-            (Prewarming | Admitted | Switching, Event::LiveWork(again_ms)) => self.live_work(attempt, again_ms),
+            (Prewarming | Admitted | Switching, Event::LiveWork(again_ms)) => {
+                self.live_work(attempt, again_ms)
+            }
             (Prewarming | Admitted, Event::TooLarge(slot)) if slot == to => {
                 self.act(Action::Stop(to));
                 self.fail(attempt, &Reason::CandidateTooLarge);
@@ -301,7 +303,9 @@ impl Stepping<'_> {
             // Switched, or settled on the candidate: its Activated was durable after all, or the active died before
             // the switch began and it was the one to follow.
             (Prewarming | Admitted | Switching, Event::Serves(slot)) if slot == to => self.probation(attempt),
-            (Planned | Preparing | Countdown, Event::Serves(slot)) if slot == to => self.serves_early(attempt),
+            (Planned | Preparing | Countdown, Event::Serves(slot)) if slot == to => {
+                self.serves_early(attempt)
+            }
             (Preparing, Event::SlotNeeded) => {
                 self.act(Action::Revoke);
                 self.put_off(attempt, PlannedReason::CandidateNotReady);

@@ -36,13 +36,14 @@ pub(super) fn hand_over(place: &Place, bundle: &Path, output: &Output) -> Result
     super::output::block_on(async {
         let client = place.supervisor();
         for _ in 0..BEGINNINGS {
-            let standing: Standing = match until_reached(place, || client.post("/v1/incoming", &offer, ANSWERS)).await {
-                // A supervisor from before there was this takes a path that it can read itself.
-                Err(CallError::Refused(error)) if error.code == Code::UnknownMethod => {
-                    return std::path::absolute(bundle).map_err(CliError::system("find the bundle"));
-                }
-                answered => answered.map_err(|error| place.explain(error))?,
-            };
+            let standing: Standing =
+                match until_reached(place, || client.post("/v1/incoming", &offer, ANSWERS)).await {
+                    // A supervisor from before there was this takes a path that it can read itself.
+                    Err(CallError::Refused(error)) if error.code == Code::UnknownMethod => {
+                        return std::path::absolute(bundle).map_err(CliError::system("find the bundle"));
+                    }
+                    answered => answered.map_err(|error| place.explain(error))?,
+                };
             if let Some(path) = standing.bundle {
                 return Ok(path);
             }

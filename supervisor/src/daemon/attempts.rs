@@ -235,7 +235,8 @@ impl Supervisor {
     /// The live-work guard: what the active does that this attempt's way forward to the slot would end. The way back, a
     /// crash and whatever settling does are not for it to stop.
     fn live_work(&self, to: Slot) -> Option<attempt::Event> {
-        let forward = matches!(self.attempts().state(), Some(State::Prewarming | State::Admitted | State::Switching));
+        let forward =
+            matches!(self.attempts().state(), Some(State::Prewarming | State::Admitted | State::Switching));
         let owner = self.transition.owner().filter(|owner| forward && owner.slot != to);
         owner?;
         let facts = self.facts(&self.transition);

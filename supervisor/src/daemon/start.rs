@@ -107,6 +107,7 @@ pub(super) async fn start(
     supervisor.ensure_sidecar()?;
     let swept = home.clone();
     tokio::task::spawn_blocking(move || crate::io::workers::sweep_removed(&swept));
+    supervisor.tidy_root();
     Ok((supervisor, notify))
 }
 

@@ -84,7 +84,8 @@ pub fn offer(home: &Home, offer: &Offer) -> Result<Standing, ApiError> {
         let message = "what was handed over is not what was offered: the file changed meanwhile";
         return Err(ApiError::new(Code::InvalidRequest, message));
     }
-    let placed = file.sync_all().and_then(|()| std::fs::rename(&part, &whole)).and_then(|()| sync_directory(&below));
+    let placed =
+        file.sync_all().and_then(|()| std::fs::rename(&part, &whole)).and_then(|()| sync_directory(&below));
     placed.map_err(|error| on_file("place", &whole, &error))?;
     Ok(Standing { offset: here, bundle: Some(whole) })
 }
@@ -171,7 +172,8 @@ fn demand_room(home: &Home, bytes: u64) -> Result<(), ApiError> {
     let here: BTreeSet<String> = entries.filter_map(|entry| digest_in(&entry.path())).collect();
     if here.len() >= BUNDLES {
         let seconds = KEPT.as_secs();
-        let message = format!("{BUNDLES} bundles are here already; what nobody asks for goes after {seconds} s");
+        let message =
+            format!("{BUNDLES} bundles are here already; what nobody asks for goes after {seconds} s");
         return Err(ApiError::new(Code::Busy, message));
     }
     let needed = bytes + Limits::default().reserve_bytes;
@@ -180,7 +182,9 @@ fn demand_room(home: &Home, bytes: u64) -> Result<(), ApiError> {
         true => Ok(()),
         false => Err(ApiError::new(
             Code::StorageFull,
-            format!("{available} bytes are free where the home is, the bundle needs {needed} with its reserve"),
+            format!(
+                "{available} bytes are free where the home is, the bundle needs {needed} with its reserve"
+            ),
         )),
     }
 }
