@@ -124,6 +124,11 @@ impl Home {
         self.0.join("keys")
     }
 
+    /// Bundles that were handed over, each until its update has ended.
+    pub fn incoming(&self) -> PathBuf {
+        self.0.join("incoming")
+    }
+
     /// One slot's sled view.
     pub fn view(&self, slot: Slot) -> PathBuf {
         self.0.join("views").join(slot.name())

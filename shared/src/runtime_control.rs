@@ -94,6 +94,16 @@ pub struct SetRole {
     pub role: TransitionRole,
 }
 
+/// Work that the continuity contract does not carry through a change of the runtime: a live media session, say. Turns
+/// and documents are carried and are no such work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveWork {
+    /// What it is, in a word or a few: for operators.
+    pub reason: String,
+    /// After so many seconds it is worth asking again.
+    pub retry_after_sec: u64,
+}
+
 /// What a runtime is, answered to ask, role and status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuntimeReport {
@@ -127,4 +137,7 @@ pub struct RuntimeReport {
     /// Turns running, for people.
     #[serde(default)]
     pub running_turns: u64,
+    /// What a change of the runtime would end now; updates and switches wait for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_work: Option<LiveWork>,
 }

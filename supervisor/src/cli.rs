@@ -4,6 +4,7 @@ mod attempts;
 mod demo;
 mod doctor;
 mod follow;
+mod hand_over;
 mod logs;
 mod output;
 mod place;

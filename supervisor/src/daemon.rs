@@ -23,7 +23,7 @@ use crate::command::Command;
 use crate::io::control::Responder;
 use crate::io::found::Found;
 use crate::io::journal::SupervisorJournal;
-use crate::io::replace::{HandOver, Kept, replace};
+use crate::io::replace::{HandOver, Kept, is_alone_within, replace};
 use crate::metrics::Counted;
 use crate::settings::Settings;
 use crate::transition::{self, Transition};
@@ -44,12 +44,15 @@ use tokio::sync::mpsc;
 const QUEUED_EVENTS: usize = 1024;
 /// How often silence, health and the state of the inactive slot are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// How often logs are looked at.
+/// How often logs, and bundles that nobody asks for any more, are looked at.
 const ROTATE_EVERY_TICKS: u64 = 40;
 /// Exit code after SIGTERM or SIGHUP: gone, the children left. Not 0, which means that everything was stopped.
 const LEFT: u8 = 15;
 /// What threads that start workers are given to end before this process becomes another program.
 const STARTS_END: Duration = Duration::from_secs(5);
+
+/// And as long again for the last of them to be gone from the process. Both stay far below systemd's watchdog.
+const ALONE: Duration = Duration::from_secs(5);
 
 /// Everything that can happen to the supervisor.
 #[derive(Debug)]
@@ -179,6 +182,14 @@ pub fn run(home: &Home) -> u8 {
     loop {
         match run_once(home, &instance, kept) {
             Ok(code) => return code,
+            // Who still works here may fork while the locks are open to whatever it executes, which would then have them
+            // for as long as it lives. Ended, this process is followed by the same program, which the keeper starts.
+            Err(_) if !is_alone_within(ALONE) => {
+                tracing::error!(
+                    "a thread of the supervisor does not end; the keeper starts the promoted one"
+                );
+                return LEFT;
+            }
             // Comes back only when it could not become the other program: then this one goes on.
             Err(hand_over) => kept = replace(home, *hand_over),
         }
@@ -200,7 +211,7 @@ fn run_once(home: &Home, instance: &str, kept: Kept) -> Result<u8, Box<HandOver>
     let outcome = match outcome {
         Ok(End::Replaced(hand_over)) => {
             drop(local);
-            // A worker whose start is under way is started; nothing else may fork while descriptors are kept.
+            // A worker whose start is under way is started. What takes longer is looked at before descriptors are kept.
             runtime.shutdown_timeout(STARTS_END);
             return Err(hand_over);
         }
@@ -341,6 +352,9 @@ impl Supervisor {
             && let Err(error) = crate::io::logs::rotate(&self.home.logs(), crate::io::logs::ROTATE_BYTES)
         {
             tracing::warn!(%error, "rotate logs");
+        }
+        if self.ticks.is_multiple_of(ROTATE_EVERY_TICKS) {
+            self.sweep_incoming();
         }
         if self.stopping.is_some() {
             return Ok(());

@@ -138,7 +138,8 @@ impl Keeper<'_> {
 
     fn start(&mut self) {
         let arguments = vec!["supervise".into(), "--home".into(), self.home.path().into()];
-        let mut plan = child::plan(&self.program(), Role::Supervisor, arguments);
+        let program = self.program();
+        let mut plan = child::plan(&program, Role::Supervisor, arguments);
         plan.notify = Some(self.home.keeper_notify().into());
         let plan = plan.with_listeners(self.listeners.iter().map(|passed| passed.fd.as_fd()).collect());
         let started = child::start(self.home, &plan).and_then(|child| PidFd::open(child.id().cast_signed()));
@@ -147,6 +148,11 @@ impl Keeper<'_> {
             Ok(pidfd) => {
                 tracing::info!(pid = pidfd.pid(), "supervisor started");
                 Supervisor::Runs { pidfd, ready_at: None }
+            }
+            // What is used instead is started with the next turn.
+            Err(error) if root::leave(self.home, &program) => {
+                tracing::error!(%error, program = %program.display(), "start the supervisor");
+                Supervisor::Waits { until: now }
             }
             Err(error) => {
                 let wait = self.restarts.died(Death::FailedStart);

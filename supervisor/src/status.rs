@@ -1,8 +1,8 @@
 //! What the node says of itself: to browsers (CONTRACTS.md 2, public status), on channel `node`, to operators.
 
-use crate::attempt::{Attempt, Attempts, Mode, State};
+use crate::attempt::{Attempt, Attempts, Mode, PlannedReason, State};
 use crate::transition::{Owner, Phase, Transition};
-use holdfast_shared::runtime_control::RuntimeReport;
+use holdfast_shared::runtime_control::{LiveWork, RuntimeReport};
 use serde_json::{Value, json};
 
 /// The node's state in one word.
@@ -133,6 +133,10 @@ impl Facts<'_> {
             ),
             State::Switching => format!("The runtime in slot {slot} takes over."),
             State::Probation => format!("The runtime in slot {slot} serves and is watched."),
+            State::RollingBack if attempt.mode == Mode::StopAndSwitch => format!(
+                "Too little memory for two runtimes: the newer one is stopped, then the one in slot {} takes over again.",
+                slot.other()
+            ),
             State::RollingBack => format!("The runtime in slot {} takes over again.", slot.other()),
             State::RootPromotionPending => "Other root files wait for `holdfast promote`.".into(),
             State::RootPromoting => "Root files are put in place.".into(),
@@ -152,6 +156,11 @@ impl Facts<'_> {
             "runtime_instance_id": self.active.map(|report| &report.runtime_instance_id),
             "release": self.active.map(|report| &report.release),
         })
+    }
+
+    /// What the active does that a switch would end.
+    pub fn live_work(&self) -> Option<&LiveWork> {
+        self.active.and_then(|report| report.live_work.as_ref())
     }
 
     fn runtime(&self) -> Value {
@@ -180,15 +189,18 @@ impl Facts<'_> {
     pub fn public(&self, updated_at: i64) -> Value {
         let mut update = self.update(updated_at);
         update["updated_at"] = json!(updated_at);
-        let refused = matches!(self.label, Label::Degraded | Label::Stopping);
+        let reason = match self.label {
+            Label::Degraded | Label::Stopping => Some(self.label.name()),
+            _ => self.live_work().map(|_| PlannedReason::LiveWorkGuard.name()),
+        };
         json!({
             "update": update,
             "runtime": self.runtime(),
             "candidate": self.candidate(),
             "transition_mode": self.attempts.current.as_ref().map(|attempt| attempt.mode),
             "admission": {
-                "allowed": !refused,
-                "reason": if refused { json!(self.label.name()) } else { Value::Null },
+                "allowed": reason.is_none(),
+                "reason": reason,
             },
             "root_promotion_required": self.attempts.state() == Some(State::RootPromotionPending),
             "sidecar": {"state": if self.sidecar { "serving" } else { "starting" }},

@@ -153,6 +153,8 @@ impl Served {
             problems,
             truncation_held: self.truncation_held,
             running_turns: self.folded.state.running().count() as u64,
+            // Turns are carried, and nothing else runs here yet.
+            live_work: None,
         }
     }
 

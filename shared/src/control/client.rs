@@ -105,7 +105,22 @@ impl Client {
             Some(body) => serde_json::to_vec(body).map_err(|error| self.broken(&name, error))?,
             None => Vec::new(),
         };
-        let exchange = self.exchange(&name, method, path, Bytes::from(bytes));
+        self.send(method, path, Bytes::from(bytes), timeout).await
+    }
+
+    /// [`Client::call`] with a body that is no JSON.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn send<R: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<R, CallError> {
+        let name = format!("{method} {path}");
+        let exchange = self.exchange(&name, method, path, body);
         let (status, answer) = tokio::time::timeout(timeout, exchange).await.map_err(|_| {
             let socket = self.path.display().to_string();
             CallError::Timeout { request: name.clone(), socket, milliseconds: timeout.as_millis() }

@@ -9,8 +9,8 @@ use crate::attempt::Action::{
     Deduplicated, PlaceRoot, Prepare, Probe, RestoreRoot, Start, Stop, StopAndSwitch,
 };
 use crate::attempt::Event::{
-    Blocked, Deadline, Died, Operate, Probed, Ready, Recovered, Refused as Denied, RootConfirmed, RootPlaced,
-    Serves, TooLarge,
+    Blocked, Deadline, Died, LiveWork, Operate, Probed, Ready, Recovered, Refused as Denied, RootConfirmed,
+    RootPlaced, Serves, SlotNeeded, TooLarge,
 };
 use holdfast_shared::slot::Slot::{A, B};
 
@@ -149,7 +149,31 @@ fn failures() -> Vec<Case> {
         "a candidate that is too large fails": Update Some(Admitted), [(1, TooLarge(B))] => "failed" "candidate_too_large" [Stop(B)];
         "too little memory puts an update off": Update Some(Admitted), [(1, Blocked(PlannedReason::MemoryBlocked))] => "planned" "memory_blocked" [Stop(B)];
         "too little memory right before the switch": Switch Some(Switching), [(0, Blocked(PlannedReason::MemoryBlocked))] => "planned" "memory_blocked" [Stop(B)];
-        "live work puts an update off": Update Some(Prewarming), [(1, Blocked(PlannedReason::LiveWorkGuard))] => "planned" "live_work_guard" [Stop(B)];
+        "live work puts an update off": Update Some(Prewarming), [(1, LiveWork(5_000))] => "planned" "live_work_guard" [Stop(B)];
+        "and again for as long as it runs":
+            Update Some(Prewarming), [(1, LiveWork(5_000)), (61, Deadline), (62, LiveWork(5_000))] => "planned" "live_work_guard" [Stop(B)];
+        "and the update goes on when it has ended":
+            Update Some(Prewarming), [(1, LiveWork(5_000)), (61, Deadline), (62, Ready(B)), (63, Probed(B, 3))] => "switching" "" [Action::Switch(B)];
+        "live work right before the switch puts an update off": Update Some(Switching), [(0, LiveWork(600_000))] => "planned" "live_work_guard" [Stop(B)];
+        "it is asked again after five minutes at the latest":
+            Update Some(Switching), [(0, LiveWork(3_600_000)), (300, Deadline)] => "prewarming" "" [Start(B)];
+        "live work that begins in a switch ends it": Switch Some(Switching), [(0, LiveWork(5_000))] => "failed" "live_work_guard" [Stop(B)];
+        "live work does not keep what failed in probation": Update Some(Probation), [(1, LiveWork(5_000)), (60, Deadline)] => "rolling_back" "probation_failed" [Action::Switch(A)];
+        "a rollback without the memory for two stops the new one first":
+            Update Some(RollingBack), [(1, Blocked(PlannedReason::MemoryBlocked))] => "rolling_back" "" [StopAndSwitch(A)];
+        "and is given the time of a start":
+            Update Some(RollingBack), [(1, Blocked(PlannedReason::MemoryBlocked)), (80, Serves(A))] => "rolled_back" "" [];
+        "and is blocked once": Update Some(RollingBack),
+            [(1, Blocked(PlannedReason::MemoryBlocked)), (2, Blocked(PlannedReason::MemoryBlocked))] => "rolling_back" "" [];
+        "a prepared update that had to serve is in probation": Update Some(Countdown), [(1, Serves(B))] => "probation" "" [Probe(B)];
+        "and succeeds like any other": Update Some(Countdown), [(1, Serves(B)), (11, Probed(B, 3))] => "idle" "" [];
+        "a planned switch whose slot had to serve is in probation": Switch Some(Planned), [(1, Serves(B))] => "probation" "" [Probe(B)];
+        "a planned update whose slot serves an earlier release goes into the other one":
+            Update Some(Planned), [(1, Serves(B)), (300, Deadline), (301, prepared(false)), (361, Deadline)] => "prewarming" "" [Start(A)];
+        "preparing the slot that had to serve begins again with the other one":
+            Update Some(Preparing), [(1, Serves(B))] => "preparing" "" [Action::Revoke, Prepare];
+        "a slot that settling needs is not prepared": Update Some(Preparing), [(1, SlotNeeded)] => "planned" "candidate_not_ready" [Action::Revoke];
+        "and is prepared when the node is settled": Update Some(Preparing), [(1, SlotNeeded), (2, Serves(A)), (61, Deadline)] => "preparing" "" [Prepare];
         "a switch that is settled on the old runtime fails": Switch Some(Switching), [(1, Serves(A))] => "failed" "cutover_failed" [];
         "a switch that is refused fails": Switch Some(Switching), [(0, Denied("busy".into()))] => "failed" "cutover_failed" [];
         "an update whose switch fails is put off once": Update Some(Switching), [(1, Serves(A))] => "planned" "cutover_failed" [];
@@ -201,6 +225,9 @@ fn kills() -> Vec<Case> {
         "killed in idle": Switch None, [(9, killed(A, true))] => "idle" "" [];
         "killed in planned": Switch Some(Planned), [(9, killed(A, true))] => "planned" "operator_defer" [];
         "killed in preparing: it is prepared again": Update Some(Preparing), [(9, killed(A, false))] => "preparing" "" [Prepare];
+        "killed in planned, settled on its slot": Switch Some(Planned), [(9, killed(B, true))] => "probation" "" [Probe(B)];
+        "killed in countdown, settled on its slot": Update Some(Countdown), [(9, killed(B, true))] => "probation" "" [Probe(B)];
+        "killed in preparing, settled on its slot": Update Some(Preparing), [(9, killed(B, true))] => "preparing" "" [Prepare];
         "killed in countdown": Update Some(Countdown), [(9, killed(A, false))] => "countdown" "" [];
         "killed in prewarming, the candidate died": Switch Some(Prewarming), [(9, killed(A, false))] => "prewarming" "" [Start(B)];
         "killed in prewarming, the candidate is ready": Switch Some(Prewarming), [(9, killed(A, true))] => "admitted" "" [Probe(B)];

@@ -93,6 +93,44 @@ impl Stepping<'_> {
         }
     }
 
+    /// An update waits until nothing runs that a switch does not carry, for as long as an attempt may wait; the one
+    /// deferral of a candidate that is not ready stays to it. A switch is refused before it begins, so here it is late.
+    pub(super) fn live_work(&mut self, attempt: Attempt, again_ms: i64) {
+        self.act(Action::Stop(attempt.request.slot));
+        if !attempt.request.is_update() {
+            return self.fail(attempt, &Reason::LiveWorkGuard);
+        }
+        let least = self.rules.automatic_defer_ms;
+        let wait_ms = again_ms.clamp(least, self.rules.defer_ms.max(least));
+        self.plan(attempt, PlannedReason::LiveWorkGuard, wait_ms);
+    }
+
+    /// The node was settled on the slot that this attempt is about, before it came to the switch.
+    pub(super) fn serves_early(&mut self, mut attempt: Attempt) {
+        if attempt.prepared || !attempt.request.is_update() {
+            return self.probation(attempt);
+        }
+        // What serves there is an earlier release: this one goes into the other slot.
+        let left = (attempt.leaves_at - self.now).max(0);
+        attempt.request.slot = attempt.request.slot.other();
+        match attempt.state {
+            State::Preparing => {
+                self.act(Action::Revoke);
+                self.prepare(attempt);
+            }
+            state => self.enter(attempt, state, left),
+        }
+    }
+
+    /// The way back needs memory that there is not: what is to be left is stopped first.
+    pub(super) fn make_room(&mut self, mut attempt: Attempt) {
+        let back = attempt.request.slot.other();
+        attempt.mode = Mode::StopAndSwitch;
+        let for_ms = self.rules.longest_ms(State::RollingBack);
+        self.enter(attempt, State::RollingBack, for_ms);
+        self.act(Action::StopAndSwitch(back));
+    }
+
     fn low_on_memory(&mut self, attempt: Attempt) {
         let candidate = attempt.request.slot;
         match (self.rules.on_low_memory, attempt.deferred) {

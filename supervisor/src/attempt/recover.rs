@@ -11,6 +11,9 @@ use holdfast_shared::slot::Slot;
 pub(super) fn recover(stepping: &mut Stepping<'_>, attempt: Attempt, serves: Slot, ready: bool) {
     let to = attempt.request.slot;
     match attempt.state {
+        State::Planned | State::Preparing | State::Countdown if serves == to => {
+            stepping.serves_early(attempt)
+        }
         State::Preparing => stepping.act(Action::Prepare),
         State::Prewarming | State::Admitted | State::Switching if serves == to => {
             stepping.probation(attempt);

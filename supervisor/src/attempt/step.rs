@@ -34,6 +34,10 @@ pub enum Event {
     Refused(String),
     /// Two runtimes must not overlap now; the transition has not begun.
     Blocked(PlannedReason),
+    /// Work runs that a switch does not carry; it is worth trying again after so many milliseconds.
+    LiveWork(i64),
+    /// The node is to be settled on what the slot holds that is being prepared.
+    SlotNeeded,
     /// The candidate takes more memory than a candidate may.
     TooLarge(Slot),
     /// The root files are in place; or why they are not, or cannot be run from.
@@ -262,8 +266,8 @@ impl Stepping<'_> {
 
     fn world(&mut self, attempt: Attempt, event: Event) {
         use State::{
-            Admitted, Preparing, Prewarming, Probation, RollingBack, RootPromoting, RootPromotionPending,
-            RootRestartInProgress, Switching,
+            Admitted, Countdown, Planned, Preparing, Prewarming, Probation, RollingBack, RootPromoting,
+            RootPromotionPending, RootRestartInProgress, Switching,
         };
         let to = attempt.request.slot;
         match (attempt.state, event) {
@@ -288,6 +292,9 @@ impl Stepping<'_> {
                 false => self.act(Action::Probe(to)),
             },
             (Prewarming | Admitted | Switching, Event::Blocked(reason)) => self.blocked(attempt, reason),
+            (Prewarming | Admitted | Switching, Event::LiveWork(again_ms)) => {
+                self.live_work(attempt, again_ms)
+            }
             (Prewarming | Admitted, Event::TooLarge(slot)) if slot == to => {
                 self.act(Action::Stop(to));
                 self.fail(attempt, &Reason::CandidateTooLarge);
@@ -296,6 +303,13 @@ impl Stepping<'_> {
             // Switched, or settled on the candidate: its Activated was durable after all, or the active died before
             // the switch began and it was the one to follow.
             (Prewarming | Admitted | Switching, Event::Serves(slot)) if slot == to => self.probation(attempt),
+            (Planned | Preparing | Countdown, Event::Serves(slot)) if slot == to => {
+                self.serves_early(attempt)
+            }
+            (Preparing, Event::SlotNeeded) => {
+                self.act(Action::Revoke);
+                self.put_off(attempt, PlannedReason::CandidateNotReady);
+            }
             (Switching, Event::Serves(_)) => self.cutover_failed(attempt, String::new()),
             (Switching, Event::Refused(why)) => self.cutover_failed(attempt, why),
 
@@ -307,6 +321,7 @@ impl Stepping<'_> {
             (RollingBack, Event::Ready(slot)) if slot != to && attempt.mode == Mode::WarmSwitch => {
                 self.act(Action::Switch(slot));
             }
+            (RollingBack, Event::Blocked(_)) if attempt.mode == Mode::WarmSwitch => self.make_room(attempt),
             (RollingBack, Event::Serves(slot)) if slot != to => self.rolled_back(attempt, None),
             (RollingBack, Event::Serves(_)) => {
                 self.not_rolled_back(attempt, &Reason::RollbackFailed(String::new()));

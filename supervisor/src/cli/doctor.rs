@@ -1,16 +1,18 @@
 //! `doctor`: what is wrong, why, and the next step; and what is not guaranteed on this machine.
 
+mod restricted;
+
 use super::output::{CliError, Output};
 use super::place::Place;
 use crate::doctor::{self, Check, State};
 use crate::io::home::{free_bytes, look};
 use crate::io::{logs, slots, systemd};
 use crate::memory;
-use crate::restrictions::Restrictions;
 use crate::settings::Settings;
 use holdfast_shared::home::Role;
 use holdfast_shared::process::{PidFd, read_holder};
 use holdfast_shared::slot::Slot;
+use restricted::{Restricted, restricted, restriction_check, table};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
@@ -21,17 +23,6 @@ use std::time::Duration;
 const OPEN_FILES: u64 = 10_000;
 /// The supervisor answers from memory, the listener of metrics is on this machine.
 const ANSWERS: Duration = Duration::from_secs(5);
-/// The processes whose restrictions are told.
-const PROCESSES: [Role; 5] =
-    [Role::Keeper, Role::Supervisor, Role::Sidecar, Role::Runtime(Slot::A), Role::Runtime(Slot::B)];
-
-/// A living process and what it may not do.
-struct Restricted {
-    role: Role,
-    pid: i32,
-    restrictions: Restrictions,
-}
-
 /// Runs all checks and prints them; exit code 4 when one failed.
 pub fn doctor(place: &Place, output: &Output) -> Result<u8, CliError> {
     let restricted = restricted(place);
@@ -71,29 +62,6 @@ fn words(check: &Check, output: &Output) -> String {
     format!("{state} {:<12}  {}{next}", check.name, check.message)
 }
 
-fn table(restricted: &[Restricted]) -> Vec<String> {
-    if restricted.is_empty() {
-        return Vec::new();
-    }
-    let head = format!(
-        "\n{:<11} {:>8} {:>7}  {:<14} {:<12} seccomp",
-        "process", "pid", "uid", "capabilities", "no_new_privs"
-    );
-    let row = |one: &Restricted| {
-        let found = &one.restrictions;
-        format!(
-            "{:<11} {:>8} {:>7}  {:<14} {:<12} {}",
-            one.role.name(),
-            one.pid,
-            found.uid,
-            found.capabilities_in_words(),
-            if found.no_new_privs { "yes" } else { "no" },
-            found.seccomp
-        )
-    };
-    std::iter::once(head).chain(restricted.iter().map(row)).collect()
-}
-
 /// What the supervisor answers to a read; `Null` where it does not.
 fn told(place: &Place, path: &str) -> Value {
     let asked = super::output::block_on(async { Ok(place.supervisor().get::<Value>(path, ANSWERS).await?) });
@@ -111,56 +79,6 @@ fn slots_as_told(place: &Place, checks: &mut [Check]) {
         let said = doctor::slot(slot, &issues);
         checks.iter_mut().filter(|check| check.name == said.name).for_each(|check| *check = said.clone());
     }
-}
-
-/// The pid of a role's process in the status.
-fn told_pid(status: &Value, role: Role) -> Option<i32> {
-    let part = match role {
-        Role::Keeper => "keeper",
-        Role::Supervisor => "supervisor",
-        Role::Sidecar => "sidecar",
-        Role::Runtime(slot) => {
-            ["active", "candidate"].into_iter().find(|part| status[*part]["slot"] == slot.name())?
-        }
-    };
-    status[part]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
-}
-
-/// What lives, and the restrictions that the kernel says it is under. The supervisor knows its processes; where it does
-/// not answer, their locks do, which not everybody may look at.
-fn restricted(place: &Place) -> Vec<Restricted> {
-    let status = told(place, "/v1/status");
-    let one = |role: Role| {
-        let held = || Some(read_holder(&place.home, role).ok().flatten()?.pid);
-        let pid = told_pid(&status, role).or_else(held)?;
-        let restrictions = Restrictions::read(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?)?;
-        Some(Restricted { role, pid, restrictions })
-    };
-    PROCESSES.into_iter().filter_map(one).collect()
-}
-
-fn restriction_check(restricted: &[Restricted]) -> Option<Check> {
-    if restricted.is_empty() {
-        return None;
-    }
-    let named = |wanted: fn(&Restrictions) -> bool| {
-        let names = restricted.iter().filter(|one| wanted(&one.restrictions)).map(|one| one.role.name());
-        names.collect::<Vec<&str>>().join(", ")
-    };
-    let (privileged, may_gain) = (named(Restrictions::is_privileged), named(|one| !one.no_new_privs));
-    let next =
-        "install it (deploy/install, or the package): the units run it as a user of its own, restricted";
-    Some(match (privileged.is_empty(), may_gain.is_empty()) {
-        (true, true) => {
-            Check::ok("restrictions", "no process has rights of root or can gain any (table below)")
-        }
-        (false, _) => {
-            Check::warn("restrictions", format!("with rights of root: {privileged} (table below)"), next)
-        }
-        (true, false) => {
-            Check::warn("restrictions", format!("without no_new_privs: {may_gain} (table below)"), next)
-        }
-    })
 }
 
 /// What the living node says of itself; whether it lives at all.

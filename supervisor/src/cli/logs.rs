@@ -11,8 +11,6 @@ use std::time::Duration;
 
 /// Between two looks at files that are followed.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Bytes at the end of a log that are searched for its last error.
-const TAIL_BYTES: u64 = 64 * 1024;
 
 /// Prints logs.
 pub fn logs(
@@ -169,29 +167,6 @@ pub fn seconds(text: &str) -> Result<u64, CliError> {
         _ => return Err(wrong()),
     };
     number.checked_mul(factor).ok_or_else(wrong)
-}
-
-/// The last error in a log, in words.
-pub fn last_error(path: &Path) -> Option<String> {
-    let mut file = File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).ok()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    let line = text
-        .lines()
-        .rev()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .find(|line| line["level"] == "error")?;
-    let said = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
-    Some(
-        [said("msg"), said("error")]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join(": "),
-    )
 }
 
 #[cfg(test)]

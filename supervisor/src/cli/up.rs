@@ -175,7 +175,7 @@ fn keeper_ended(place: &Place, keeper: &mut Child, output: &Output) -> u8 {
         code => {
             let log = place.home.logs();
             for name in ["supervisor", "keeper"] {
-                if let Some(error) = super::logs::last_error(&log.join(format!("{name}.log"))) {
+                if let Some(error) = crate::io::logs::last_error(&log, name) {
                     output.say(&format!("holdfast: {error}"));
                     break;
                 }

@@ -42,8 +42,8 @@ pub fn update(place: &Place, arguments: Arguments, output: &Output) -> Result<u8
     let command = match (command, file) {
         (Some(command), _) => command,
         (None, Some(file)) => {
-            let path = std::path::absolute(&file).map_err(CliError::system("find the bundle"))?;
-            let request = Update { bundle: path.display().to_string(), allow_downgrade };
+            let bundle = super::hand_over::hand_over(place, &file, output)?;
+            let request = Update { bundle: bundle.display().to_string(), allow_downgrade };
             return super::switch::update(place, &request, output);
         }
         (None, None) => return Err(CliError::Usage("name a bundle".into())),

@@ -143,6 +143,9 @@ impl Supervisor {
     fn act_attempt(&mut self, action: Action, entered: bool) -> Result<(), SuperviseError> {
         match action {
             Action::Start(slot) => {
+                if let Some(live) = self.live_work(slot) {
+                    return self.advance_attempt(live);
+                }
                 self.renew_candidate(slot);
                 if self.is_ready(slot) {
                     return self.advance_attempt(attempt::Event::Ready(slot));
@@ -157,7 +160,10 @@ impl Supervisor {
                 self.start_child(Role::Runtime(slot))
             }
             Action::Switch(slot) => self.begin_switch(slot),
-            Action::StopAndSwitch(slot) => self.advance(Input::StopAndSwitch(slot)),
+            Action::StopAndSwitch(slot) => match self.live_work(slot) {
+                Some(live) => self.advance_attempt(live),
+                None => self.advance(Input::StopAndSwitch(slot)),
+            },
             Action::Stop(slot) => {
                 // One that serves is never ended, nor one that a settlement may be about to activate.
                 if self.transition.owner().is_some_and(|owner| owner.slot != slot) {
@@ -205,6 +211,9 @@ impl Supervisor {
 
     fn begin_switch(&mut self, slot: Slot) -> Result<(), SuperviseError> {
         let forward = self.attempts().state() == Some(State::Switching);
+        if let Some(live) = self.live_work(slot) {
+            return self.advance_attempt(live);
+        }
         if forward && self.memory_blocks(slot).is_some() {
             return self.advance_attempt(attempt::Event::Blocked(attempt::PlannedReason::MemoryBlocked));
         }
@@ -215,12 +224,26 @@ impl Supervisor {
         if !forward && !self.is_ready(slot) {
             if let Some(why) = self.memory_blocks(slot) {
                 tracing::warn!(why, "the way back stops the other runtime first");
-                return self.advance(Input::StopAndSwitch(slot));
+                return self.advance_attempt(attempt::Event::Blocked(attempt::PlannedReason::MemoryBlocked));
             }
             self.note_now()?;
             return self.start_child(Role::Runtime(slot));
         }
         self.advance(Input::Switch(slot))
+    }
+
+    /// The live-work guard: what the active does that this attempt's way forward to the slot would end. The way back, a
+    /// crash and whatever settling does are not for it to stop.
+    fn live_work(&self, to: Slot) -> Option<attempt::Event> {
+        let forward =
+            matches!(self.attempts().state(), Some(State::Prewarming | State::Admitted | State::Switching));
+        let owner = self.transition.owner().filter(|owner| forward && owner.slot != to);
+        owner?;
+        let facts = self.facts(&self.transition);
+        let live = facts.live_work()?;
+        tracing::warn!(reason = live.reason, "work runs that a switch does not carry");
+        let again_ms = i64::try_from(live.retry_after_sec).unwrap_or(i64::MAX).saturating_mul(1000);
+        Some(attempt::Event::LiveWork(again_ms))
     }
 
     /// The slot's runtime has caught up, and is to stay.

@@ -33,6 +33,7 @@ impl Supervisor {
             return Ok(());
         }
         if let Role::Runtime(slot) = role {
+            self.leave_slot(slot)?;
             let issues = self.processes.slot_issues(slot);
             if !issues.is_empty() {
                 return self.refuse_start(slot, issues);

@@ -4,13 +4,14 @@ use super::{Event, SuperviseError, Supervisor, now_ms};
 use crate::attempt::{self, Attempt, Kind, State};
 use crate::io::bundle::{self, TrustedKeys, lease, root_changes};
 use crate::io::found::{Found, find};
-use crate::io::{preflight, slots};
+use crate::io::{incoming, preflight, slots};
 use crate::release::{BundleError, Limits, Rules};
 use holdfast_shared::error::ApiError;
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::release::Manifest;
+use holdfast_shared::slot::Slot;
 use holdfast_shared::version;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -117,6 +118,34 @@ impl Supervisor {
             }
         };
         self.advance_attempt(event)
+    }
+
+    /// Settling starts a runtime from this slot: nothing is put into it from now on. Waits for two renames at the most;
+    /// afterwards the slot is the old one or the new one, whole, and [`Supervisor::start_child`] looks at its digests. A
+    /// new one has not checked itself then, and refuses by itself what it cannot serve.
+    pub(super) fn leave_slot(&mut self, slot: Slot) -> Result<(), SuperviseError> {
+        if self.recovering || self.preparing().is_none_or(|attempt| attempt.request.slot != slot) {
+            return Ok(());
+        }
+        self.preparation.store(true, Ordering::Release);
+        if let Err(error) = lease::revoke(&self.home) {
+            tracing::error!(%error, %slot, "revoke the lease of a slot");
+        }
+        self.advance_attempt(attempt::Event::SlotNeeded)
+    }
+
+    /// Removes bundles that were handed over and that no attempt names any more, apart from the loop.
+    pub(super) fn sweep_incoming(&self) {
+        let attempts = self.attempts();
+        let current = attempts.current.as_ref().map(|attempt| &attempt.request);
+        let waits = attempts.subsequent.as_ref().map(|waiting| &waiting.request);
+        let named = current.into_iter().chain(waits).filter_map(|request| request.bundle.as_ref());
+        let (home, named) = (self.home.clone(), named.map(PathBuf::from).collect());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = incoming::sweep(&home, &named) {
+                tracing::warn!(%error, "remove bundles that were handed over");
+            }
+        });
     }
 
     fn preparing(&self) -> Option<&Attempt> {

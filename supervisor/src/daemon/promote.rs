@@ -75,7 +75,10 @@ impl Supervisor {
         }
         match outcome {
             Ok(Placed::Restored) => self.advance_attempt(attempt::Event::RootConfirmed(false)),
-            Err(error) => self.advance_attempt(attempt::Event::RootPlaced(Err(error.message))),
+            Err(error) => {
+                self.tidy_root();
+                self.advance_attempt(attempt::Event::RootPlaced(Err(error.message)))
+            }
             Ok(Placed::InUse(program)) => {
                 self.advance_attempt(attempt::Event::RootPlaced(Ok(())))?;
                 let ours = self.root_in_use().current.is_some_and(|root| root::is_ours(&self.home, &root));
@@ -137,13 +140,19 @@ impl Supervisor {
             tracing::error!(%error, "confirm the root files");
             return Ok(());
         }
+        self.tidy_root();
+        self.advance_attempt(attempt::Event::RootConfirmed(true))
+    }
+
+    /// Removes root files that nothing names any more, apart from the loop: earlier ones, and those of a promotion that
+    /// failed. Whoever still runs from them goes on, and goes by itself.
+    pub(super) fn tidy_root(&self) {
         let home = self.home.clone();
         tokio::task::spawn_blocking(move || {
             if let Err(error) = root::tidy(&home) {
                 tracing::warn!(%error, "remove earlier root files");
             }
         });
-        self.advance_attempt(attempt::Event::RootConfirmed(true))
     }
 
     /// Ends a sidecar of earlier root files; its death starts the new one. Browsers come back by themselves and go on

@@ -3,7 +3,7 @@
 use super::waiting::Wanted;
 use super::{Event, SuperviseError, Supervisor, TICK, now_ms};
 use crate::admission::{Demands, obstacle};
-use crate::attempt::{self, Kind, Operation, Request, State};
+use crate::attempt::{self, Kind, Operation, PlannedReason, Request, State};
 use crate::command::Update;
 use crate::io::control::Responder;
 use crate::io::found::{Found, find};
@@ -13,6 +13,7 @@ use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Role;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::version;
+use serde_json::json;
 
 /// What somebody asks for, before it is known whether it is possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,8 +77,11 @@ impl Supervisor {
         }
         let request = match self.possible(asked, found) {
             Ok(request) => request,
-            Err(why) => return self.refuse(asked, responder, why),
+            Err(why) => return self.refuse(asked, responder, ApiError::new(Code::Refused, why)),
         };
+        if let Some(refusal) = self.live_work_refuses(asked) {
+            return self.refuse(asked, responder, refusal);
+        }
         if self.attempts().queues() {
             self.waiting.wait_for_next(responder);
             return self.advance_attempt(attempt::Event::Request { request, ready: false, settled: false });
@@ -100,17 +104,37 @@ impl Supervisor {
         if let Err(refused) = self.ask_attempt(event)?
             && let Some(responder) = self.waiting.take_back()
         {
-            return self.refuse(asked, responder, refused.to_string());
+            return self.refuse(asked, responder, ApiError::new(Code::Refused, refused.to_string()));
         }
         Ok(())
     }
 
-    fn refuse(&mut self, asked: &Asked, responder: Responder, why: String) -> Result<(), SuperviseError> {
-        let _ = responder.send(Err(ApiError::new(Code::Refused, why)));
+    fn refuse(&mut self, asked: &Asked, responder: Responder, why: ApiError) -> Result<(), SuperviseError> {
+        let _ = responder.send(Err(why));
         match asked.queued_at {
             Some(_) => self.advance_attempt(attempt::Event::Dropped),
             None => Ok(()),
         }
+    }
+
+    /// A switch by hand while work runs that it would end: whoever asks comes again. An update waits by itself, and the
+    /// way back from a release that is still watched is nobody's to hold up.
+    fn live_work_refuses(&self, asked: &Asked) -> Option<ApiError> {
+        let back = asked.kind == Kind::Rollback && self.attempts().current.is_some();
+        if asked.kind == Kind::Update || back || self.attempts().queues() {
+            return None;
+        }
+        let facts = self.facts(&self.transition);
+        let live = facts.live_work()?;
+        let message = format!(
+            "work runs that a switch does not carry ({}); try again in {} s",
+            live.reason, live.retry_after_sec
+        );
+        let details = json!({
+            "reason": PlannedReason::LiveWorkGuard.name(), "live_work": live.reason,
+            "retry_after_sec": live.retry_after_sec,
+        });
+        Some(ApiError::new(Code::Refused, message).with_details(details))
     }
 
     /// The request, or what stands against it now. One that has to wait is looked at when its turn comes.

@@ -110,6 +110,7 @@ pub(super) async fn start(
         crate::io::workers::sweep_removed(&swept);
         crate::io::cgroups::sweep(&swept, group.as_deref());
     });
+    supervisor.tidy_root();
     Ok((supervisor, notify))
 }
 

@@ -12,7 +12,7 @@ mod staging;
 mod walk;
 
 pub use keys::TrustedKeys;
-pub use signature::signature_path;
+pub use signature::{SIGNATURE_BYTES, signature_path, text as signature_text};
 
 use crate::io::{root, slots};
 use crate::release::{BundleError, Limits, MANIFEST, Rules, judge};
@@ -101,8 +101,11 @@ pub fn check_contents(bundle: &Path, rules: &Rules) -> Result<BundleManifest, Bu
     walk::walk(BufReader::new(file), bundle, rules.limits.manifest_bytes, judge, &mut Nowhere)
 }
 
-/// A plain file of bearable size. A FIFO is not waited for.
-fn open(bundle: &Path, limits: &Limits) -> Result<(File, u64), BundleError> {
+/// A plain file of bearable size, and that size. A FIFO is not waited for.
+///
+/// # Errors
+/// It cannot be read, is no plain file, or is too large.
+pub fn open(bundle: &Path, limits: &Limits) -> Result<(File, u64), BundleError> {
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(bundle);
     let file = file.map_err(BundleError::reading("open", bundle))?;

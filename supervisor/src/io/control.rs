@@ -3,6 +3,7 @@
 use crate::attempt::Operation;
 use crate::command::Command;
 use crate::daemon::Event;
+use crate::io::incoming::{self, Offer, Standing};
 use crate::metrics;
 use holdfast_shared::control::{Limits, Reply, Request, serve, unknown_method};
 use holdfast_shared::error::{ApiError, Code};
@@ -23,13 +24,20 @@ pub type Responder = oneshot::Sender<Result<Value, ApiError>>;
 /// When the socket cannot be bound.
 pub fn listen(home: &Home, events: mpsc::Sender<Event>) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(bind_unix(&home.control(Role::Supervisor))?)?;
+    let home = home.clone();
     tokio::task::spawn_local(serve(listener, Limits::default(), move |request| {
-        answer(request, events.clone())
+        answer(request, home.clone(), events.clone())
     }));
     Ok(())
 }
 
-async fn answer(request: Request, events: mpsc::Sender<Event>) -> Result<Reply, ApiError> {
+async fn answer(request: Request, home: Home, events: mpsc::Sender<Event>) -> Result<Reply, ApiError> {
+    if let Some(work) = handed_over(&request, home)? {
+        // Files alone: the loop has nothing to do with it.
+        let done = tokio::task::spawn_blocking(work).await;
+        let failed = |error: tokio::task::JoinError| ApiError::new(Code::InternalError, error.to_string());
+        return Reply::json(&done.map_err(failed)??);
+    }
     let command = command(&request)?;
     let is_text = command == Command::Metrics;
     match ask(command, &events).await? {
@@ -47,6 +55,26 @@ pub async fn ask(command: Command, events: &mpsc::Sender<Event>) -> Result<Value
     let gone = || ApiError::new(Code::Unavailable, "the supervisor is ending");
     events.send(Event::Command(command, responder)).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?
+}
+
+type Work = Box<dyn FnOnce() -> Result<Standing, ApiError> + Send>;
+
+/// `POST /v1/incoming` with an [`Offer`], and `PUT /v1/incoming/<sha256>/<offset>` with a piece.
+fn handed_over(request: &Request, home: Home) -> Result<Option<Work>, ApiError> {
+    let Some(rest) = request.path.strip_prefix("/v1/incoming") else { return Ok(None) };
+    if request.method == Method::POST && rest.is_empty() {
+        let offer: Offer = request.json()?;
+        return Ok(Some(Box::new(move || incoming::offer(&home, &offer))));
+    }
+    let piece = rest.strip_prefix('/').and_then(|rest| rest.split_once('/'));
+    let piece = piece.and_then(|(sha256, offset)| Some((sha256.to_owned(), offset.parse::<u64>().ok()?)));
+    match (&request.method, piece) {
+        (&Method::PUT, Some((sha256, offset))) => {
+            let bytes = request.body.clone();
+            Ok(Some(Box::new(move || incoming::add(&home, &sha256, offset, &bytes))))
+        }
+        _ => Err(unknown_method(request)),
+    }
 }
 
 /// The request as a command; unknown paths, methods and fields are refused.

@@ -41,7 +41,8 @@ fn rotate_one(path: &Path) -> io::Result<()> {
     copied.map(|_| ())
 }
 
-/// The message of the last error in a process's log, where its last lines hold one.
+/// The message of the last error in a process's log, where its last lines hold one. A line that is none of ours is one:
+/// only a panic, a loader, or a program that is no runtime writes such.
 pub fn last_error(directory: &Path, name: &str) -> Option<String> {
     const LOOKED_AT_BYTES: u64 = 16 * 1024;
     const MESSAGE_CHARACTERS: usize = 300;
@@ -51,13 +52,37 @@ pub fn last_error(directory: &Path, name: &str) -> Option<String> {
     let mut bytes = Vec::new();
     log.take(LOOKED_AT_BYTES).read_to_end(&mut bytes).ok()?;
     let text = String::from_utf8_lossy(&bytes);
-    text.lines().rev().find_map(|line| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    // The first line may have lost its beginning, the last one its end.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let whole =
+        if end > LOOKED_AT_BYTES { whole.split_once('\n').map_or("", |(_, rest)| rest) } else { whole };
+    let lines: Vec<&str> = whole.lines().collect();
+    lines.iter().enumerate().rev().find_map(|(at, text)| {
+        let Ok(line) = serde_json::from_str::<serde_json::Value>(text) else {
+            let before = at.checked_sub(1).map(|before| lines[before]);
+            return plain(before, text).map(|words| words.chars().take(MESSAGE_CHARACTERS).collect());
+        };
         let is_error = line["level"].as_str().is_some_and(|level| level.eq_ignore_ascii_case("error"));
         let word = |name: &str| line[name].as_str().filter(|text| !text.is_empty());
         let words: Vec<&str> = [word("msg"), word("error")].into_iter().flatten().collect();
         is_error.then(|| words.join(": ").chars().take(MESSAGE_CHARACTERS).collect())
     })
+}
+
+/// The words of a line that is none of ours; of a panic, whose message is a line of its own, with where it was.
+fn plain(before: Option<&str>, line: &str) -> Option<String> {
+    // Advice and frames behind a panic's message.
+    const BEHIND: [&str; 2] = ["note: ", "stack backtrace:"];
+    let text = line.trim();
+    let is_frame =
+        line.starts_with(' ') && text.starts_with(|first: char| first.is_ascii_digit() || first == 'a');
+    if text.is_empty() || is_frame || BEHIND.iter().any(|advice| text.starts_with(advice)) {
+        return None;
+    }
+    match before.filter(|before| before.starts_with("thread '") && before.contains(" panicked at ")) {
+        Some(panic) => Some(format!("{panic} {text}")),
+        None => Some(text.to_owned()),
+    }
 }
 
 /// The last lines, at most `at_most`, that a process wrote between two times in unix milliseconds. A line without a
@@ -131,6 +156,28 @@ mod tests {
         );
         std::fs::write(directory.path().join("sidecar.log"), text).unwrap();
         assert_eq!(last_error(directory.path(), "sidecar").as_deref(), Some("two: disk"));
+    }
+
+    #[test]
+    fn a_panic_and_a_loaders_word_are_last_errors_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = "{\"level\":\"ERROR\",\"msg\":\"ours\"}\n";
+        let panic = "\nthread 'main' (7) panicked at src/x.rs:1:2:\nno such luck\nnote: run with `RUST_BACKTRACE=1`\n";
+        let loader = "rt: error while loading shared libraries: libx.so.1\n";
+        for (text, last) in [
+            (format!("{error}{panic}"), "thread 'main' (7) panicked at src/x.rs:1:2: no such luck"),
+            (
+                format!(
+                    "{panic}stack backtrace:\n   0: main\n             at src/x.rs:1\n{{\"level\":\"INFO\"}}\n"
+                ),
+                "thread 'main' (7) panicked at src/x.rs:1:2: no such luck",
+            ),
+            (format!("{error}{loader}"), loader.trim()),
+            (format!("{loader}{error}"), "ours"),
+        ] {
+            std::fs::write(directory.path().join("runtime-a.log"), &text).unwrap();
+            assert_eq!(last_error(directory.path(), "runtime-a").as_deref(), Some(last), "{text}");
+        }
     }
 
     #[test]

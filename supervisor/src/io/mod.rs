@@ -8,6 +8,7 @@ pub mod control;
 pub mod demo;
 pub mod found;
 pub mod home;
+pub mod incoming;
 pub mod journal;
 pub mod listener;
 pub mod logs;

@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Names the descriptors that are kept.
 const VARIABLE: &str = "HOLDFAST_KEPT";
@@ -90,8 +91,22 @@ fn take(number: RawFd) -> Option<OwnedFd> {
     Some(descriptor)
 }
 
+/// Whether this process has no thread but the calling one, now or before long.
+pub fn is_alone_within(time: Duration) -> bool {
+    const AGAIN: Duration = Duration::from_millis(5);
+    let begun = Instant::now();
+    loop {
+        // What cannot be told is no reason to go on.
+        match std::fs::read_dir("/proc/self/task").map(Iterator::count) {
+            Ok(1) => return true,
+            _ if begun.elapsed() >= time => return false,
+            _ => std::thread::sleep(AGAIN),
+        }
+    }
+}
+
 /// Becomes the new program. Returns only when that was not possible: then all is kept for this image to go on with.
-/// No other thread may start a process meanwhile, as it would get what is kept.
+/// No other thread may start a process meanwhile, as it would get what is kept: see [`is_alone_within`].
 pub fn replace(home: &Home, hand_over: HandOver) -> Kept {
     let HandOver { program, journal, role, listener } = hand_over;
     let mut kept = Kept { listener, ..Kept::default() };

@@ -58,8 +58,15 @@ pub fn own_program() -> PathBuf {
 /// # Errors
 /// What the file system says.
 pub fn digest(path: &Path) -> io::Result<String> {
+    digest_of(File::open(path)?)
+}
+
+/// The same of what is read, from where it stands to its end.
+///
+/// # Errors
+/// What the file system says.
+pub fn digest_of(mut file: impl Read) -> io::Result<String> {
     const PIECE_BYTES: usize = 256 * 1024;
-    let mut file = File::open(path)?;
     let mut digest = Sha256::new();
     let mut piece = vec![0u8; PIECE_BYTES];
     loop {

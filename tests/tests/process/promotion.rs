@@ -9,6 +9,7 @@ use holdfast_tests::{processes, run, wait};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::rc::Rc;
@@ -373,6 +374,39 @@ fn promotion_goes_on_when_the_supervisor_is_killed_in_each_of_its_states() {
         assert_eq!(ended(&node).await["state"], "succeeded");
         assert!(supervisor_is_promoted(&node));
         assert_eq!(node.active().await.1, runtime);
+        working.ends_whole().await;
+    });
+}
+
+/// Confirmed, and later no program any more (a disk, a library, a mount): the keeper leaves it for what was before it.
+#[test]
+fn promotion_that_can_no_longer_be_executed_is_left_by_the_keeper() {
+    run(async {
+        let node = node("");
+        let working = working(&node).await;
+        let (_, runtime) = pending(&node, &Program::Other, &Program::Same).await;
+        let promoted = node.holdfast_async(&["promote"]).await;
+        assert!(promoted.status.success(), "{}", told(&promoted));
+        let supervisor = node.pid_of(Role::Supervisor).expect("a living supervisor");
+        let program = std::fs::read_link(format!("/proc/{supervisor}/exe")).expect("it lives");
+        let damaged = node.scratch().join("damaged");
+        std::fs::write(&damaged, "no program any more").expect("a new file");
+        std::fs::set_permissions(&damaged, std::fs::Permissions::from_mode(0o700)).expect("an own file");
+        std::fs::rename(damaged, program).expect("the same file system");
+        node.signal(Role::Supervisor, Signal::SIGKILL);
+        wait::until("the supervisor before it", STATE_DEADLINE, || {
+            (node.pid_of(Role::Supervisor).is_some_and(|pid| pid != supervisor)
+                && !supervisor_is_promoted(&node))
+            .then_some(())
+        })
+        .await;
+        assert_eq!(node.active().await.1, runtime);
+        wait::until("what is left of it is removed", STATE_DEADLINE, || {
+            let below = std::fs::read_dir(node.home().root()).ok()?.flatten();
+            (below.filter(|entry| entry.path().is_dir()).count() == 0).then_some(())
+        })
+        .await;
+        working.client.observed(|seen| assert_eq!(seen.disconnects, Vec::<String>::new()));
         working.ends_whole().await;
     });
 }

@@ -1,7 +1,12 @@
 //! A signed release handed to the node: whatever it does, it ends in a named state, and the node serves.
 
+mod breaker;
+mod handed_over;
+mod live_work;
 mod world;
 
+use holdfast_shared::version::VersionRange;
+use holdfast_shared::worker::Started;
 use holdfast_tests::node::{Node, told};
 use holdfast_tests::{processes, run, wait};
 use nix::sys::signal::Signal;
@@ -64,7 +69,9 @@ fn updates_a_bundle_that_is_not_right_leaves_the_node_as_it_was() {
         bytes[middle] ^= 1;
         std::fs::write(&bundle, bytes).expect("the bundle");
         world.fails(&bundle, "preparing", "bundle_signature_invalid").await;
-        world.fails("/nowhere/at.all", "preparing", "bundle_unreadable").await;
+        let nowhere = world.update("/nowhere/at.all").await;
+        assert_eq!(nowhere.status.code(), Some(5), "{}", told(&nowhere));
+        assert!(told(&nowhere).contains("/nowhere/at.all"), "{}", told(&nowhere));
         world.node.switch().await.expect("a switch works");
         world.unharmed().await;
     });
@@ -164,6 +171,26 @@ fn updates_a_release_whose_records_the_old_one_must_understand_is_not_rolled_bac
         assert_eq!(back.status.code(), Some(5), "{}", told(&back));
         assert!(told(&back).contains("task.moved"), "{}", told(&back));
         assert_eq!(world.node.active().await, serves);
+        world.unharmed().await;
+    });
+}
+
+#[test]
+fn updates_a_release_that_a_running_workers_holder_does_not_understand() {
+    run(async {
+        let world = World::new("").await;
+        let bundle = world.pack("9.0.0", None);
+        // As if the holder of the turn that runs were of an earlier release.
+        let mut workers = std::fs::read_dir(world.node.home().workers()).expect("the workers").flatten();
+        let worker = workers.next().expect("a living one").path();
+        let mut started = Started::read(&worker).expect("readable").expect("it was started");
+        started.contracts.insert("spool".into(), VersionRange::only(7));
+        started.write(&worker).expect("its directory is ours");
+        world.fails(&bundle, "preparing", "not_admitted").await;
+        let attempts = told(&world.node.holdfast(&["attempts"]));
+        assert!(attempts.contains("a running worker's holder speaks 7 to 7"), "{attempts}");
+        let switched = world.node.switch().await.expect_err("a switch is refused, too");
+        assert!(switched.contains("holder"), "{switched}");
         world.unharmed().await;
     });
 }

@@ -3,5 +3,7 @@
 
 mod installed;
 mod machine;
+mod operator;
 mod package;
+mod updates;
 mod watcher;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// `systemd-analyze security` of the units is at most this, in tenths; docs/OPERATING.md says what it is made of.
 const EXPOSURE_TENTHS: u32 = 22;
 
-fn install(machine: &Machine, variable: &str) {
+pub fn install(machine: &Machine, variable: &str) {
     let package = prepared(variable);
     machine.bring(&package, "/root");
     let name = package.file_name().expect("a file").to_string_lossy().into_owned();

@@ -7,7 +7,7 @@ use semver::Version;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// More keys than anybody needs, for rotation and several vendors.
@@ -90,14 +90,30 @@ pub fn trust(directory: &Path, file: &Path) -> Result<PathBuf, BundleError> {
     let trusted = TrustedKeys::load(directory)?;
     let kept = directory.join(format!("{}.{ENDING}", key.name));
     match trusted.keys.iter().find(|other| other.id == key.id || other.name == key.name) {
-        Some(same) if same.id == key.id => return Ok(directory.join(format!("{}.{ENDING}", same.name))),
+        Some(same) if same.id == key.id => {
+            let kept = directory.join(format!("{}.{ENDING}", same.name));
+            give_to_owner(directory, &kept)?;
+            return Ok(kept);
+        }
         Some(_) => return Err(unreadable(&kept, "another key has this name")),
         None => {}
     }
     let text = read_text(file)?;
     make_directory(directory)?;
     durable_file::write(&kept, text.as_bytes()).map_err(BundleError::writing("write", &kept))?;
+    give_to_owner(directory, &kept)?;
     Ok(kept)
+}
+
+/// What root has put into a home is its owner's: the node itself is to read the key, and to remember versions beside it.
+fn give_to_owner(directory: &Path, key: &Path) -> Result<(), BundleError> {
+    let Some(home) = directory.parent().filter(|_| nix::unistd::geteuid().is_root()) else { return Ok(()) };
+    let owner = std::fs::metadata(home).map_err(BundleError::reading("look at", home))?;
+    for path in [directory, key] {
+        let given = std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()));
+        given.map_err(BundleError::writing("give to the node's user", path))?;
+    }
+    Ok(())
 }
 
 /// Remembers durably that this version was seen from this key; a lower one changes nothing.

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Four lines, two of them comments.
-const SIGNATURE_BYTES: u64 = 4096;
+pub const SIGNATURE_BYTES: u64 = 4096;
 /// Bytes hashed at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
@@ -29,7 +29,7 @@ pub fn check<'a>(
     source: &mut impl Read,
     trusted: &'a TrustedKeys,
 ) -> Result<&'a TrustedKey, BundleError> {
-    let signature = read(&signature_path(bundle))?;
+    let signature = Signature::decode(&text(bundle)?).map_err(|error| invalid(&error))?;
     let mut verifiers = verifiers(&signature, trusted)?;
     let mut piece = vec![0u8; PIECE_BYTES];
     loop {
@@ -68,7 +68,12 @@ where
     if verifiers.is_empty() { Err(BundleError::KeyUntrusted) } else { Ok(verifiers) }
 }
 
-fn read(path: &Path) -> Result<Signature, BundleError> {
+/// The text of a bundle's signature, which may be none.
+///
+/// # Errors
+/// There is no such file, or it is no text.
+pub fn text(bundle: &Path) -> Result<String, BundleError> {
+    let path = &signature_path(bundle);
     // A FIFO is not waited for: it is empty, and so no signature.
     let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
@@ -79,9 +84,7 @@ fn read(path: &Path) -> Result<Signature, BundleError> {
     };
     let mut text = Vec::new();
     file.take(SIGNATURE_BYTES).read_to_end(&mut text).map_err(BundleError::reading("read", path))?;
-    let text =
-        String::from_utf8(text).map_err(|_| BundleError::SignatureInvalid { why: "not text".to_owned() })?;
-    Signature::decode(&text).map_err(|error| invalid(&error))
+    String::from_utf8(text).map_err(|_| BundleError::SignatureInvalid { why: "not text".to_owned() })
 }
 
 fn invalid(error: &Error) -> BundleError {

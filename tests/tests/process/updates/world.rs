@@ -27,7 +27,11 @@ pub struct World {
 
 impl World {
     pub async fn new(settings: &str) -> Self {
-        let config = format!("[supervisor]\n{AT_ONCE}{settings}");
+        Self::with(format!("[supervisor]\n{AT_ONCE}{settings}")).await
+    }
+
+    /// With these settings alone.
+    pub async fn with(config: String) -> Self {
         let node = Rc::new(Node::up_with(&Options { config }));
         let out = node.scratch().join("keys");
         std::fs::create_dir(&out).expect("a new directory");
@@ -79,6 +83,20 @@ impl World {
         std::fs::write(&wrapper, script).expect("a new file");
         std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).expect("an own file");
         self.pack(version, bin.parent())
+    }
+
+    /// A release that starts as long as [`World::break_releases`] was not called.
+    pub fn breakable(&self, version: &str) -> String {
+        self.faulty(version, "[ ! -e \"$home/../broken\" ] || { echo 'no such luck' >&2; exit 1; }", "cat")
+    }
+
+    /// From now on no breakable release starts; `false`: they do again.
+    pub fn break_releases(&self, broken: bool) {
+        let path = self.node.scratch().join("broken");
+        match broken {
+            true => std::fs::write(path, "").expect("a new file"),
+            false => std::fs::remove_file(path).expect("it was there"),
+        }
     }
 
     pub async fn update(&self, bundle: &str) -> Output {
