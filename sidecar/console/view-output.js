@@ -57,6 +57,17 @@ export class OutputView {
     }
   }
 
+  /** The element of a chunk, brought into the page; null where it is no longer kept. */
+  reveal(number) {
+    const range = this.range();
+    if (number < range.kept || number >= range.end) return null;
+    if (number < this.window.first || number >= this.window.last) {
+      this.window = staying({ first: Math.max(range.kept, number - 5), last: 0 }, range);
+      this.render(false);
+    }
+    return this.drawn.get(number)?.element ?? null;
+  }
+
   /** Brings the list to the window: takes out what lies outside, draws what is missing. */
   place() {
     const { first, last } = this.window;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { launch, skip as noBrowser } from "./chromium.mjs";
 import { Node, skip as noNode, until } from "./node.mjs";
-import { lines, open, output, prompt, says, seal, shows, states } from "./page.mjs";
+import { lines, open, output, part, prompt, says, seal, shows, states } from "./page.mjs";
 
 const skip = noNode || noBrowser;
 let browser, node, page;
@@ -146,7 +146,7 @@ check("cancel ends the turn, and a queued prompt runs behind it or is taken back
   await prompt(page, "echo running; sleep 600");
   await says(page, "t1", "running\n");
   await prompt(page, "echo second");
-  await page.locator("#queue li", { hasText: "echo second" }).waitFor();
+  await page.locator(`${part("queue")} li`, { hasText: "echo second" }).waitFor();
   await prompt(page, "echo third");
   await page.getByRole("button", { name: "Take back: echo third" }).click();
   await page.getByText("Taken back before it ran").waitFor();
