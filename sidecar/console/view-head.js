@@ -22,7 +22,7 @@ export class HeadView {
     const word = TASK_STATES[state] ?? state;
     setText(this.part("task-name"), name);
     this.part("task-name").title = title ?? name;
-    setText(this.part("task-state"), pending > 0 ? "asks for permission" : (word ?? ""));
+    setText(this.part("task-state"), pending > 0 ? "asks you" : (word ?? ""));
     this.part("task-state").dataset.tone = pending > 0 ? "warn" : state === "active" ? "good" : state === "errored" ? "bad" : "quiet";
     const shut = state !== null && !OPEN_STATES.has(state);
     this.part("task-reopen").hidden = !shut || act === false;

@@ -17,7 +17,7 @@ export class StatusView {
   render({ pause, modes, setting, act, usage, plan, pending, agent }) {
     const note = this.part("pause");
     note.hidden = pause === null;
-    this.part("hint").hidden = pause !== null;
+    this.part("hint").hidden = pause !== null || act === false;
     setText(note, pause ?? "");
     setText(this.part("hint"), `Enter sends, Shift+Enter makes a new line${agent ? ", / lists the agent's commands" : ""}.`);
     this.renderModes(modes, setting, act);
@@ -35,8 +35,7 @@ export class StatusView {
     this.modesKey = key;
     this.select.disabled = setting !== null || act === false;
     const current = setting ?? modes.current;
-    if (this.select.value !== current && document.activeElement !== this.select) this.select.value = current;
-    else if (this.select.value !== current && setting === null) this.select.value = current;
+    if (this.select.value !== current) this.select.value = current;
   }
 
   renderUsage(usage) {

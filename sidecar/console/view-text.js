@@ -30,6 +30,7 @@ export class ThoughtView {
   constructor(step) {
     this.step = step;
     this.words = new TextView(step);
+    this.drawn = -1; // version of the words in the page
     this.summary = el("summary", {});
     this.element = el("details", { className: "thought" }, this.summary);
     this.element.addEventListener("toggle", () => {
@@ -44,6 +45,8 @@ export class ThoughtView {
   }
 
   drawWords() {
+    if (this.drawn === this.step.version) return;
+    this.drawn = this.step.version;
     this.words.render();
     if (!this.words.element.isConnected) this.element.append(this.words.element);
   }

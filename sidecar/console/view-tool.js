@@ -36,7 +36,7 @@ export class ToolView {
     this.element.dataset.status = step.status ?? "";
     setText(this.icon, status.icon);
     setText(this.state, status.word);
-    setText(this.kind, KINDS[step.toolKind] ?? "");
+    setText(this.kind, kindWord(step));
     this.kind.hidden = this.kind.textContent === "";
     setText(this.title, toolTitle(step));
     this.facts.replaceChildren(...facts(step));
@@ -54,6 +54,12 @@ export class ToolView {
     this.drawInside();
     return this.element;
   }
+}
+
+/** What sort of call it is, unless its title begins with just that. */
+function kindWord(step) {
+  const word = KINDS[step.toolKind] ?? "";
+  return toolTitle(step).toLowerCase().startsWith(word.toLowerCase()) ? "" : word;
 }
 
 function facts({ content }) {

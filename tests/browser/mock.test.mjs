@@ -5,12 +5,9 @@ import { launch, skip } from "./chromium.mjs";
 import { Mock } from "./mock.mjs";
 import { pass, until } from "./node.mjs";
 import { lines, open, output, part, prompt, says, seal, shows, states } from "./page.mjs";
+import { out, sealed, started } from "./story.mjs";
 
 const TURN = "conversation:t";
-const started = (turn, text = "make") => ({ type: "turn.started", turn, text });
-const out = (turn, text, stream = "stdout") => ({ type: "turn.output", turn, stream, text });
-const sealed = (turn, rest = { stop_reason: "end_turn", exit_code: 0 }) => ({ type: "turn.sealed", turn, ...rest });
-
 let browser, mock, page;
 before(async () => {
   if (!skip) browser = await launch();
