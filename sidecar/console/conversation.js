@@ -1,7 +1,7 @@
 // A conversation as the fold of its channel's events. The same events give the same turns, live or after a reload.
 
 import { foldUpdate, newAgent } from "./agent.js";
-import { answerOf, newPermission } from "./permission.js";
+import { answerOf, newPermission, toolOf } from "./permission.js";
 import { Screen } from "./screen.js";
 import { Steps } from "./steps.js";
 import { mergeUsage, readUsage } from "./usage.js";
@@ -140,7 +140,8 @@ const FOLDS = {
     const began = seenRunning(turn);
     const request = String(event.request);
     if (turn.steps.permissions.has(request)) return "none";
-    turn.steps.permissions.set(request, turn.steps.add(newPermission(request, event)));
+    const known = turn.steps.tools.get(toolOf(event)) ?? null;
+    turn.steps.permissions.set(request, turn.steps.add(newPermission(request, event, known)));
     return began ? "turn" : "output";
   },
   "permission.answered": (turn, event) => {

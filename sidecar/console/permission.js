@@ -5,9 +5,12 @@ import { mergeTool, newTool, toolTitle } from "./tool.js";
 /** Buttons of one card. */
 export const OPTIONS_MAX = 20;
 
-/** A `permission.requested` as a step. */
-export function newPermission(request, event) {
-  const tool = newTool(String(event.tool_call?.toolCallId ?? ""));
+/** The tool call that a request is about. */
+export const toolOf = (event) => String(event.tool_call?.toolCallId ?? "");
+
+/** A `permission.requested` as a step. The request may say of its call only what is new; `known` is what was said before. */
+export function newPermission(request, event, known = null) {
+  const tool = { ...newTool(toolOf(event)), ...known, kind: "tool" };
   if (event.tool_call !== null && typeof event.tool_call === "object") mergeTool(tool, event.tool_call, true);
   return { kind: "permission", request, tool, options: optionsOf(event.options), answer: null, asking: null, lost: false };
 }

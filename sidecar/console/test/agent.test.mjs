@@ -5,7 +5,7 @@ import { offered } from "../commands.js";
 import { Conversation } from "../conversation.js";
 import { pauseText, sealText } from "../messages.js";
 import { readModes } from "../modes.js";
-import { answerText } from "../permission.js";
+import { answerText, permissionTitle } from "../permission.js";
 import { Steps, TEXT_CHARS, stepTexts } from "../steps.js";
 import { Tasks } from "../store.js";
 import { toolText } from "../tool.js";
@@ -118,6 +118,14 @@ test("permissions: asked once, answered once, by whom and with what", () => {
   const lost = turnOf(started, asked(), answered({ option_id: "no" })).steps.list[0];
   lost.lost = true;
   assert.equal(answerText(lost, false).text, "Somebody else answered first. Rejected by local:0: Reject");
+});
+
+test("a permission for a call that is known already shows what was said of it", () => {
+  const begin = update("tool_call", { toolCallId: "c1", title: "Write a.txt", kind: "edit", content: [{ type: "diff", path: "/a", oldText: "", newText: "x" }] });
+  const turn = turnOf(started, begin, asked("7", { tool_call: { toolCallId: "c1" } }), update("tool_call_update", { toolCallId: "c1", title: "Wrote a.txt", status: "completed" }));
+  const step = turn.steps.list[1];
+  assert.deepEqual([permissionTitle(step), step.tool.content.length, step.kind], ["Write a.txt", 1, "permission"]);
+  assert.deepEqual(outline(turn), ["tool c1 Wrote a.txt completed", "permission 7 -"]);
 });
 
 test("a conversation's waiting permissions are those of the running turn", () => {
