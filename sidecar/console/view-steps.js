@@ -5,29 +5,18 @@ import { PermissionView } from "./view-permission.js";
 import { PlanView } from "./view-plan.js";
 import { TextView, ThoughtView } from "./view-text.js";
 import { ToolView } from "./view-tool.js";
-import { atEnd, earlier, later, staying } from "./window.js";
+import { WindowView } from "./view-window.js";
 
 export class StepsView {
   /** `moved` is called when a person asked for another part; `answer` as in PermissionView. */
   constructor(steps, { moved, answer }) {
     this.steps = steps;
-    this.moved = moved;
     this.answer = answer;
-    this.window = { first: 0, last: 0 };
+    this.window = new WindowView("steps", () => this.range(), moved);
     this.drawn = new Map(); // step number -> {view, key}
     this.note = el("p", { className: "note", hidden: true });
     this.list = el("div", { className: "steps" });
-    this.earlierButton = this.button("Show earlier steps", earlier);
-    this.laterButton = this.button("Show later steps", later);
-    this.element = el("div", {}, this.note, this.earlierButton, this.list, this.laterButton);
-  }
-
-  button(label, move) {
-    const onclick = () => {
-      this.window = move(this.window, this.range());
-      this.moved();
-    };
-    return el("button", { type: "button", className: "more link", hidden: true, onclick }, label);
+    this.element = el("div", {}, this.note, this.window.earlier, this.list, this.window.later);
   }
 
   range() {
@@ -35,7 +24,7 @@ export class StepsView {
   }
 
   complete() {
-    return this.window.last >= this.range().end;
+    return this.window.complete();
   }
 
   size() {
@@ -43,22 +32,15 @@ export class StepsView {
   }
 
   render(following, running, rights) {
-    const range = this.range();
-    this.window = following ? atEnd(range) : staying(this.window, range);
+    this.window.settle(following);
     this.place(running, rights);
-    this.earlierButton.hidden = this.window.first <= range.kept;
-    this.laterButton.hidden = this.window.last >= range.end;
     this.note.hidden = this.steps.dropped === 0;
     if (this.steps.dropped > 0) this.note.textContent = `The first ${this.steps.dropped.toLocaleString()} steps are too much for this page; “holdfast task attach” shows them.`;
   }
 
   place(running, rights) {
-    const { first, last } = this.window;
-    for (const [number, { view }] of this.drawn) {
-      if (number >= first && number < last) continue;
-      view.element.remove();
-      this.drawn.delete(number);
-    }
+    const { first, last } = this.window.shown;
+    this.window.prune(this.drawn, ({ view }) => view.element);
     let before = null;
     for (let number = first; number < last; number++) {
       const { view } = this.draw(this.steps.list[number - this.steps.dropped], running, rights);
@@ -91,12 +73,8 @@ export class StepsView {
 
   /** The element of a part of a step, brought into the page. */
   reveal({ step: number, at }, running, rights) {
-    const range = this.range();
-    if (number < range.kept || number >= range.end) return null;
-    if (number < this.window.first || number >= this.window.last) {
-      this.window = staying({ first: Math.max(range.kept, number - 20), last: 0 }, range);
-      this.render(false, running, rights);
-    }
+    if (!this.window.moveTo(number, 20)) return null;
+    this.render(false, running, rights);
     return this.drawn.get(number)?.view.place(at) ?? null;
   }
 }

@@ -1,34 +1,10 @@
 // The console page on a real node: watches a running command while the programs behind it are replaced and killed.
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
-import { launch, skip as noBrowser } from "./chromium.mjs";
-import { Node, skip as noNode, until } from "./node.mjs";
+import { until } from "./node.mjs";
 import { lines, open, output, part, prompt, says, seal, shows, states } from "./page.mjs";
+import { browser, check, node } from "./real.mjs";
 
-const skip = noNode || noBrowser;
-let browser, node, page;
-before(async () => {
-  if (skip) return;
-  [browser, node] = await Promise.all([launch(), Node.up()]);
-});
-after(async () => {
-  await browser?.close();
-  await node?.end();
-});
-afterEach(async () => {
-  await page?.context().close();
-  page = null;
-});
-
-const check = (name, body) =>
-  test(name, { skip, timeout: 180_000 }, async () => {
-    try {
-      await body();
-    } catch (error) {
-      console.error(node.logs());
-      throw error;
-    }
-  });
+let page;
 
 /** The page on a task of its own, opened as people open it. */
 async function openTask(task) {

@@ -1,34 +1,10 @@
 // The console on a real node with a real agent: the built-in one, whose prompts are scripts (`holdfast agent-demo --help`).
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
-import { launch, skip as noBrowser } from "./chromium.mjs";
-import { Node, skip as noNode, until } from "./node.mjs";
+import { until } from "./node.mjs";
 import { open, part, prompt, seal, shows, states } from "./page.mjs";
+import { browser, check, node } from "./real.mjs";
 
-const skip = noNode || noBrowser;
-let browser, node, page;
-before(async () => {
-  if (skip) return;
-  [browser, node] = await Promise.all([launch(), Node.up()]);
-});
-after(async () => {
-  await browser?.close();
-  await node?.end();
-});
-afterEach(async () => {
-  await page?.context().close();
-  page = null;
-});
-
-const check = (name, body) => test(name, { skip, timeout: 180_000 }, async () => {
-  try {
-    await body();
-    assert.deepEqual(page.errors, []);
-  } catch (error) {
-    console.error(node.logs());
-    throw error;
-  }
-});
+let page;
 
 /** The page on a task of the demo agent's own, opened as people open it. */
 async function openTask(task) {
@@ -45,7 +21,10 @@ const turn = (id = "t1", on = page) => on.locator(`[data-turn="${id}"]`);
 const words = (id = "t1", on = page) => turn(id, on).locator('.words[data-voice="message"]').evaluateAll((all) => all.map(({ textContent }) => textContent).join("\n"));
 const spoken = (text, id = "t1", on = page) => until(`"${text}"`, async () => (await words(id, on)).includes(text));
 const card = (id = "t1", on = page) => turn(id, on).locator(".permission");
-const neverDown = async () => assert.deepEqual((await states(page)).filter((state) => ["reconnecting", "offline", "signed-out"].includes(state)), []);
+const neverDown = async () => {
+  assert.deepEqual((await states(page)).filter((state) => ["reconnecting", "offline", "signed-out"].includes(state)), []);
+  assert.deepEqual(page.errors, []);
+};
 /** The numbers that `count` said, in order. */
 const numbers = (text) => [...text.matchAll(/^\d+$/gm)].map(([number]) => Number(number));
 const upTo = (count) => Array.from({ length: count }, (_, at) => at + 1);
