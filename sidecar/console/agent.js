@@ -1,46 +1,85 @@
-// Session updates of an agent (ACP) as lines of a turn's screen: its words, its thoughts, what it does.
+// Session updates of an agent (ACP) folded into a turn's steps, and into what the conversation knows of its agent.
 
-/** Streams of a screen that an agent speaks on, beside stdout and stderr. */
-export const AGENT_STREAMS = ["message", "thought", "note"];
+import { contentText, mergeTool, newTool } from "./tool.js";
+import { mergeUsage, readUsage } from "./usage.js";
 
-/** Writes one `session/update` to the screen. Kinds that have nothing to show are passed over. */
-export function describeUpdate(screen, update) {
+/** Entries of a plan, and commands an agent offers. */
+export const PLAN_MAX = 200;
+export const COMMANDS_MAX = 200;
+
+/** What a conversation knows of its agent beside its turns. */
+export const newAgent = () => ({ commands: [], mode: null, modes: 0, usage: null, title: null });
+
+/** Folds one `session/update` into `steps` and `agent`. Kinds to come are one grey line each. */
+export function foldUpdate(steps, agent, update) {
   if (update === null || typeof update !== "object") return;
-  const write = UPDATES[update.sessionUpdate];
-  if (write) write(screen, update);
+  const kind = update.sessionUpdate;
+  if (Object.hasOwn(UPDATES, kind)) UPDATES[kind](steps, update, agent);
+  else steps.note("unknown", typeof kind === "string" && kind !== "" ? kind.slice(0, 100) : "(no kind)");
 }
 
+const says = (voice) => (steps, { content, messageId }) => steps.say(voice, contentText(content), typeof messageId === "string" ? messageId : null);
+
 const UPDATES = {
-  agent_message_chunk: (screen, { content }) => speak(screen, "message", contentText(content)),
-  agent_thought_chunk: (screen, { content }) => speak(screen, "thought", contentText(content)),
-  tool_call: (screen, update) => note(screen, `▸ ${update.title ?? update.kind ?? "tool call"}${status(update)}`),
-  tool_call_update: (screen, update) => {
-    const named = update.title ?? update.toolCallId ?? "tool call";
-    if (update.status === "completed" || update.status === "failed") note(screen, `  ${named}${status(update)}`);
+  agent_message_chunk: says("message"),
+  agent_thought_chunk: says("thought"),
+  user_message_chunk: says("user"),
+  tool_call: (steps, update) => report(steps, update, true),
+  tool_call_update: (steps, update) => report(steps, update, false),
+  plan: (steps, { entries }) => plan(steps, entries),
+  available_commands_update: (_steps, { availableCommands }, agent) => {
+    agent.commands = commandsOf(availableCommands);
   },
-  plan: (screen, { entries }) => {
-    for (const entry of Array.isArray(entries) ? entries : []) {
-      note(screen, `${entry.status === "completed" ? "☑" : "☐"} ${entry.content ?? ""}`);
-    }
+  current_mode_update: (steps, { currentModeId }, agent) => {
+    if (typeof currentModeId !== "string") return;
+    agent.mode = currentModeId;
+    agent.modes += 1;
+    steps.note("mode", currentModeId);
+  },
+  usage_update: (_steps, update, agent) => {
+    agent.usage = mergeUsage(agent.usage, readUsage(update));
+  },
+  session_info_update: (_steps, { title }, agent) => {
+    if (typeof title === "string" || title === null) agent.title = title;
   },
 };
 
-const status = ({ status }) => (typeof status === "string" ? ` · ${status.replace("_", " ")}` : "");
-
-function contentText(content) {
-  if (content?.type === "text" && typeof content.text === "string") return content.text;
-  return content?.type ? `[${content.type}]` : "";
-}
-
-function note(screen, text) {
-  speak(screen, "note", `${text.replace(/\s+/g, " ").trimEnd()}\n`);
-}
-
-/** An agent says one thing after the other: a new stream ends the line of the one before. */
-function speak(screen, stream, text) {
-  if (text === "") return;
-  for (const other of AGENT_STREAMS) {
-    if (other !== stream && screen.writer(other).piece) screen.writer(other).newline();
+function report(steps, update, begins) {
+  const id = String(update.toolCallId ?? "");
+  let tool = steps.tools.get(id);
+  if (!tool) {
+    tool = newTool(id);
+    mergeTool(tool, update, begins);
+    steps.tools.set(id, steps.add(tool));
+  } else {
+    mergeTool(tool, update, begins);
+    steps.touch(tool);
   }
-  screen.feed(stream, text);
+}
+
+/** A plan comes whole each time and takes the place of the one before. */
+function plan(steps, entries) {
+  const list = (Array.isArray(entries) ? entries : []).slice(0, PLAN_MAX).map((entry) => ({
+    text: String(entry?.content ?? ""), status: String(entry?.status ?? "pending"), priority: String(entry?.priority ?? ""),
+  }));
+  if (steps.plan) {
+    steps.plan.entries = list;
+    steps.touch(steps.plan);
+  } else {
+    steps.plan = steps.add({ kind: "plan", entries: list });
+  }
+}
+
+function commandsOf(commands) {
+  const named = (Array.isArray(commands) ? commands : []).filter((command) => typeof command?.name === "string");
+  return named.slice(0, COMMANDS_MAX).map(({ name, description, input }) => ({
+    name: name.replace(/^\//, ""), description: String(description ?? ""), hint: typeof input?.hint === "string" ? input.hint : null,
+  }));
+}
+
+/** How far a plan is: {done, all, current}. */
+export function planProgress({ entries }) {
+  const done = entries.filter(({ status }) => status === "completed").length;
+  const current = entries.find(({ status }) => status === "in_progress") ?? entries.find(({ status }) => status !== "completed");
+  return { done, all: entries.length, current: current?.text ?? null };
 }

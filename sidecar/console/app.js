@@ -1,18 +1,18 @@
 // The console: joins client, folds and views. Every change goes event -> fold -> frame.
 
 import { Client, publicStatus } from "./client.js";
-import { Conversation } from "./conversation.js";
 import { byId, everyFrame } from "./dom.js";
 import { signedOutText } from "./messages.js";
+import { Pane } from "./pane.js";
+import * as panes from "./panes.js";
 import * as place from "./place.js";
 import { LIST_PAGES_MAX, NodeState, Tasks, connectionLabel } from "./store.js";
 import { shownUpdate } from "./update.js";
-import { ComposerView } from "./view-composer.js";
-import { HeadView } from "./view-head.js";
+import { pageTitle } from "./view-head.js";
 import { NodeView } from "./view-node.js";
+import { PanesView } from "./view-panes.js";
 import { TasksView } from "./view-tasks.js";
 import { TokenView } from "./view-token.js";
-import { TurnsView } from "./view-turns.js";
 import { UpdateView } from "./view-update.js";
 
 /** While the socket is down, or nobody is signed in, the public status is asked this often. */
@@ -25,9 +25,9 @@ class Console {
     this.client = null;
     this.node = new NodeState();
     this.tasks = new Tasks();
-    this.conversation = null;
-    this.sending = []; // prompts without an answer: {task, text, held}
-    this.cancelling = null; // the turn being cancelled
+    this.arranged = panes.NONE;
+    this.panes = new Map(); // task -> Pane
+    this.act = null; // whether the token may change things, as far as it is known
     this.downSince = null;
     this.publicAnswers = null;
     this.everConnected = false;
@@ -36,24 +36,23 @@ class Console {
     this.views();
     setInterval(() => this.watch(), STATUS_EVERY_MS);
     window.addEventListener("hashchange", () => this.fragmentChanged());
+    window.addEventListener("resize", this.draw);
   }
 
   views() {
-    this.turnsView = new TurnsView();
+    this.panesView = new PanesView();
     this.updateView = new UpdateView();
     this.nodeView = new NodeView({ forget: () => this.signOut(null) });
     this.tokenView = new TokenView((token) => {
       place.remember(token);
       this.signIn(token);
     });
-    this.tasksView = new TasksView({ choose: (task) => this.choose(task), open: (task, skill) => this.openTask(task, skill) });
-    this.composer = new ComposerView({
-      prompt: (text) => this.prompt(text), cancel: () => this.cancel(), dequeue: (turn) => this.dequeue(turn),
-      recall: () => [...(this.conversation?.turns.values() ?? [])].map((turn) => turn.text).filter((text) => text !== null),
+    this.tasksView = new TasksView({
+      choose: (task) => this.choose(task), beside: (task) => this.beside(task), open: (task, skill) => this.openTask(task, skill),
     });
-    this.headView = new HeadView({
-      stop: () => this.report(this.client.write("task.stop", { task: this.conversation.task })),
-      reopen: () => this.report(this.client.write("task.open", { task: this.conversation.task, skill: this.skill() })),
+    byId("skip").addEventListener("click", (event) => {
+      event.preventDefault();
+      (this.focused()?.part("prompt") ?? byId("open-name")).focus();
     });
   }
 
@@ -71,12 +70,13 @@ class Console {
     this.page("work");
     this.downSince = Date.now();
     this.everConnected = false;
+    this.act = null;
     this.client = new Client(token, this.handlers());
     for (const channel of ["node", "tasks"]) this.client.transport.subscribe(channel);
     this.client.start();
-    const task = place.chosenTask();
-    this.conversation = null;
-    if (task) this.choose(task);
+    this.dropPanes();
+    const wanted = place.chosenTasks();
+    if (wanted.length > 0) this.arrange(panes.restore(wanted));
     this.draw();
   }
 
@@ -84,8 +84,7 @@ class Console {
     this.client?.stop();
     this.client = null;
     place.forget();
-    this.conversation = null;
-    this.sending = [];
+    this.dropPanes();
     this.tasks = new Tasks();
     this.node = new NodeState();
     this.page("sign-in");
@@ -104,8 +103,8 @@ class Console {
 
   fragmentChanged() {
     if (place.takeToken()) return this.signIn(place.remembered());
-    const task = place.chosenTask();
-    if (this.client && task && task !== this.conversation?.task) this.choose(task);
+    const [task] = place.chosenTasks();
+    if (this.client && task && task !== this.arranged.focus) this.choose(task);
   }
 
   // What the client tells.
@@ -115,7 +114,7 @@ class Console {
       connected: () => {
         this.downSince = null;
         this.everConnected = true;
-        this.focus();
+        this.focused()?.look(); // a new connection is a new session
         this.draw();
       },
       lost: () => {
@@ -128,48 +127,44 @@ class Console {
       },
       ended: ({ code, reason }) => this.signOut(signedOutText(code, reason)),
       subscribed: ({ channel }) => this.subscribed(channel),
-      publication: ({ channel, data }) => this.publication(channel, data),
+      publication: ({ channel, data, offset }) => this.publication(channel, data, offset),
       gap: ({ channel, from, to }) => {
-        if (this.isShown(channel)) this.conversation.hole(from, to);
+        this.paneOf(channel)?.gap(from, to);
         this.draw();
       },
-      restarted: ({ channel }) => this.restarted(channel),
+      restarted: ({ channel }) => this.paneOf(channel)?.restarted(),
       refused: ({ channel, error }) => this.refused(channel, error),
     };
   }
 
   subscribed(channel) {
     if (channel === "tasks") this.listTasks();
-    if (this.isShown(channel)) {
-      this.conversation.loaded = true;
-      this.turnsView.draw();
-    }
+    this.paneOf(channel)?.subscribed();
     if (channel === "node" && this.liveFrom === Infinity) this.liveFrom = Date.now() + REPLAY_MS;
     this.draw();
   }
 
   async listTasks() {
+    const { client } = this;
     this.tasks.asking();
     const listed = [];
     for (let pages = 0, more = true; more && pages < LIST_PAGES_MAX; pages++) {
       const after = listed.at(-1)?.task;
-      const { error, data } = await this.client.read("task.list", after === undefined ? {} : { after });
-      if (error) return this.composer.problem(error);
+      const { error, data } = await client.read("task.list", after === undefined ? {} : { after });
+      if (client !== this.client) return;
+      if (error) return this.problem(error);
       listed.push(...data.tasks);
       more = data.more === true && data.tasks.length > 0;
     }
     this.tasks.listed(listed);
-    if (!this.conversation && listed.length === 1) this.choose(listed[0].task);
+    if (this.arranged.focus === null && listed.length === 1) this.choose(listed[0].task);
     this.draw();
   }
 
-  publication(channel, event) {
+  publication(channel, event, offset) {
     if (channel === "node") this.nodeEvent(event);
-    else if (channel === "tasks") this.tasks.apply(event);
-    else if (this.isShown(channel)) {
-      this.turnsView.changed(this.conversation.apply(event));
-      for (const turn of this.conversation.limit()) this.turnsView.changed({ turn, kind: "turn" });
-    }
+    else if (channel === "tasks" || channel.startsWith("task:")) this.tasks.apply(event);
+    else this.paneOf(channel)?.publication(event, offset);
     this.draw();
   }
 
@@ -181,43 +176,85 @@ class Console {
     if (this.node.update?.state_until && this.node.update.state_until !== before) this.askStatus();
   }
 
-  /** The channel's history is not what it was: what is shown is void. */
-  restarted(channel) {
-    if (!this.isShown(channel)) return;
-    this.conversation = new Conversation(this.conversation.task);
-    this.conversation.truncated = true;
-    this.turnsView.show(this.conversation, this.skill());
-  }
-
   refused(channel, error) {
-    if (!channel.startsWith("conversation:") || this.isShown(channel)) this.composer.problem(error);
-    if (this.isShown(channel)) this.conversation.refused = true;
+    const pane = this.paneOf(channel);
+    if (pane) {
+      pane.refused = true;
+      pane.problem(error);
+    } else if (!channel.startsWith("task:")) {
+      this.problem(error);
+    }
     this.draw();
   }
 
-  isShown(channel) {
-    return this.conversation !== null && channel === `conversation:${this.conversation.task}`;
+  /** The pane whose conversation this channel is. */
+  paneOf(channel) {
+    return channel.startsWith("conversation:") ? this.panes.get(channel.slice("conversation:".length)) : undefined;
   }
 
-  // What people do.
+  problem(error) {
+    const pane = this.focused();
+    if (pane) pane.problem(error);
+    else this.tasksView.problem(error);
+  }
+
+  // The panes.
+
+  focused() {
+    return this.panes.get(this.arranged.focus) ?? null;
+  }
 
   choose(task) {
-    if (this.conversation?.task === task && !this.conversation.refused) return;
-    if (this.conversation) this.client.transport.unsubscribe(`conversation:${this.conversation.task}`);
-    this.conversation = new Conversation(task);
-    this.cancelling = null;
-    place.chooseTask(task);
-    this.composer.clearProblems();
-    this.turnsView.show(this.conversation, this.skill());
-    this.client.transport.subscribe(`conversation:${task}`);
-    if (this.client.phase === "connected") this.focus();
-    this.draw();
-    if (matchMedia("(min-width: 721px)").matches) byId("prompt").focus();
+    if (this.panes.get(task)?.refused) this.drop(task); // asked for again
+    this.arrange(panes.choose(this.arranged, task));
+    if (!matchMedia(`(max-width: ${panes.NARROW_PX}px)`).matches) this.focused()?.composer.focus();
   }
 
-  /** Tells the node which task this session looks at; a new connection is a new session. Refusals change nothing here. */
-  focus() {
-    if (this.conversation) this.client.write("task.switch", { task: this.conversation.task });
+  beside(task) {
+    this.arrange(panes.beside(this.arranged, task, panes.room(innerWidth)));
+    this.focused()?.composer.focus();
+  }
+
+  /** A person went to another pane. */
+  focus(task) {
+    if (task !== this.arranged.focus && this.arranged.tasks.includes(task)) this.arrange({ ...this.arranged, focus: task });
+  }
+
+  close(task) {
+    this.arrange(panes.close(this.arranged, task));
+  }
+
+  /** Brings the page to an arrangement; the node is told where the focus went. */
+  arrange(arranged) {
+    const before = this.arranged.focus;
+    this.arranged = arranged;
+    for (const task of [...this.panes.keys()]) if (!arranged.tasks.includes(task)) this.drop(task);
+    let opened = false;
+    for (const task of arranged.tasks) {
+      if (this.panes.has(task)) continue;
+      const pane = new Pane(task, this);
+      this.panes.set(task, pane);
+      for (const channel of pane.channels) this.client.transport.subscribe(channel);
+      opened ||= task === arranged.focus;
+    }
+    place.chooseTasks(arranged);
+    this.panesView.place(arranged, this.panes);
+    if ((opened || before !== arranged.focus) && this.client.phase === "connected") this.focused()?.look();
+    this.draw();
+  }
+
+  drop(task) {
+    const pane = this.panes.get(task);
+    this.panes.delete(task);
+    pane.find.close();
+    for (const channel of pane.channels) this.client?.transport.unsubscribe(channel);
+  }
+
+  dropPanes() {
+    for (const pane of this.panes.values()) pane.find.close();
+    this.panes.clear();
+    this.arranged = panes.NONE;
+    this.panesView.place(this.arranged, this.panes);
   }
 
   async openTask(task, skill) {
@@ -226,47 +263,6 @@ class Console {
     this.tasks.apply({ task, skill, ...(data.state ? { state: data.state } : {}) });
     this.choose(task);
     return null;
-  }
-
-  async prompt(text) {
-    const { task } = this.conversation;
-    const sending = { task, text, held: false };
-    this.sending.push(sending);
-    this.turnsView.follow.following = true;
-    this.draw();
-    const { error } = await this.client.write("task.prompt", { task, text, queue: true }, () => {
-      sending.held = true;
-      this.draw();
-    });
-    this.sending.splice(this.sending.indexOf(sending), 1);
-    if (error) {
-      this.composer.problem(error);
-      if (this.conversation?.task === task) this.composer.giveBack(text);
-    }
-    this.draw();
-  }
-
-  async cancel() {
-    this.cancelling = this.conversation.running()?.id ?? null;
-    this.draw();
-    const failed = await this.report(this.client.write("task.cancel", { task: this.conversation.task }));
-    if (failed) this.cancelling = null;
-    this.draw();
-  }
-
-  async dequeue(turn) {
-    turn.leaving = true;
-    this.draw();
-    const failed = await this.report(this.client.write("task.dequeue", { task: this.conversation.task, turn: turn.id }));
-    if (failed) turn.leaving = false;
-    this.draw();
-  }
-
-  /** Shows the error of a command, if it has one; answers whether. */
-  async report(answer) {
-    const { error } = await answer;
-    if (error) this.composer.problem(error);
-    return error !== null;
   }
 
   // The public status, while there is no other word.
@@ -287,10 +283,6 @@ class Console {
 
   // Drawing what is not turns.
 
-  skill() {
-    return this.tasks.get(this.conversation?.task)?.skill ?? "command";
-  }
-
   render() {
     const now = Date.now();
     const phase = this.client?.phase ?? "ended";
@@ -302,18 +294,14 @@ class Console {
     ].filter((when) => when !== null);
     clearTimeout(this.again);
     if (again.length > 0) this.again = setTimeout(this.draw, Math.min(...again));
-    const name = this.conversation?.task ?? null;
-    const running = this.conversation?.running() ?? null;
-    this.headView.title(name, running !== null, label);
+    const all = [...this.panes.values()];
+    const pending = all.some(({ conversation }) => conversation.pending().length > 0);
+    pageTitle({ name: this.arranged.focus, running: this.focused()?.conversation.running() != null, pending, label });
     if (!this.client) return;
-    this.tasksView.render(this.tasks, name);
-    this.turnsView.skill = this.skill();
-    const closed = this.headView.render(name, this.tasks.get(name));
-    if (name === null) return;
-    this.composer.render({
-      running: running !== null, cancelling: running !== null && this.cancelling === running.id, queued: this.conversation.queued(),
-      sending: this.sending.filter(({ task }) => task === name), skill: this.skill(), closed,
-    });
+    const room = panes.room(innerWidth);
+    this.panesView.render(this.arranged, this.panes, room);
+    this.tasksView.render(this.tasks, this.arranged, room > 1);
+    for (const pane of all) pane.render({ label: this.nodeView.label, several: this.arranged.tasks.length > 1, focused: pane.task === this.arranged.focus });
   }
 }
 

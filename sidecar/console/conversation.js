@@ -1,36 +1,45 @@
 // A conversation as the fold of its channel's events. The same events give the same turns, live or after a reload.
 
+import { foldUpdate, newAgent } from "./agent.js";
+import { answerOf, newPermission, toolOf } from "./permission.js";
 import { Screen } from "./screen.js";
-import { describeUpdate } from "./agent.js";
+import { Steps } from "./steps.js";
+import { mergeUsage, readUsage } from "./usage.js";
 
-/** Output text kept over all turns of a conversation; past it the oldest turns keep their line and lose their output. */
+/** Text kept over all turns of a conversation; past it the oldest turns keep their line and lose their output. */
 export const CONVERSATION_CHARS = 96 * 1024 * 1024;
 
 export class Conversation {
   constructor(task) {
     this.task = task;
     this.turns = new Map(); // turn id -> turn, in the order they were first heard of
+    this.agent = newAgent();
     this.truncated = false; // something before the first event shown is gone
     this.missing = 0; // events that could not be had, in a hole
     this.events = 0;
+    this.offset = 0; // of the last event folded
     this.loaded = false; // the channel has answered: an empty conversation is empty
   }
 
-  /** Folds one event. Answers what it changed: {turn, kind} with kind `turn`, `output`, `history` or `none`. */
-  apply(event) {
+  /**
+   * Folds one event, each offset once. Answers what it changed: {turn, kind} with kind `turn`, `output`, `history` or
+   * `none`.
+   */
+  apply(event, offset) {
+    if (offset !== undefined) {
+      if (offset <= this.offset) return none;
+      this.offset = offset;
+    }
     this.events += 1;
     if (event === null || typeof event !== "object") return none;
     if (event.type === "truncated") return this.cut(event);
     if (typeof event.turn !== "string" && typeof event.turn !== "number") return none;
     const turn = this.turn(String(event.turn));
-    const fold = FOLDS[event.type];
-    return fold ? { turn, kind: fold(turn, event) } : none;
+    return Object.hasOwn(FOLDS, event.type) ? { turn, kind: FOLDS[event.type](turn, event, this.agent) } : none;
   }
 
   turn(id) {
-    if (!this.turns.has(id)) {
-      this.turns.set(id, { id, text: null, state: "unknown", stopReason: null, exitCode: null, message: null, screen: new Screen(), stderr: false, cut: false, startedAt: null, sealedAt: null });
-    }
+    if (!this.turns.has(id)) this.turns.set(id, newTurn(id));
     return this.turns.get(id);
   }
 
@@ -63,21 +72,40 @@ export class Conversation {
     return [...this.turns.values()].filter((turn) => turn.state !== "queued");
   }
 
+  /** Permissions that wait for a person, in the running turn. */
+  pending() {
+    return this.running()?.steps.pending() ?? [];
+  }
+
+  /** Whether the page let go of output that the node still has. */
+  lossy() {
+    return [...this.turns.values()].some((turn) => turn.lost || turn.screen.dropped > 0 || turn.steps.dropped > 0);
+  }
+
   /** Lets go of the oldest ended turns' output beyond the bound; answers the turns changed. */
   limit(maxChars = CONVERSATION_CHARS) {
     let chars = 0;
-    for (const turn of this.turns.values()) chars += turn.screen.chars;
+    for (const turn of this.turns.values()) chars += weight(turn);
     const changed = [];
     for (const turn of this.turns.values()) {
       if (chars <= maxChars) break;
-      if (turn.state !== "sealed" || turn.screen.chars === 0) continue;
-      chars -= turn.screen.chars;
+      if (turn.state !== "sealed" || weight(turn) === 0) continue;
+      chars -= weight(turn);
       turn.screen = new Screen();
+      turn.steps = new Steps();
+      turn.lost = true;
       changed.push(turn);
     }
     return changed;
   }
 }
+
+const weight = ({ screen, steps }) => screen.chars + steps.chars;
+
+const newTurn = (id) => ({
+  id, text: null, state: "unknown", stopReason: null, exitCode: null, message: null, usage: null, screen: new Screen(),
+  steps: new Steps(), stderr: false, cut: false, lost: false, startedAt: null, sealedAt: null,
+});
 
 const none = Object.freeze({ turn: null, kind: "none" });
 
@@ -101,14 +129,35 @@ const FOLDS = {
     if (typeof text === "string" && text !== "") turn.screen.feed(name, text);
     return began || first ? "turn" : "output";
   },
-  "turn.update": (turn, { update }) => {
+  "turn.update": (turn, { update }, agent) => {
     const began = seenRunning(turn);
-    describeUpdate(turn.screen, update);
+    const [steps, usage] = [turn.steps.list.length, agent.usage];
+    foldUpdate(turn.steps, agent, update);
+    if (agent.usage !== usage) turn.usage = mergeUsage(turn.usage, readUsage(update));
+    return began || (steps === 0 && turn.steps.list.length > 0) ? "turn" : "output";
+  },
+  "permission.requested": (turn, event) => {
+    const began = seenRunning(turn);
+    const request = String(event.request);
+    if (turn.steps.permissions.has(request)) return "none";
+    const known = turn.steps.tools.get(toolOf(event)) ?? null;
+    turn.steps.permissions.set(request, turn.steps.add(newPermission(request, event, known)));
     return began ? "turn" : "output";
   },
+  "permission.answered": (turn, event) => {
+    const step = turn.steps.permissions.get(String(event.request));
+    if (!step) return "none";
+    step.answer = answerOf(event);
+    step.asking = null;
+    turn.steps.touch(step);
+    return "output";
+  },
   "turn.skip": () => "none",
-  "turn.dequeued": (turn) => seal(turn, "dequeued", null, null, null),
-  "turn.sealed": (turn, event) => seal(turn, event.stop_reason ?? "end_turn", event.exit_code, event.message ?? event.reason, event.at),
+  "turn.dequeued": (turn) => seal(turn, { stop_reason: "dequeued" }),
+  "turn.sealed": (turn, event, agent) => {
+    agent.usage = mergeUsage(agent.usage, readUsage(event.usage));
+    return seal(turn, event);
+  },
 };
 
 /** Output of a turn whose start is no longer kept shows that it runs. */
@@ -119,12 +168,17 @@ function seenRunning(turn) {
   return true;
 }
 
-function seal(turn, stopReason, exitCode, message, at) {
+function seal(turn, { stop_reason: stopReason = "end_turn", exit_code: exitCode, detail, message, reason, usage, at }) {
   turn.neverRan = turn.state === "queued";
   turn.state = "sealed";
   turn.sealedAt = at ?? null;
   turn.stopReason = String(stopReason);
   turn.exitCode = Number.isInteger(exitCode) ? exitCode : null;
-  turn.message = typeof message === "string" ? message : null;
+  turn.message = [detail, message, reason].find((text) => typeof text === "string" && text !== "") ?? null;
+  turn.usage = mergeUsage(turn.usage, readUsage(usage));
+  for (const step of turn.steps.list) if (isOpen(step)) turn.steps.touch(step);
   return "turn";
 }
+
+/** What is shown otherwise once its turn is over. */
+const isOpen = (step) => step.kind === "text" || (step.kind === "permission" && step.answer === null) || (step.kind === "tool" && (step.status === "pending" || step.status === "in_progress"));

@@ -12,6 +12,9 @@ export function el(tag, properties = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/** Finds the named parts (`data-part`) within one pane. */
+export const partsOf = (root) => (name) => root.querySelector(`[data-part="${name}"]`);
+
 /** Runs `draw` once in the next frame however often it is asked for. */
 export function everyFrame(draw) {
   let asked = false;

@@ -40,20 +40,37 @@ export const UPDATE_STATES = {
   failed: "Update failed", rolled_back: "Update rolled back", cancelled: "Update cancelled", expired: "Update expired",
 };
 
-/** What an ended turn says: {text, tone}. */
-export function sealText({ stopReason, exitCode, neverRan }) {
-  if (neverRan) return { text: stopReason === "cancelled" || stopReason === "dequeued" ? "Taken back before it ran" : "Never ran", tone: "quiet" };
+/**
+ * What an ended turn says: {text, tone, loud}. `loud` is a turn that did not do what it was asked for and may have done
+ * a part of it. `agent`: the turn was an agent's, not a command's.
+ */
+export function sealText({ stopReason, exitCode, neverRan, message }, agent = false) {
+  if (neverRan) return { text: stopReason === "cancelled" || stopReason === "dequeued" ? "Taken back before it ran" : "Never ran", tone: "quiet", loud: false };
   const code = exitCode === null ? "" : ` · exit code ${exitCode}`;
+  const end = (text, tone, loud = false) => ({ text, tone, loud });
   switch (stopReason) {
     case "end_turn":
-      return { text: exitCode === null ? "Done" : `Exit code ${exitCode}`, tone: exitCode ? "bad" : "good" };
-    case "cancelled": return { text: `Cancelled${code}`, tone: "warn" };
-    case "failed": return { text: exitCode === null ? "Failed" : `Exit code ${exitCode}`, tone: "bad" };
-    case "interrupted": return { text: `Interrupted: the process is gone, and it was not run again${code}`, tone: "bad" };
-    case "limit": return { text: `Stopped: the turn wrote more than a turn may (256 MiB)${code}`, tone: "bad" };
-    default: return { text: `Ended: ${stopReason}${code}`, tone: "quiet" };
+      return end(exitCode === null ? "Done" : `Exit code ${exitCode}`, exitCode ? "bad" : "good");
+    case "cancelled": return end(`Cancelled${code}`, "warn");
+    case "failed": return end(exitCode === null ? "Failed" : `Exit code ${exitCode}`, "bad", agent);
+    case "interrupted": return end(`Interrupted: the ${agent ? "agent" : "process"} is gone, and it was not run again${code}`, "bad", true);
+    case "limit":
+      return end(agent || message !== null ? `Stopped at a limit${code}` : `Stopped: the turn wrote more than a turn may (256 MiB)${code}`, agent ? "warn" : "bad", true);
+    default: return end(`Ended: ${stopReason}${code}`, "quiet");
   }
 }
+
+/** What a pane says while the node is in transition; null where it serves. `running`: a turn runs there. */
+export function pauseText(label, running) {
+  const what = PAUSES[label];
+  if (!what) return null;
+  return `${what} ${running ? "Output may pause; nothing is lost." : "What you send now is kept and done once."}`;
+}
+
+const PAUSES = {
+  switching: "The node is switching.", settling: "The node is settling.", starting: "The node is starting.",
+  restarting: "The node is restarting.", reconnecting: "Reconnecting.",
+};
 
 /** How long a turn took, or null where the events do not say. */
 export function durationText({ startedAt, sealedAt }) {

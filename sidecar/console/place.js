@@ -1,4 +1,4 @@
-// Where the page keeps what it needs over a reload: the token in sessionStorage, the task in the fragment.
+// Where the page keeps what it needs over a reload: the token in sessionStorage, the tasks in the fragment.
 
 const KEY = "holdfast.token";
 
@@ -25,14 +25,15 @@ export function forget() {
   sessionStorage.removeItem(KEY);
 }
 
-export function chosenTask() {
-  return new URLSearchParams(location.hash.slice(1)).get("task");
+/** The tasks that the address names; the first has the focus. */
+export function chosenTasks() {
+  return new URLSearchParams(location.hash.slice(1)).getAll("task");
 }
 
-export function chooseTask(task) {
+export function chooseTasks({ tasks, focus }) {
   const fields = new URLSearchParams(location.hash.slice(1));
-  if (task === null) fields.delete("task");
-  else fields.set("task", task);
+  fields.delete("task");
+  for (const task of focus === null ? [] : [focus, ...tasks.filter((other) => other !== focus)]) fields.append("task", task);
   replaceFragment(fields);
 }
 

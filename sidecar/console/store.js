@@ -1,5 +1,6 @@
 // What the page knows of the node, its tasks and its own connection, as folds of what came in. No clock, no page.
 
+import { readModes } from "./modes.js";
 import { restarts } from "./update.js";
 
 /** Transitions of the node that the page remembers for its list. */
@@ -29,7 +30,8 @@ export class Tasks {
     const old = this.byName;
     this.byName = new Map();
     for (const task of tasks) {
-      this.byName.set(task.task, { ...old.get(task.task), ...task });
+      const { modes, ...fields } = task;
+      this.byName.set(task.task, { ...old.get(task.task), ...fields, ...(modes === undefined ? {} : { modes: readModes(modes) }) });
     }
     this.known = true;
     const events = this.since ?? [];
@@ -42,9 +44,20 @@ export class Tasks {
     this.since?.push(event);
     if (event.type === "task.removed" || event.state === "missing") this.byName.delete(event.task);
     else {
-      const { type, ...fields } = event;
-      this.byName.set(event.task, { ...this.byName.get(event.task), ...fields });
+      const { type, session, code, message, ...fields } = event;
+      const before = this.byName.get(event.task);
+      const read = Object.hasOwn(READS, type) ? READS[type](event) : {};
+      // A channel begins with its last events again: those say nothing new of what the list already told.
+      const told = event.at < (before?.updated_at ?? -Infinity);
+      if (told && before.modes) delete read.modes;
+      this.byName.set(event.task, { ...before, ...(told ? {} : fields), ...read });
     }
+  }
+
+  /** The mode of an agent's session that is on now, by whoever changed it. */
+  mode(name, current) {
+    const task = this.byName.get(name);
+    if (task?.modes) this.byName.set(name, { ...task, modes: { ...task.modes, current } });
   }
 
   get(name) {
@@ -60,6 +73,14 @@ export class Tasks {
     return [...this.byName.values()].sort((one, other) => one.task.localeCompare(other.task, undefined, { numeric: true }));
   }
 }
+
+/** What an event says beside the fields that it shares with the list. */
+const READS = {
+  "task.ready": ({ session }) => ({ trouble: null, ...(session?.modes === undefined ? {} : { modes: readModes(session.modes) }) }),
+  "task.error": ({ code, message }) => ({ trouble: { name: String(code ?? ""), message: String(message ?? "") } }),
+  "task.opened": () => ({ trouble: null }),
+  "turn.started": () => ({ trouble: null }),
+};
 
 // The node.
 

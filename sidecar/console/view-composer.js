@@ -1,28 +1,39 @@
-// The prompt, what waits behind the running turn, and what went wrong.
+// A pane's prompt, what waits behind the running turn, and what went wrong.
 
-import { byId, el, setText } from "./dom.js";
+import { el, partsOf, setText } from "./dom.js";
 import { errorText } from "./messages.js";
+import { OfferView } from "./view-offer.js";
 
 /** Problems on show at once; an older one goes when a newer comes. */
 const PROBLEMS_MAX = 3;
 
 export class ComposerView {
-  /** `prompt(text)`, `cancel()`, `dequeue(turn)`; `recall()` answers the prompts of before, newest last. */
-  constructor(actions) {
+  /** `prompt(text)`, `cancel()`, `dequeue(turn)`; `recall()` answers the prompts of before, newest last; `commands()` what the agent offers. */
+  constructor(root, actions) {
+    this.part = partsOf(root);
     this.actions = actions;
-    this.text = byId("prompt");
+    this.text = this.part("prompt");
     this.recalled = 0;
-    byId("prompt-form").addEventListener("submit", (event) => {
+    this.offer = new OfferView(this.text, this.part("offer"), { commands: actions.commands, take: (text) => this.set(text) });
+    this.part("prompt-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.submit();
     });
     this.text.addEventListener("keydown", (event) => this.key(event));
-    this.text.addEventListener("input", () => this.grow());
-    byId("prompt-cancel").addEventListener("click", () => actions.cancel());
+    this.text.addEventListener("input", () => {
+      this.grow();
+      this.offer.draw();
+    });
+    this.text.addEventListener("blur", () => this.offer.close());
+    this.part("prompt-cancel").addEventListener("click", () => actions.cancel());
+  }
+
+  focus() {
+    this.text.focus();
   }
 
   key(event) {
-    if (event.isComposing) return;
+    if (event.isComposing || this.offer.key(event)) return;
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       this.submit();
@@ -49,6 +60,7 @@ export class ComposerView {
     if (text.trim() === "") return this.text.focus();
     this.recalled = 0;
     this.set("");
+    this.offer.close();
     this.clearProblems();
     this.actions.prompt(text);
   }
@@ -70,7 +82,7 @@ export class ComposerView {
 
   problem(error) {
     const { advice, said, name } = errorText(error);
-    const box = byId("errors");
+    const box = this.part("errors");
     const row = el("div", { className: "problem" }, el("div", {}, advice, el("small", {}, [name, said].filter(Boolean).join(": "))));
     row.append(el("button", { type: "button", className: "link", onclick: () => row.remove(), "aria-label": "Dismiss this message" }, "Dismiss"));
     box.append(row);
@@ -78,24 +90,25 @@ export class ComposerView {
   }
 
   clearProblems() {
-    byId("errors").replaceChildren();
+    this.part("errors").replaceChildren();
   }
 
   /** `closed` is why prompts are not taken now, or null; `sending` are prompts without an answer yet. */
-  render({ running, cancelling, queued, sending, skill, closed }) {
-    byId("prompt-cancel").hidden = !running;
-    byId("prompt-cancel").disabled = cancelling;
-    setText(byId("prompt-cancel"), cancelling ? "Cancelling…" : "Cancel turn");
-    setText(byId("prompt-send"), running ? "Queue" : skill === "command" ? "Run" : "Send");
-    byId("prompt-send").disabled = closed !== null;
+  render({ running, cancelling, queued, sending, agent, closed, act }) {
+    this.part("prompt-cancel").hidden = !running || act === false;
+    this.part("prompt-cancel").disabled = cancelling;
+    setText(this.part("prompt-cancel"), cancelling ? "Cancelling…" : "Cancel turn");
+    setText(this.part("prompt-send"), running ? "Queue" : agent ? "Send" : "Run");
+    this.part("prompt-send").disabled = closed !== null;
     this.text.disabled = closed !== null;
-    this.text.placeholder = closed ?? (skill === "command" ? "A command line, such as: make test" : "What is to be done?");
+    this.text.placeholder = closed ?? (agent ? "What is to be done?" : "A command line, such as: make test");
+    this.text.dataset.kind = agent ? "agent" : "command";
     this.renderQueue(queued, sending);
   }
 
   renderQueue(queued, sending) {
     const rows = [...queued.map((turn) => this.queuedRow(turn)), ...sending.map(sendingRow)];
-    const queue = byId("queue");
+    const queue = this.part("queue");
     queue.hidden = rows.length === 0;
     const key = JSON.stringify([queued.map(({ id, text, leaving }) => [id, text, leaving]), sending.map(({ text, held }) => [text, held])]);
     if (key === this.queueKey) return;

@@ -2,39 +2,27 @@
 // frame changed is touched.
 
 import { el } from "./dom.js";
-import { atEnd, earlier, later, staying } from "./window.js";
+import { WindowView } from "./view-window.js";
 
 const LINE_PX = 19.5; // estimate for chunks that were never drawn; the browser remembers the real height afterwards
 
 export class OutputView {
   /** `moved` is called when a person asked for another part of the output. */
   constructor(body, screen, moved) {
-    this.moved = moved;
-    this.window = { first: 0, last: 0 };
+    this.window = new WindowView("output", () => this.range(), moved);
     this.drawn = new Map(); // chunk number -> {element, pieces}
     this.note = el("p", { className: "note", hidden: true });
     this.list = el("div");
-    this.earlierButton = this.button("Show earlier output", earlier);
-    this.laterButton = this.button("Show later output", later);
-    body.replaceChildren(this.note, this.earlierButton, this.list, this.laterButton);
+    body.replaceChildren(this.note, this.window.earlier, this.list, this.window.later);
     this.screen = screen;
-  }
-
-  button(label, move) {
-    const onclick = () => {
-      this.window = move(this.window, this.range());
-      this.moved();
-    };
-    return el("button", { type: "button", className: "more link", hidden: true, onclick }, label);
   }
 
   range() {
     return { kept: this.screen.dropped, end: this.screen.dropped + this.screen.chunks.length };
   }
 
-  /** Whether the newest line is in the page. */
   complete() {
-    return this.window.last >= this.range().end;
+    return this.window.complete();
   }
 
   size() {
@@ -42,29 +30,29 @@ export class OutputView {
   }
 
   render(following) {
-    const range = this.range();
-    this.window = following ? atEnd(range) : staying(this.window, range);
+    this.window.settle(following);
     for (const piece of this.screen.takeTouched()) {
       const chunk = this.drawn.get(piece.chunk.number);
       if (chunk) this.drawPiece(chunk, piece);
     }
     this.place();
-    this.earlierButton.hidden = this.window.first <= range.kept;
-    this.laterButton.hidden = this.window.last >= range.end;
     this.note.hidden = this.screen.dropped === 0;
     if (this.screen.dropped > 0) {
       this.note.textContent = `The first ${this.screen.droppedLines.toLocaleString()} lines are too much for this page; “holdfast task attach” shows them.`;
     }
   }
 
+  /** The element of a chunk, brought into the page; null where it is no longer kept. */
+  reveal(number) {
+    if (!this.window.moveTo(number, 5)) return null;
+    this.render(false);
+    return this.drawn.get(number)?.element ?? null;
+  }
+
   /** Brings the list to the window: takes out what lies outside, draws what is missing. */
   place() {
-    const { first, last } = this.window;
-    for (const [number, { element }] of this.drawn) {
-      if (number >= first && number < last) continue;
-      element.remove();
-      this.drawn.delete(number);
-    }
+    const { first, last } = this.window.shown;
+    this.window.prune(this.drawn, ({ element }) => element);
     let before = this.list.lastElementChild;
     for (let number = last - 1; number >= first; number--) {
       const chunk = this.drawn.get(number) ?? this.drawChunk(number);

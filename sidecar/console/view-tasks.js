@@ -5,11 +5,16 @@ import { TASK_STATES, errorText } from "./messages.js";
 import { Tasks } from "./store.js";
 
 const TONES = { active: "good", errored: "bad", creating: "busy" };
+/** Skills that every node has; others are named as soon as a task uses them. */
+const BUILT_IN = ["command", "demo"];
+/** Suggestions below the field. */
+const SKILLS_MAX = 8;
 
 export class TasksView {
-  /** `choose(task)` and `open(task, skill)`, which answers an error or null. */
-  constructor({ choose, open }) {
+  /** `choose(task)`, `beside(task)` and `open(task, skill)`, which answers an error or null. */
+  constructor({ choose, beside, open }) {
     this.choose = choose;
+    this.beside = beside;
     this.sidebar = byId("sidebar");
     this.toggle = byId("tasks-toggle");
     this.toggle.addEventListener("click", () => this.drawer(!this.sidebar.hasAttribute("data-open")));
@@ -29,45 +34,66 @@ export class TasksView {
 
   async submit(open) {
     const name = byId("open-name");
-    const failure = byId("open-error");
-    const button = byId("open-form").querySelector("button");
-    failure.hidden = true;
+    const button = byId("open-form").querySelector("button.primary");
+    byId("open-error").hidden = true;
     button.disabled = true;
     const error = await open(name.value.trim(), byId("open-skill").value.trim());
     button.disabled = false;
-    if (error) {
-      const { advice, said } = errorText(error);
-      failure.textContent = `${advice} ${said}`;
-      failure.hidden = false;
-    } else {
+    if (error) this.problem(error);
+    else {
       name.value = "";
       this.drawer(false);
     }
   }
 
-  /** Draws only what differs: a button that is replaced between press and release is not clicked. */
-  render(tasks, selected) {
-    const key = JSON.stringify([tasks.known, selected, tasks.sorted().map(({ task, state, queued }) => [task, state, Tasks.waiting({ queued })])]);
-    if (key === this.key) return;
-    this.key = key;
-    const focused = document.activeElement?.dataset?.task;
-    const rows = tasks.sorted().map((task) => this.row(task, task.task === selected));
-    byId("task-list").replaceChildren(...rows);
-    byId("task-none").hidden = !tasks.known || rows.length > 0;
-    if (focused !== undefined) rows.map((row) => row.firstChild).find((button) => button.dataset.task === focused)?.focus();
+  problem(error) {
+    const { advice, said } = errorText(error);
+    byId("open-error").textContent = `${advice} ${said}`;
+    byId("open-error").hidden = false;
   }
 
-  row(task, current) {
+  /** Draws only what differs: a button that is replaced between press and release is not clicked. */
+  render(tasks, { tasks: open, focus }, roomy) {
+    const sorted = tasks.sorted();
+    const key = JSON.stringify([tasks.known, open, focus, roomy, sorted.map(({ task, skill, state, queued }) => [task, skill, state, Tasks.waiting({ queued })])]);
+    if (key === this.key) return;
+    this.key = key;
+    const focused = document.activeElement?.dataset?.for;
+    const rows = sorted.map((task) => this.row(task, open, focus, roomy));
+    byId("task-list").replaceChildren(...rows);
+    byId("task-none").hidden = !tasks.known || rows.length > 0;
+    if (focused !== undefined) rows.flatMap((row) => [...row.children]).find((button) => button.dataset.for === focused)?.focus();
+    this.skills(sorted);
+  }
+
+  row(task, open, focus, roomy) {
     const queued = Tasks.waiting(task);
     const state = TASK_STATES[task.state] ?? task.state ?? "";
     const note = task.state === "active" ? (queued > 0 ? `+${queued}` : "") : state;
     const running = task.state === "active";
     const dot = el("span", { className: "dot", data: { tone: TONES[task.state] ?? "quiet" }, "aria-hidden": "true" });
     const button = el("button", {
-      type: "button", className: running ? "running" : "", title: `${task.task}: ${state}`, data: { task: task.task },
+      type: "button", className: running ? "running" : "", title: `${task.task}: ${state}`, data: { task: task.task, for: task.task },
       onclick: () => { this.drawer(false); this.choose(task.task); },
     }, dot, el("span", { className: "name" }, task.task), el("span", { className: "note" }, note));
-    if (current) button.setAttribute("aria-current", "true");
-    return el("li", {}, button);
+    if (task.task === focus) button.setAttribute("aria-current", "true");
+    button.toggleAttribute("data-open", open.includes(task.task));
+    const row = el("li", {}, button);
+    if (roomy && focus !== null && !open.includes(task.task)) row.append(this.besideButton(task.task));
+    return row;
+  }
+
+  besideButton(task) {
+    return el("button", {
+      type: "button", className: "beside", title: "Open beside", "aria-label": `Open ${task} beside`, data: { for: `${task} beside` }, onclick: () => this.beside(task),
+    }, "◫");
+  }
+
+  skills(tasks) {
+    const known = [...new Set([...BUILT_IN, ...tasks.map(({ skill }) => skill).filter((skill) => typeof skill === "string")])].slice(0, SKILLS_MAX);
+    const chip = (skill) => el("button", {
+      type: "button", "aria-label": `Use skill ${skill}`, onclick: () => { byId("open-skill").value = skill; },
+    }, skill);
+    byId("skills").replaceChildren(...known.map(chip));
   }
 }

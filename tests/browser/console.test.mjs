@@ -1,34 +1,10 @@
 // The console page on a real node: watches a running command while the programs behind it are replaced and killed.
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
-import { launch, skip as noBrowser } from "./chromium.mjs";
-import { Node, skip as noNode, until } from "./node.mjs";
-import { lines, open, output, prompt, says, seal, shows, states } from "./page.mjs";
+import { until } from "./node.mjs";
+import { lines, open, output, part, prompt, says, seal, shows, states } from "./page.mjs";
+import { browser, check, node } from "./real.mjs";
 
-const skip = noNode || noBrowser;
-let browser, node, page;
-before(async () => {
-  if (skip) return;
-  [browser, node] = await Promise.all([launch(), Node.up()]);
-});
-after(async () => {
-  await browser?.close();
-  await node?.end();
-});
-afterEach(async () => {
-  await page?.context().close();
-  page = null;
-});
-
-const check = (name, body) =>
-  test(name, { skip, timeout: 180_000 }, async () => {
-    try {
-      await body();
-    } catch (error) {
-      console.error(node.logs());
-      throw error;
-    }
-  });
+let page;
 
 /** The page on a task of its own, opened as people open it. */
 async function openTask(task) {
@@ -146,7 +122,7 @@ check("cancel ends the turn, and a queued prompt runs behind it or is taken back
   await prompt(page, "echo running; sleep 600");
   await says(page, "t1", "running\n");
   await prompt(page, "echo second");
-  await page.locator("#queue li", { hasText: "echo second" }).waitFor();
+  await page.locator(`${part("queue")} li`, { hasText: "echo second" }).waitFor();
   await prompt(page, "echo third");
   await page.getByRole("button", { name: "Take back: echo third" }).click();
   await page.getByText("Taken back before it ran").waitFor();

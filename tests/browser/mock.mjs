@@ -110,6 +110,17 @@ export class Mock {
     return this.channels.get(channel);
   }
 
+  /** An answer of `conversation.history`: a piece of at most 256 KiB, at least one event. */
+  history(channel, after) {
+    const { epoch, events } = this.log(channel);
+    const publications = [];
+    for (let [at, size] = [after, 0]; at < events.length && (publications.length === 0 || size < FIRST_PIECE_BYTES); at++) {
+      publications.push({ offset: at + 1, data: events[at] });
+      size += JSON.stringify(events[at]).length;
+    }
+    return { epoch, offset: events.length, recovered: true, publications };
+  }
+
   publish(channel, ...events) {
     const log = this.log(channel);
     const lines = [];

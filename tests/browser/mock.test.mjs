@@ -4,13 +4,10 @@ import { after, before, beforeEach, afterEach, test } from "node:test";
 import { launch, skip } from "./chromium.mjs";
 import { Mock } from "./mock.mjs";
 import { pass, until } from "./node.mjs";
-import { lines, open, output, prompt, says, seal, shows, states } from "./page.mjs";
+import { lines, open, output, part, prompt, says, seal, shows, states } from "./page.mjs";
+import { out, sealed, started } from "./story.mjs";
 
 const TURN = "conversation:t";
-const started = (turn, text = "make") => ({ type: "turn.started", turn, text });
-const out = (turn, text, stream = "stdout") => ({ type: "turn.output", turn, stream, text });
-const sealed = (turn, rest = { stop_reason: "end_turn", exit_code: 0 }) => ({ type: "turn.sealed", turn, ...rest });
-
 let browser, mock, page;
 before(async () => {
   if (!skip) browser = await launch();
@@ -80,7 +77,7 @@ check("prompts, cancel and taking back are commands with ids; a queue is shown",
   await page.getByRole("button", { name: "Take back: two" }).click();
   mock.publish(TURN, sealed("t2", { stop_reason: "cancelled" }));
   await page.getByText("Taken back before it ran").waitFor();
-  assert.deepEqual(await page.locator("#queue li span").allTextContents(), ["three"]);
+  assert.deepEqual(await page.locator(`${part("queue")} li span`).allTextContents(), ["three"]);
   await page.getByRole("button", { name: "Cancel turn" }).click();
   mock.publish(TURN, sealed("t1", { stop_reason: "cancelled", exit_code: 143 }));
   assert.equal(await seal(page, "t1"), "Cancelled · exit code 143");
@@ -101,7 +98,7 @@ check("a command without an answer is sent again with its id after the connectio
   for (const socket of mock.sockets.keys()) socket.terminate();
   mock.waiting = [];
   mock.release();
-  await page.locator("#queue").waitFor({ state: "hidden" });
+  await page.locator(part("queue")).waitFor({ state: "hidden" });
   assert.equal(sent().length, 2);
   assert.deepEqual(sent()[0], sent()[1]);
 });
@@ -112,7 +109,7 @@ check("a refused prompt says what to do and gives the text back", async () => {
   mock.methods["task.prompt"] = () => ({ error: { code: 1022, message: "STORAGE_FULL: 12 MiB free", temporary: true } });
   await prompt(page, "echo hi");
   await page.getByText("Free some space").waitFor();
-  assert.equal(await page.inputValue("#prompt"), "echo hi");
+  assert.equal(await page.inputValue(part("prompt")), "echo hi");
 });
 
 check("switching is shown though it takes milliseconds; it is neither reconnecting nor offline", async () => {
@@ -149,22 +146,22 @@ check("scrolling: follows the end, stays when scrolled up, and jumps back", asyn
   await opened();
   await shows(page, "running");
   const atEnd = () => page.evaluate(() => {
-    const { scrollTop, scrollHeight, clientHeight } = document.getElementById("scroller");
+    const { scrollTop, scrollHeight, clientHeight } = document.querySelector('[data-part="scroller"]');
     return scrollHeight - scrollTop - clientHeight < 40;
   });
   mock.publish(TURN, started("t1"), out("t1", lines(1, 500)));
   await says(page, "t1", "line 500\n");
   assert.equal(await atEnd(), true);
-  assert.equal(await page.locator("#jump").isVisible(), false);
-  await page.locator("#scroller").hover();
+  assert.equal(await page.locator(part("jump")).isVisible(), false);
+  await page.locator(part("scroller")).hover();
   await page.mouse.wheel(0, -2000);
-  await page.locator("#jump").waitFor();
-  const top = await page.evaluate(() => document.getElementById("scroller").scrollTop);
+  await page.locator(part("jump")).waitFor();
+  const top = await page.evaluate(() => document.querySelector('[data-part="scroller"]').scrollTop);
   mock.publish(TURN, out("t1", lines(501, 900)));
   await says(page, "t1", "line 900\n");
-  assert.equal(await page.evaluate(() => document.getElementById("scroller").scrollTop), top);
-  await page.locator("#jump").click();
-  await page.locator("#jump").waitFor({ state: "hidden" });
+  assert.equal(await page.evaluate(() => document.querySelector('[data-part="scroller"]').scrollTop), top);
+  await page.locator(part("jump")).click();
+  await page.locator(part("jump")).waitFor({ state: "hidden" });
   mock.publish(TURN, out("t1", lines(901, 950)));
   await says(page, "t1", "line 950\n");
   assert.equal(await atEnd(), true);
@@ -245,7 +242,7 @@ check("a turn of 100,000 events is shown whole and in order, and the page stays 
   });
   const head = (await seen()).trimEnd().split("\n");
   assert.deepEqual(head, lines(1, head.length).trimEnd().split("\n"));
-  await page.locator("#jump").click();
+  await page.locator(part("jump")).click();
   mock.publish(TURN, sealed("t1"));
   await seal(page, "t1");
   console.log(`100,000 events: shown after ${shown} ms, ${elements} elements`);
@@ -415,7 +412,7 @@ check("update: nothing overflows a phone, in dark and in light", async () => {
     await shows(page, "running");
     await update("root_promotion_pending", { target_version: "1.2.3-a-very-long-prerelease.name.of.a.build.20261121", operator_actions: ["cancel", "rollback", "promote_root"] });
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
-    const prompt = await page.locator("#prompt").boundingBox();
+    const prompt = await page.locator(part("prompt")).boundingBox();
     assert.ok(prompt.y + prompt.height <= 740, JSON.stringify(prompt));
     await page.context().close();
   }

@@ -1,5 +1,9 @@
 // The console page as a test sees it: what it shows, and every word its pill ever showed.
 
+/** A named part of the pane that has the focus. */
+export const part = (name) => `.pane[data-focused] [data-part="${name}"]`;
+const PROMPT = part("prompt");
+
 /** Opens `url` in a context of its own. `errors` collects what the page complained about. */
 export async function open(browser, url, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 760 }, ...options });
@@ -54,8 +58,8 @@ export async function seal(page, turn, timeout = 60_000) {
 }
 
 export async function prompt(page, text) {
-  await page.fill("#prompt", text);
-  await page.press("#prompt", "Enter");
+  await page.fill(PROMPT, text);
+  await page.press(PROMPT, "Enter");
 }
 
 /** "line 1\nline 2\n..." */

@@ -64,16 +64,6 @@ test("events of kinds to come and of no form are passed over", () => {
   assert.equal(conversation.turns.get("t1").screen.text(), "");
 });
 
-test("an agent's updates become lines, each in its place", () => {
-  const update = (fields) => ({ type: "turn.update", turn: "t1", update: fields });
-  const conversation = fold(started("t1"),
-    update({ sessionUpdate: "agent_message_chunk", content: { type: "text", text: "I look" } }),
-    update({ sessionUpdate: "tool_call", toolCallId: "1", title: "Read a.rs", status: "in_progress" }),
-    update({ sessionUpdate: "agent_message_chunk", content: { type: "text", text: "Done" } }),
-    update({ sessionUpdate: "usage" }));
-  assert.equal(conversation.turns.get("t1").screen.text(), "I look\n▸ Read a.rs · in progress\nDone");
-});
-
 test("a conversation past its bound keeps its turns and lets the oldest output go", () => {
   const conversation = fold(started("t1"), output("t1", "x".repeat(600) + "\n"), sealed("t1"), started("t2"), output("t2", "y".repeat(600) + "\n"));
   assert.deepEqual(conversation.limit(1000).map(({ id }) => id), ["t1"]);

@@ -1,0 +1,242 @@
+// One task on the page: its conversation, what is being sent to it, and its views.
+
+import { Conversation } from "./conversation.js";
+import { byId, partsOf } from "./dom.js";
+import { pauseText } from "./messages.js";
+import { ComposerView } from "./view-composer.js";
+import { FindView } from "./view-find.js";
+import { HeadView } from "./view-head.js";
+import { StatusView } from "./view-status.js";
+import { TurnsView } from "./view-turns.js";
+
+/** After the first events of an agent's conversation the node is asked once which mode is on now. */
+const MODES_SETTLE_MS = 500;
+
+export class Pane {
+  /** `host`: {client, tasks, act, draw, focus(task), close(task), listTasks}, of the page. */
+  constructor(task, host) {
+    this.task = task;
+    this.host = host;
+    this.conversation = new Conversation(task);
+    this.sending = []; // prompts without an answer: {text, held}
+    this.cancelling = null; // the turn being cancelled
+    this.setting = null; // the mode being set
+    this.act = null; // whether this token may change something here; null: not known yet
+    this.refused = false;
+    this.seen = true;
+    this.element = byId("pane-template").content.firstElementChild.cloneNode(true);
+    this.element.dataset.task = task;
+    this.element.setAttribute("aria-label", `Task ${task}`);
+    this.part = partsOf(this.element);
+    this.views();
+    for (const event of ["focusin", "pointerdown"]) this.element.addEventListener(event, () => host.focus(task));
+  }
+
+  views() {
+    const { element } = this;
+    this.turns = new TurnsView(this.part, {
+      facts: () => ({ agent: this.agent(), rights: this.rights }), answer: (step, option) => this.answer(step, option), drawn: () => {},
+    });
+    this.head = new HeadView(element, {
+      stop: () => this.report(this.write("task.stop", {})),
+      reopen: () => this.report(this.write("task.open", { skill: this.skill() })),
+      close: () => this.host.close(this.task), search: () => this.find.open(),
+    });
+    this.status = new StatusView(element, { mode: (id) => this.setMode(id), toPending: () => this.toPending() });
+    this.find = new FindView(element, {
+      conversation: () => this.conversation, reveal: (turn, part) => this.turns.reveal(turn, part),
+      history: (params) => this.host.client.read("conversation.history", params), closed: () => this.part("scroller").focus({ preventScroll: true }),
+    });
+    this.composer = new ComposerView(element, {
+      prompt: (text) => this.prompt(text), cancel: () => this.cancel(), dequeue: (turn) => this.dequeue(turn),
+      recall: () => [...this.conversation.turns.values()].map((turn) => turn.text).filter((text) => text !== null),
+      commands: () => this.conversation.agent.commands,
+    });
+    element.addEventListener("keydown", (event) => {
+      if (!(event.ctrlKey || event.metaKey) || !event.shiftKey || event.key.toLowerCase() !== "f") return;
+      event.preventDefault();
+      this.find.open();
+    });
+    this.turns.show(this.conversation);
+  }
+
+  /** What is known of another task's answer holds here too, until this one is asked for. */
+  get rights() {
+    return { act: this.act ?? this.host.act };
+  }
+
+  get channels() {
+    return [`conversation:${this.task}`, `task:${this.task}`];
+  }
+
+  entry() {
+    return this.host.tasks.get(this.task);
+  }
+
+  skill() {
+    return this.entry()?.skill ?? "command";
+  }
+
+  /** Whether the task's worker is an agent. */
+  agent() {
+    const entry = this.entry();
+    return typeof entry?.protocol === "string" ? entry.protocol === "acp" : this.skill() !== "command";
+  }
+
+  // What its channel tells.
+
+  subscribed() {
+    this.conversation.loaded = true;
+    this.turns.draw();
+  }
+
+  publication(event, offset) {
+    const { agent } = this.conversation;
+    const before = agent.modes;
+    this.turns.changed(this.conversation.apply(event, offset));
+    for (const turn of this.conversation.limit()) this.turns.changed({ turn, kind: "turn" });
+    if (agent.modes !== before) this.modeSaid(agent.mode);
+  }
+
+  /** The agent changed its mode; what a conversation begins with may be long past, so the node is asked once. */
+  modeSaid(mode) {
+    this.host.tasks.mode(this.task, mode);
+    this.modeTimer ??= setTimeout(() => this.host.listTasks(), MODES_SETTLE_MS);
+  }
+
+  gap(from, to) {
+    this.conversation.hole(from, to);
+    this.turns.draw();
+  }
+
+  /** The channel's history is not what it was: what is shown is void. */
+  restarted() {
+    this.conversation = new Conversation(this.task);
+    this.conversation.truncated = true;
+    this.find.close();
+    this.turns.show(this.conversation);
+  }
+
+  problem(error) {
+    this.composer.problem(error);
+  }
+
+  // What people do.
+
+  write(method, params, held) {
+    return this.host.client.write(method, { task: this.task, ...params }, held);
+  }
+
+  /** Tells the node that this session looks at the task. A token that may only read is refused just that. */
+  async look() {
+    const { error } = await this.host.client.write("task.switch", { task: this.task });
+    if (error?.name === "FORBIDDEN") this.act = false;
+    else if (error === null || error.name !== null) this.act = true;
+    this.host.act ??= this.act;
+    this.turns.draw();
+    this.host.draw();
+  }
+
+  async prompt(text) {
+    const sending = { text, held: false };
+    this.sending.push(sending);
+    this.turns.follow.following = true;
+    this.host.draw();
+    const { error } = await this.write("task.prompt", { text, queue: true }, () => {
+      sending.held = true;
+      this.host.draw();
+    });
+    this.sending.splice(this.sending.indexOf(sending), 1);
+    if (error) {
+      this.problem(error);
+      this.composer.giveBack(text);
+    }
+    this.host.draw();
+  }
+
+  async cancel() {
+    this.cancelling = this.conversation.running()?.id ?? null;
+    this.host.draw();
+    if (await this.report(this.write("task.cancel", {}))) this.cancelling = null;
+    this.host.draw();
+  }
+
+  async dequeue(turn) {
+    turn.leaving = true;
+    this.host.draw();
+    if (await this.report(this.write("task.dequeue", { turn: turn.id }))) turn.leaving = false;
+    this.host.draw();
+  }
+
+  /** Answers a permission; what the card says comes with the event, but for who lost the race. */
+  async answer(step, option) {
+    step.asking = option ?? "";
+    this.touched(step);
+    const { error, data } = await this.write("permission.answer", { request: step.request, option });
+    step.asking = null;
+    if (error) this.problem(error);
+    else {
+      step.lost = data.won === false;
+      step.answer ??= { outcome: data.outcome ?? "cancelled", option: data.option_id ?? null, by: null };
+    }
+    this.touched(step);
+  }
+
+  touched(step) {
+    step.version += 1;
+    this.turns.draw();
+    this.host.draw();
+  }
+
+  async setMode(mode) {
+    this.setting = mode;
+    this.host.draw();
+    const failed = await this.report(this.write("task.mode", { mode }));
+    if (!failed) this.host.tasks.mode(this.task, mode);
+    this.setting = null;
+    this.host.draw();
+  }
+
+  /** Goes to the oldest permission that waits. */
+  toPending() {
+    const running = this.conversation.running();
+    const step = running?.steps.pending()[0];
+    if (!step) return;
+    const element = this.turns.reveal(running.id, { step: step.number, at: 0 });
+    element?.scrollIntoView({ block: "center" });
+    (element?.querySelector(".options button") ?? element)?.focus({ preventScroll: true });
+  }
+
+  /** Shows the error of a command, if it has one; answers whether. */
+  async report(answer) {
+    const { error } = await answer;
+    if (error) this.problem(error);
+    return error !== null;
+  }
+
+  // Drawing what is not turns.
+
+  render({ label, several, focused }) {
+    this.element.toggleAttribute("data-focused", focused);
+    if (!this.seen) return;
+    const { conversation, rights } = this;
+    const entry = this.entry();
+    const agent = this.agent();
+    if (agent !== this.wasAgent) {
+      for (const view of this.turns.views.values()) view.stale();
+      this.turns.draw();
+    }
+    this.wasAgent = agent;
+    const running = conversation.running();
+    const pending = conversation.pending().length;
+    const closed = this.head.render({ name: this.task, task: entry, pending, title: conversation.agent.title, act: rights.act, several });
+    this.composer.render({
+      running: running !== null, cancelling: running !== null && this.cancelling === running.id, queued: conversation.queued(),
+      sending: this.sending, agent, closed, act: rights.act,
+    });
+    this.status.render({
+      pause: pauseText(label, running !== null), modes: entry?.modes ?? null, setting: this.setting, act: rights.act, agent,
+      usage: conversation.agent.usage, plan: running?.steps.plan ?? null, pending,
+    });
+  }
+}
