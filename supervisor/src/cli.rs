@@ -116,6 +116,9 @@ enum Command {
     Release(release::ReleaseCommand),
     /// Show on a node of its own, with clients and faults, what is dropped, lost or doubled.
     Demo(demo::Arguments),
+    /// A small agent that does what its prompt says, for first sessions and tests (what the skill `demo` runs).
+    #[command(hide = true, long_about = crate::agent_demo::WORDS)]
+    AgentDemo,
     /// Keep a supervisor running (what `up` and systemd start).
     #[command(hide = true)]
     Keep,
@@ -134,6 +137,9 @@ pub fn run() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { crate::exit::USAGE } else { crate::exit::FINE });
         }
     };
+    if matches!(arguments.command, Command::AgentDemo) {
+        return crate::agent_demo::run();
+    }
     let output = Output::new(arguments.json);
     match dispatch(arguments, &output) {
         Ok(code) => ExitCode::from(code),
@@ -184,6 +190,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 | Command::Demo(_)
                 | Command::Doctor
                 | Command::Release(_)
+                | Command::AgentDemo
                 | Command::Completion { .. } => Ok(crate::exit::USAGE),
             }
         }

@@ -1,6 +1,7 @@
 //! Supervisor, keeper, holder and the operator command line.
 
 pub mod admission;
+pub mod agent_demo;
 pub mod attempt;
 pub mod breaker;
 pub mod cli;
@@ -23,6 +24,7 @@ pub mod restart;
 pub mod restrictions;
 pub mod settings;
 pub mod settle;
+pub mod skill;
 pub mod status;
 pub mod switch;
 pub mod transition;

@@ -6,7 +6,6 @@ use crate::attempt::Kind;
 use crate::command::Command;
 use crate::io::control::Responder;
 use crate::io::{stop_tree, workers};
-use crate::order::order;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::supervisor_control::SpawnWorker;
 use serde_json::json;
@@ -93,17 +92,11 @@ impl Supervisor {
             let _ = responder.send(Err(ApiError::new(Code::NotActive, message)));
             return;
         }
-        let variable = |name: &str| std::env::var(name).ok();
-        let order = match order(&request, &self.home, &self.settings.command, variable) {
-            Ok(order) => order,
-            Err(error) => {
-                let _ = responder.send(Err(error));
-                return;
-            }
-        };
+        let settings = self.settings.command.clone();
         let home = self.home.clone();
         tokio::task::spawn_local(async move {
-            let spawned = tokio::task::spawn_blocking(move || workers::spawn(&home, &order)).await;
+            let spawned =
+                tokio::task::spawn_blocking(move || workers::start(&home, &request, &settings)).await;
             let answer = match spawned {
                 Ok(spawned) => spawned.map(|spawned| json!(spawned)),
                 Err(error) => Err(ApiError::new(Code::InternalError, format!("start a worker: {error}"))),

@@ -3,10 +3,13 @@
 use crate::io::child::{self, ChildPlan};
 use crate::io::home::on_file;
 use crate::io::slots::own_program;
+use crate::io::{skills, task_user};
+use crate::order::{self, order};
+use crate::settings::CommandSettings;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
 use holdfast_shared::spool::is_locked;
-use holdfast_shared::supervisor_control::Spawned;
+use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
 use holdfast_shared::version::Contracts;
 use holdfast_shared::worker::{CWD_FD_VARIABLE, Order, REMOVED, Started};
 use nix::fcntl::{OFlag, open, openat};
@@ -15,6 +18,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 /// Removes what a runtime that was killed had only moved aside. May take long: not for the loop.
 pub fn sweep_removed(home: &Home) {
@@ -44,12 +48,25 @@ pub fn living_contracts(home: &Home) -> Vec<Contracts> {
     all
 }
 
-/// Starts the worker, unless its directory is there: then it was started before.
+/// Starts the worker that is asked for, unless its directory is there: then it was started before, whatever its skill has
+/// become since. Reads and writes files: not for the loop.
 ///
 /// # Errors
-/// `WORKSPACE_POLICY_VIOLATION`, `STORAGE_FULL`, `BOOTSTRAP_FAILED`; a directory that was made stays, so this
-/// spawn id never runs.
-pub fn spawn(home: &Home, order: &Order) -> Result<Spawned, ApiError> {
+/// `INVALID_REQUEST` and `REFUSED` for what is no worker or cannot be one here, `WORKSPACE_POLICY_VIOLATION`,
+/// `STORAGE_FULL`, `BOOTSTRAP_FAILED`; a directory that was made stays, so this spawn id never runs.
+pub fn start(home: &Home, request: &SpawnWorker, settings: &CommandSettings) -> Result<Spawned, ApiError> {
+    order::check(request)?;
+    let directory = home.worker(&request.spawn_id);
+    if directory.try_exists().map_err(|error| on_file("look for", &directory, &error))? {
+        return Ok(Spawned { spawn_id: request.spawn_id.clone(), started: false });
+    }
+    let skill = skills::load(home, &request.skill, &request.version)?;
+    let order = order(request, home, skill, settings, |name| std::env::var(name).ok())?;
+    let below = request.terminal.as_ref().map_or("", |terminal| terminal.cwd.as_str());
+    spawn(home, &order, below)
+}
+
+fn spawn(home: &Home, order: &Order, below: &str) -> Result<Spawned, ApiError> {
     let directory = home.worker(&order.spawn_id);
     let spawned = |started| Spawned { spawn_id: order.spawn_id.clone(), started };
     match DirBuilder::new().mode(0o700).create(&directory) {
@@ -60,7 +77,13 @@ pub fn spawn(home: &Home, order: &Order) -> Result<Spawned, ApiError> {
     // Before the holder starts: after a power cut, no directory would mean that it never had.
     let workers = home.workers();
     File::open(&workers).and_then(|it| it.sync_all()).map_err(|error| on_file("sync", &workers, &error))?;
-    let workspace = open_workspace(home, &order.task)?;
+    let mut workspace = open_workspace(home, &order.task)?;
+    if let Some(user) = &order.user {
+        task_user::give(home, &workspace, user)?;
+    }
+    for step in order::steps(below).unwrap_or_default() {
+        workspace = open_step(&workspace, step, &order.cwd)?;
+    }
     order.write(&directory).map_err(|error| on_file("write", &Order::path(&directory), &error))?;
     let plan = ChildPlan {
         program: own_program(),
@@ -75,22 +98,33 @@ pub fn spawn(home: &Home, order: &Order) -> Result<Spawned, ApiError> {
         .map_err(|error| ApiError::new(Code::BootstrapFailed, format!("start the holder: {error}")))
 }
 
+/// How a directory is opened on the way to where a worker starts: never through a link.
+const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
 /// Opens a task's workspace beneath the workspaces' root, made when missing. No symlink is followed.
 fn open_workspace(home: &Home, task: &str) -> Result<OwnedFd, ApiError> {
     let root_path = home.workspaces();
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let failed = |error: nix::Error| on_file("open", &root_path.join(task), &error.into());
-    let root = open(&root_path, flags, Mode::empty()).map_err(failed)?;
+    let path = root_path.join(task);
+    let root = open(&root_path, DIRECTORY, Mode::empty())
+        .map_err(|error| on_file("open", &root_path, &error.into()))?;
     match mkdirat(&root, task, Mode::S_IRWXU) {
         Ok(()) | Err(nix::Error::EEXIST) => {}
-        Err(error) => return Err(on_file("create", &root_path.join(task), &error.into())),
+        Err(error) => return Err(on_file("create", &path, &error.into())),
     }
-    openat(&root, task, flags, Mode::empty()).map_err(|error| match error {
-        nix::Error::ELOOP | nix::Error::ENOTDIR => ApiError::new(
-            Code::WorkspacePolicyViolation,
-            format!("{}: a workspace is a directory, no link", root_path.join(task).display()),
-        ),
-        error => failed(error),
+    open_step(&root, task, &path)
+}
+
+/// Opens one directory in another; `path` is what is being opened, for people.
+fn open_step(parent: &OwnedFd, step: &str, path: &Path) -> Result<OwnedFd, ApiError> {
+    openat(parent, step, DIRECTORY, Mode::empty()).map_err(|error| match error {
+        nix::Error::ELOOP | nix::Error::ENOTDIR => {
+            let message = format!("{}: {step:?} is no directory, or a link", path.display());
+            ApiError::new(Code::WorkspacePolicyViolation, message)
+        }
+        nix::Error::ENOENT => {
+            ApiError::new(Code::InvalidRequest, format!("{}: {step:?} does not exist", path.display()))
+        }
+        error => on_file("open", path, &error.into()),
     })
 }
 
