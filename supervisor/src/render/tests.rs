@@ -235,7 +235,7 @@ fn a_permission_waits_with_its_keys_and_says_who_answered() {
     check(
         "answered by another",
         &[started(), asked("7"), answered("7", "token:x")],
-        &["[t1] > go on", "? may it: Remove all", "! Remove all: Allow (answered by token:x)".get(..40).unwrap(), "x)", RUNNING],
+        &["[t1] > go on", "? may it: Remove all", "! Remove all: Allow (answered by token:x", ")", RUNNING],
     );
     let mut renderer = Renderer::new(LIVE, "t", "local:0", true);
     [started(), asked("7"), asked("9")].iter().for_each(|event| renderer.event(event));
