@@ -118,7 +118,10 @@ impl Renderer {
             "turn.started" => self.started(event),
             "turn.queued" => {
                 self.queued += 1;
-                self.mark(Tone::Busy, &format!("[{}] queued: {}", text(&event["turn"]), text(&event["text"])));
+                self.mark(
+                    Tone::Busy,
+                    &format!("[{}] queued: {}", text(&event["turn"]), text(&event["text"])),
+                );
             }
             "turn.output" => self.output(event),
             "turn.update" => self.update(&event["update"]),
@@ -251,7 +254,8 @@ impl Renderer {
 
     fn planned(&mut self, update: &Value) {
         let entries = update["entries"].as_array().into_iter().flatten().take(PLAN_MAX);
-        let plan = entries.map(|entry| (text(&entry["status"]), one_line(&text(&entry["content"])))).collect();
+        let plan =
+            entries.map(|entry| (text(&entry["status"]), one_line(&text(&entry["content"])))).collect();
         if self.plan != plan {
             self.plan = plan;
             if matches!(self.place, Place::Plain { .. }) {

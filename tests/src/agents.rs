@@ -76,7 +76,8 @@ impl Agent {
     /// The option that allows, as this agent names it.
     pub fn allows(self, permission: &Value) -> String {
         let options = permission["options"].as_array().expect("options");
-        let allows = options.iter().find(|option| option["kind"] == "allow_once").expect("an option that allows");
+        let allows =
+            options.iter().find(|option| option["kind"] == "allow_once").expect("an option that allows");
         allows["optionId"].as_str().expect("a text").to_owned()
     }
 }
@@ -122,7 +123,9 @@ pub fn of_kind<'a>(events: &'a [Value], turn: &str, kind: &str) -> Vec<&'a Value
 /// When it does not come.
 pub async fn wait_for(client: &Client, task: &str, turn: &str, kind: &str) -> Value {
     let channel = conversation(task);
-    let found = |seen: &Observed| of_kind(&seen.channel(&channel).events, turn, kind).first().map(|event| (*event).clone());
+    let found = |seen: &Observed| {
+        of_kind(&seen.channel(&channel).events, turn, kind).first().map(|event| (*event).clone())
+    };
     client.wait(kind, SEALED_DEADLINE, |seen| found(seen).is_some()).await;
     client.observed(found).expect("waited for")
 }
@@ -159,6 +162,7 @@ pub fn counts(events: &[Value], turn: &str, to: u64) -> usize {
 /// Pids of the processes that work in a task's workspace.
 pub fn workers(node: &Node, task: &str) -> Vec<i32> {
     let workspace = node.home().workspaces().join(task);
-    let works_there = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == workspace);
+    let works_there =
+        |pid: &i32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == workspace);
     processes::below(node.home().path()).into_iter().filter(works_there).collect()
 }

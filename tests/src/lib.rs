@@ -9,6 +9,7 @@ pub mod journal_witness;
 pub mod model;
 pub mod node;
 pub mod processes;
+pub mod terminal;
 pub mod wait;
 pub mod work;
 

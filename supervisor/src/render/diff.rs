@@ -74,7 +74,10 @@ mod tests {
 
     #[test]
     fn what_differs_is_shown_with_a_little_around_it() {
-        assert_eq!(shown("1\n2\n3\n4\n5\n", "1\n2\n3\nfour\n5\n"), ["a", "  2", "  3", "- 4", "+ four", "  5"]);
+        assert_eq!(
+            shown("1\n2\n3\n4\n5\n", "1\n2\n3\nfour\n5\n"),
+            ["a", "  2", "  3", "- 4", "+ four", "  5"]
+        );
         assert_eq!(shown("", "new\n"), ["a", "+ new"]);
         let whole = shown("", &"x\n".repeat(100));
         assert_eq!(whole.len(), LINES_MAX + 1);

@@ -75,7 +75,9 @@ impl Colours {
                     so_far.push(one);
                     State::Sequence(so_far)
                 }
-                'm' if wanted && so_far.bytes().all(|byte| byte.is_ascii_digit() || byte == b';' || byte == b':') => {
+                'm' if wanted
+                    && so_far.bytes().all(|byte| byte.is_ascii_digit() || byte == b';' || byte == b':') =>
+                {
                     passed.extend(["\u{1b}[", &so_far, "m"]);
                     State::Ground
                 }
@@ -143,8 +145,7 @@ mod tests {
         for (given, shown) in cases {
             assert_eq!(Colours::default().pass(given, true), shown, "{given:?}");
             let mut pieces = Colours::default();
-            let one_by_one: String =
-                given.chars().map(|one| pieces.pass(&one.to_string(), true)).collect();
+            let one_by_one: String = given.chars().map(|one| pieces.pass(&one.to_string(), true)).collect();
             assert_eq!(one_by_one, shown, "in pieces: {given:?}");
         }
         assert_eq!(Colours::default().pass("\u{1b}[31mred\u{1b}[0m", false), "red");

@@ -171,7 +171,11 @@ fn text_goes_on_above_the_block() {
         &[started(), chunk(&"x".repeat(40)), chunk("yy"), chunk(&"界".repeat(20))],
         &["[t1] > go on", &"x".repeat(40), &format!("yy{}", "界".repeat(19)), "界", RUNNING],
     );
-    check("the end", &[started(), chunk("done"), sealed("end_turn")], &["[t1] > go on", "done", "[t1] end_turn", IDLE]);
+    check(
+        "the end",
+        &[started(), chunk("done"), sealed("end_turn")],
+        &["[t1] > go on", "done", "[t1] end_turn", IDLE],
+    );
 }
 
 #[test]
@@ -193,8 +197,10 @@ fn tool_calls_are_a_line_each_that_changes_in_place() {
         &[started(), tool("a", "in_progress"), sealed("interrupted")],
         &["[t1] > go on", "· Do a (execute, running)", "[t1] interrupted", IDLE],
     );
-    let edit = update(json!({"sessionUpdate": "tool_call", "toolCallId": "e", "title": "Edit", "status": "completed",
-        "content": [{"type": "diff", "path": "/w/f", "oldText": "a\nb\n", "newText": "a\nc\n"}]}));
+    let edit = update(
+        json!({"sessionUpdate": "tool_call", "toolCallId": "e", "title": "Edit", "status": "completed",
+        "content": [{"type": "diff", "path": "/w/f", "oldText": "a\nb\n", "newText": "a\nc\n"}]}),
+    );
     check(
         "a change",
         &[started(), edit],
@@ -230,7 +236,15 @@ fn a_permission_waits_with_its_keys_and_says_who_answered() {
     check(
         "waiting",
         &[started(), asked("7")],
-        &["[t1] > go on", "? may it: Remove all", "? Remove all", "  1 Allow", "  2 Reject", "  c cancel", RUNNING],
+        &[
+            "[t1] > go on",
+            "? may it: Remove all",
+            "? Remove all",
+            "  1 Allow",
+            "  2 Reject",
+            "  c cancel",
+            RUNNING,
+        ],
     );
     check(
         "answered by another",

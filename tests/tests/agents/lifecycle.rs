@@ -67,13 +67,21 @@ impl Life {
         let of = |events: &[Value]| -> Vec<Value> {
             events.iter().filter(|event| event["type"] == kind).cloned().collect()
         };
-        self.watcher.wait(kind, SEALED_DEADLINE, |seen| of(&seen.channel("task:t").events).len() >= count).await;
+        self.watcher
+            .wait(kind, SEALED_DEADLINE, |seen| of(&seen.channel("task:t").events).len() >= count)
+            .await;
         self.watcher.observed(|seen| of(&seen.channel("task:t").events).pop()).expect("waited for")
     }
 
     async fn listed(&self) -> Value {
         let list = self.operator.command("task.list", json!({})).await.expect("a read");
-        list["tasks"].as_array().expect("tasks").iter().find(|task| task["task"] == TASK).cloned().expect("it is there")
+        list["tasks"]
+            .as_array()
+            .expect("tasks")
+            .iter()
+            .find(|task| task["task"] == TASK)
+            .cloned()
+            .expect("it is there")
     }
 }
 
@@ -187,7 +195,8 @@ fn a_second_prompt_is_refused_and_queued_ones_are_turns_of_their_own() {
             let text = format!("say {number}");
             queued.push(work::prompt(&life.operator, TASK, &text, true).await.expect("there is room"));
         }
-        let busy = life.operator.rpc("task.prompt", json!({"task": TASK, "text": "say 17", "queue": true})).await;
+        let busy =
+            life.operator.rpc("task.prompt", json!({"task": TASK, "text": "say 17", "queue": true})).await;
         assert!(format!("{busy:?}").contains("BUSY"), "{busy:?}");
         life.command("task.dequeue", json!({"turn": queued[3]})).await.expect("it waits");
         let taken_back = queued.remove(3);
@@ -300,9 +309,15 @@ fn junk_and_stderr_of_an_agent_are_shown_and_harm_nothing() {
         assert_eq!(said(&events, &turn), "ab");
         let output = |stream: &str| -> String {
             let of = of_kind(&events, &turn, "turn.output");
-            of.iter().filter(|event| event["stream"] == stream).filter_map(|event| event["text"].as_str()).collect()
+            of.iter()
+                .filter(|event| event["stream"] == stream)
+                .filter_map(|event| event["text"].as_str())
+                .collect()
         };
-        assert_eq!((output("stdout").as_str(), output("stderr").as_str()), ("this line is no JSON\n", "to the side\n"));
+        assert_eq!(
+            (output("stdout").as_str(), output("stderr").as_str()),
+            ("this line is no JSON\n", "to the side\n")
+        );
     });
 }
 

@@ -64,7 +64,8 @@ pub fn a_turn_over_switches_and_kills(agent: Agent) {
             watchers.push(trial.watcher().await);
         }
         let first = trial.watcher().await;
-        let steps = [Step::Remember("blue"), Step::Count(COUNT, PAUSE_MS), Step::Ask, Step::Count(COUNT, PAUSE_MS)];
+        let steps =
+            [Step::Remember("blue"), Step::Count(COUNT, PAUSE_MS), Step::Ask, Step::Count(COUNT, PAUSE_MS)];
         let turn = trial.prompt(&steps).await;
 
         wait_said(&first, TASK, &turn, "10\n").await;
@@ -96,7 +97,11 @@ pub fn a_turn_over_switches_and_kills(agent: Agent) {
         let events = trial.events(&first);
         assert_eq!(counts(&events, &turn, COUNT), 2, "all that it said, once");
         assert_eq!(of_kind(&events, &turn, "permission.requested").len(), 1);
-        assert_eq!(of_kind(&events, &turn, "permission.answered").len(), 1, "answered once, and all are told");
+        assert_eq!(
+            of_kind(&events, &turn, "permission.answered").len(),
+            1,
+            "answered once, and all are told"
+        );
         let recalls = trial.prompt(&[Step::Recall]).await;
         wait_for(&first, TASK, &recalls, "turn.sealed").await;
         let recalled = said(&trial.events(&first), &recalls);
@@ -129,7 +134,9 @@ async fn same_for_all(trial: &Trial, first: &Client, others: &[Client]) {
     });
     for watcher in others.iter().chain([first]) {
         watcher
-            .wait("the whole conversation", SEALED_DEADLINE, |seen| seen.channel(&trial.channel).offset >= top)
+            .wait("the whole conversation", SEALED_DEADLINE, |seen| {
+                seen.channel(&trial.channel).offset >= top
+            })
             .await;
         watcher.observed(|seen| {
             assert_eq!(seen.complaints(), Vec::<String>::new());

@@ -47,8 +47,10 @@ fn past_the_warm_cap_the_least_recently_used_worker_is_ended_and_resumed_later()
             .await;
         };
         warm(&["three", "two"]).await;
-        wait::until("its process is gone", SEALED_DEADLINE, || agents::workers(&node, "one").is_empty().then_some(()))
-            .await;
+        wait::until("its process is gone", SEALED_DEADLINE, || {
+            agents::workers(&node, "one").is_empty().then_some(())
+        })
+        .await;
         assert!(prompt("one", "secret").await.contains("of one"), "resumed with its session");
         warm(&["one", "three"]).await;
         assert!(prompt("two", "secret").await.contains("of two"));

@@ -53,8 +53,20 @@ fn confined(agent: Agent) {
         let absolute = outside.join("secret").to_string_lossy().into_owned();
         let up = format!("../../../outside/{}", "secret");
         let traps = [
-            "/etc/passwd", absolute.as_str(), &up, "link/secret", "linked", "dangling", "hard", "fifo", "directory",
-            "", ".", "..", "directory/../file", "nowhere/file/below",
+            "/etc/passwd",
+            absolute.as_str(),
+            &up,
+            "link/secret",
+            "linked",
+            "dangling",
+            "hard",
+            "fifo",
+            "directory",
+            "",
+            ".",
+            "..",
+            "directory/../file",
+            "nowhere/file/below",
         ];
         for trap in traps {
             let path = if trap.starts_with('/') { trap.to_owned() } else { inside(trap) };
