@@ -10,6 +10,7 @@ mod diff;
 mod harmless;
 mod permission;
 mod sheet;
+mod speech;
 mod tool;
 
 pub use permission::{Choice, Permission};
@@ -18,7 +19,7 @@ use crate::watch::{Line, Tone};
 use harmless::{Colours, harmless, one_line};
 use permission::Permissions;
 use serde_json::Value;
-use sheet::Sheet;
+use speech::{Flow, Speech};
 use tool::{Tool, Tools};
 
 /// Entries of a plan that are kept.
@@ -54,16 +55,6 @@ pub struct Shown {
     pub err: String,
 }
 
-/// What was said last, so that something else begins on a line of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
-    Text,
-    Thought,
-    Output,
-    Errors,
-    Mark,
-}
-
 /// Shows a conversation.
 #[derive(Debug)]
 pub struct Renderer {
@@ -72,11 +63,7 @@ pub struct Renderer {
     task: String,
     /// Beginnings and ends of turns are said.
     marks: bool,
-    sheet: Sheet,
-    shown: Shown,
-    flow: Flow,
-    /// Whether the last text on stdout or stderr, in a plain place, ended its line.
-    midline: bool,
+    speech: Speech,
     colours: Colours,
     turn: Option<String>,
     queued: usize,
@@ -96,10 +83,7 @@ impl Renderer {
             place,
             task: one_line(task),
             marks,
-            sheet: Sheet::new(place),
-            shown: Shown::default(),
-            flow: Flow::Mark,
-            midline: false,
+            speech: Speech::new(place),
             colours: Colours::default(),
             turn: None,
             queued: 0,
@@ -150,7 +134,7 @@ impl Renderer {
     pub fn resized(&mut self, width: usize, height: usize) {
         if let Place::Live { colours, .. } = self.place {
             self.place = Place::Live { width, height, colours };
-            self.sheet.resized(width);
+            self.speech.sheet().resized(width);
         }
     }
 
@@ -171,19 +155,17 @@ impl Renderer {
 
     /// What is to be written now: what came since, and the block.
     pub fn take(&mut self) -> Shown {
-        if let Place::Live { height, .. } = self.place {
-            self.shown.out = self.sheet.take(self.block(height));
-        }
-        std::mem::take(&mut self.shown)
+        let block = match self.place {
+            Place::Live { height, .. } => self.block(height),
+            Place::Plain { .. } => Vec::new(),
+        };
+        self.speech.take(block)
     }
 
     /// What is to be written at the end: no block is left, and the cursor is at the beginning of a line.
     pub fn leave(&mut self) -> Shown {
-        self.end_line();
-        if let Place::Live { .. } = self.place {
-            self.shown.out = self.sheet.take(Vec::new());
-        }
-        std::mem::take(&mut self.shown)
+        self.speech.end_line();
+        self.speech.take(Vec::new())
     }
 
     fn started(&mut self, event: &Value) {
@@ -196,11 +178,15 @@ impl Renderer {
 
     fn output(&mut self, event: &Value) {
         let text = said(&event["text"]);
-        let flow = if event["stream"] == "stderr" { Flow::Errors } else { Flow::Output };
-        let raw = self.place == Place::Plain { terminal: false };
-        let text = if raw { text.to_owned() } else { self.colours.pass(text, self.sheet.colours()) };
-        self.flow(flow);
-        self.say(if flow == Flow::Errors { Tone::Quiet } else { Tone::Plain }, &text);
+        let (flow, tone) = match event["stream"] == "stderr" {
+            true => (Flow::Errors, Tone::Quiet),
+            false => (Flow::Output, Tone::Plain),
+        };
+        match self.place {
+            Place::Plain { terminal: false } => self.speech.say(flow, tone, text),
+            Place::Plain { terminal: true } => self.speech.say(flow, tone, &self.colours.pass(text, false)),
+            Place::Live { colours, .. } => self.speech.say(flow, tone, &self.colours.pass(text, colours)),
+        }
     }
 
     fn update(&mut self, update: &Value) {
@@ -227,9 +213,8 @@ impl Renderer {
     }
 
     fn chunk(&mut self, flow: Flow, said: &Value) {
-        let text = harmless(&content(said));
-        self.flow(flow);
-        self.say(if flow == Flow::Thought { Tone::Quiet } else { Tone::Plain }, &text);
+        let tone = if flow == Flow::Thought { Tone::Quiet } else { Tone::Plain };
+        self.speech.say(flow, tone, &harmless(&content(said)));
     }
 
     /// Shows a tool call that has come to its end, or in a plain place every change of its state.
@@ -296,7 +281,7 @@ impl Renderer {
             let tone = if reason == "end_turn" { Tone::Busy } else { Tone::Warn };
             self.mark(tone, &format!("[{turn}] {}", facts.join(", ")));
         } else {
-            self.end_line();
+            self.speech.end_line();
         }
         self.turn = None;
         self.plan.clear();
@@ -304,42 +289,8 @@ impl Renderer {
         self.colours = Colours::default();
     }
 
-    /// Another kind of speech begins on a line of its own.
-    fn flow(&mut self, flow: Flow) {
-        if self.flow != flow {
-            self.end_line();
-            (self.flow, self.midline) = (flow, false);
-        }
-    }
-
-    fn say(&mut self, tone: Tone, text: &str) {
-        match self.place {
-            Place::Live { .. } => self.sheet.text(tone, text),
-            Place::Plain { .. } if text.is_empty() => {}
-            Place::Plain { .. } => {
-                self.midline = !text.ends_with('\n');
-                let to_out = matches!(self.flow, Flow::Text | Flow::Output);
-                if to_out { &mut self.shown.out } else { &mut self.shown.err }.push_str(text);
-            }
-        }
-    }
-
-    /// Ends the line of what was said last, on the stream where it was said. What a command wrote into a pipe is left
-    /// exactly as it is.
-    fn end_line(&mut self) {
-        match (self.place, self.flow) {
-            (Place::Live { .. }, _) => self.sheet.end_line(),
-            (Place::Plain { terminal: false }, Flow::Output | Flow::Errors) => {}
-            (Place::Plain { .. }, _) if self.midline => self.say(Tone::Plain, "\n"),
-            (Place::Plain { .. }, _) => {}
-        }
-    }
-
     fn mark(&mut self, tone: Tone, text: &str) {
-        self.flow(Flow::Mark);
-        self.end_line();
-        self.say(tone, harmless(text).trim_end_matches('\n'));
-        self.say(Tone::Plain, "\n");
+        self.speech.mark(tone, &harmless(text));
     }
 
     fn block(&self, height: usize) -> Vec<Line> {

@@ -1,5 +1,9 @@
 //! The agents of the tests: the built-in demo, and those that `tests/agents/install` has installed.
 
+mod stage;
+
+pub use stage::{Stage, TASK};
+
 use crate::client::{Client, Observed};
 use crate::node::Node;
 use crate::processes;

@@ -52,11 +52,6 @@ impl Sheet {
         }
     }
 
-    /// Whether colours are shown.
-    pub fn colours(&self) -> bool {
-        self.colours
-    }
-
     /// Another size: the block is drawn anew where it began, or, where the terminal has become narrower and broke its
     /// lines in a way of its own, where the cursor is now.
     pub fn resized(&mut self, width: usize) {

@@ -1,12 +1,11 @@
 //! `holdfast task attach` on a terminal of its own.
 
 use holdfast_shared::home::Role;
-use holdfast_tests::agents::{self, Agent, Step, said, wait_for, wait_said};
-use holdfast_tests::client::Since;
+use holdfast_tests::agents::{Agent, Stage, Step, said};
 use holdfast_tests::node::{self, Node};
 use holdfast_tests::run;
 use holdfast_tests::terminal::Terminal;
-use holdfast_tests::work::{self, SEALED_DEADLINE, conversation};
+use holdfast_tests::work::SEALED_DEADLINE;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -20,18 +19,15 @@ fn attach(node: &Node) -> Terminal {
 #[test]
 fn attach_shows_a_turn_answers_by_a_key_and_detaches() {
     run(async {
-        let node = Node::up();
-        let operator = work::client(&node, &[]);
-        operator.ready().await;
-        agents::open(&operator, "t", "demo").await;
-        let mut one = attach(&node);
-        let mut other = attach(&node);
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let mut one = attach(node);
+        let mut other = attach(node);
         one.shows("q detaches").await;
         other.shows("q detaches").await;
         one.takes_keys().await;
         let steps = [Step::Count(3, 10), Step::Ask, Step::Count(100, 20)];
-        let turn =
-            work::prompt(&operator, "t", &Agent::Demo.prompt(&steps), false).await.expect("an idle task");
+        let turn = stage.prompt(&Agent::Demo.prompt(&steps)).await;
         one.shows("1 \u{1b}[0mAllow").await;
         other.shows("1 \u{1b}[0mAllow").await;
         one.press("x1");
@@ -43,7 +39,7 @@ fn attach_shows_a_turn_answers_by_a_key_and_detaches() {
         assert!(one.edits_lines(), "the terminal is as it was");
         one.shows("Detached; the work goes on.").await;
 
-        let mut late = attach(&node);
+        let mut late = attach(node);
         late.shows("(answered by local:").await;
         late.shows("100\r\n").await;
         late.shows(&format!("[{turn}] end_turn")).await;
@@ -58,12 +54,10 @@ fn attach_shows_a_turn_answers_by_a_key_and_detaches() {
 #[test]
 fn attach_goes_on_over_a_restart_of_the_sidecar() {
     run(async {
-        let node = Node::up();
-        let operator = work::client(&node, &[]);
-        operator.ready().await;
-        agents::open(&operator, "t", "demo").await;
-        let turn = work::prompt(&operator, "t", "count 150 20", false).await.expect("an idle task");
-        let mut attached = attach(&node);
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let turn = stage.prompt("count 150 20").await;
+        let mut attached = attach(node);
         attached.shows("10\r\n").await;
         node.signal(Role::Sidecar, Signal::SIGKILL);
         attached.shows(&format!("[{turn}] end_turn")).await;
@@ -82,11 +76,9 @@ fn attach_goes_on_over_a_restart_of_the_sidecar() {
 #[test]
 fn attach_gives_the_terminal_back_when_it_is_ended() {
     run(async {
-        let node = Node::up();
-        let operator = work::client(&node, &[]);
-        operator.ready().await;
-        work::open_task(&operator, "t").await;
-        let mut attached = attach(&node);
+        let stage = Stage::of_skill("", "command", |_| ()).await;
+        let node = &stage.node;
+        let mut attached = attach(node);
         attached.takes_keys().await;
         attached.shows("q detaches").await;
         holdfast_tests::processes::signal(attached.pid(), Signal::SIGTERM);
@@ -100,17 +92,13 @@ fn attach_gives_the_terminal_back_when_it_is_ended() {
 #[test]
 fn prompt_wait_shows_one_turn_in_a_pipe_and_permit_answers_it() {
     run(async {
-        let node = Node::up();
-        let operator = work::client(&node, &[]);
-        operator.ready().await;
-        agents::open(&operator, "t", "demo").await;
-        let watcher = work::recorder(&node, &[(&conversation("t"), Since::Start)]);
-        watcher.ready().await;
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
         let text = "think hm\nsay the answer\npermit it";
         let mut command = node.command(&["task", "prompt", "t", "--wait", text]);
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let waiting = command.spawn().expect("the binary starts");
-        let asked = wait_for(&watcher, "t", "t1", "permission.requested").await;
+        let asked = stage.wait("t1", "permission.requested").await;
         let request = asked["request"].as_str().expect("a text");
         let permitted = node.holdfast_async(&["task", "permit", "t", request, "reject"]).await;
         assert!(permitted.status.success(), "{}", node::told(&permitted));
@@ -133,15 +121,10 @@ fn prompt_wait_shows_one_turn_in_a_pipe_and_permit_answers_it() {
 #[test]
 fn attach_prints_events_as_json_lines() {
     run(async {
-        let node = Node::up();
-        let operator = work::client(&node, &[]);
-        operator.ready().await;
-        agents::open(&operator, "t", "demo").await;
-        let watcher = work::recorder(&node, &[(&conversation("t"), Since::Start)]);
-        watcher.ready().await;
-        let turn = work::prompt(&operator, "t", "count 20", false).await.expect("an idle task");
-        wait_said(&watcher, "t", &turn, "20\n").await;
-        wait_for(&watcher, "t", &turn, "turn.sealed").await;
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let turn = stage.prompt("count 20").await;
+        stage.sealed(&turn).await;
         let mut command = node.command(&["task", "attach", "t", "--json"]);
         let mut attached = command.stdout(std::process::Stdio::piped()).spawn().expect("the binary starts");
         let lines = std::io::BufRead::lines(std::io::BufReader::new(attached.stdout.take().expect("piped")));
@@ -157,7 +140,7 @@ fn attach_prints_events_as_json_lines() {
         });
         let events =
             tokio::time::timeout(SEALED_DEADLINE, read).await.expect("it is sealed").expect("no panic");
-        assert_eq!(events, watcher.observed(|seen| seen.channel(&conversation("t")).events.clone()));
+        assert_eq!(events, stage.events());
         assert!(said(&events, &turn).ends_with("20\n"));
         let _ = attached.kill();
         let _ = attached.wait();

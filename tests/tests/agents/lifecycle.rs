@@ -1,88 +1,33 @@
 //! The rules of a task's life (CONTRACTS.md 3 and 4), where a real agent adds something to them.
 
-use holdfast_tests::agents::{self, Agent, Step, of_kind, said, wait_for, wait_said};
-use holdfast_tests::client::{Client, Since};
-use holdfast_tests::node::{Node, Options, told};
-use holdfast_tests::work::{self, SEALED_DEADLINE, conversation};
+use holdfast_tests::agents::{self, Agent, Stage, Step, TASK, of_kind, said, wait_said};
+use holdfast_tests::client::Observed;
+use holdfast_tests::node::{Node, told};
+use holdfast_tests::work::{self, SEALED_DEADLINE};
 use holdfast_tests::{processes, run};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-const TASK: &str = "t";
 /// So many prompts wait at most.
 const QUEUED_MAX: usize = 16;
 
-/// A node with a task of the demo agent, and who looks at it.
-struct Life {
-    node: Node,
-    operator: Client,
-    watcher: Client,
+/// A task of the demo agent under these settings.
+async fn begin(config: &str) -> Stage {
+    Stage::of_skill(config, "demo", |_| ()).await
 }
 
-impl Life {
-    async fn begin(config: &str) -> Life {
-        Self::of_skill(config, "demo", |_| ()).await
-    }
+/// Waits for an event of a kind on the task's own channel; the last of them.
+async fn told_of_task(life: &Stage, kind: &str) -> Value {
+    let last =
+        |seen: &Observed| seen.channel("task:t").events.iter().rfind(|event| event["type"] == kind).cloned();
+    life.watcher.wait(kind, SEALED_DEADLINE, |seen| last(seen).is_some()).await;
+    life.watcher.observed(last).expect("waited for")
+}
 
-    async fn of_skill(config: &str, skill: &str, prepare: impl FnOnce(&Node)) -> Life {
-        let node = Node::up_with(&Options { config: config.into() });
-        prepare(&node);
-        let operator = work::client(&node, &[]);
-        operator.ready().await;
-        let opened = agents::open(&operator, TASK, skill).await;
-        assert_eq!(opened["mode"], json!("created"), "{opened}");
-        let watcher = work::recorder(&node, &[(&conversation(TASK), Since::Start), ("task:t", Since::Start)]);
-        watcher.ready().await;
-        Life { node, operator, watcher }
-    }
-
-    async fn command(&self, method: &str, more: Value) -> Result<Value, holdfast_tests::client::Refusal> {
-        let mut data = json!({"task": TASK});
-        for (name, value) in more.as_object().into_iter().flatten() {
-            data[name] = value.clone();
-        }
-        self.operator.command(method, data).await
-    }
-
-    async fn prompt(&self, text: &str) -> String {
-        work::prompt(&self.operator, TASK, text, false).await.expect("an idle task")
-    }
-
-    async fn sealed(&self, turn: &str) -> Value {
-        wait_for(&self.watcher, TASK, turn, "turn.sealed").await
-    }
-
-    async fn answered(&self, text: &str) -> String {
-        let turn = self.prompt(text).await;
-        self.sealed(&turn).await;
-        said(&self.events(), &turn)
-    }
-
-    fn events(&self) -> Vec<Value> {
-        self.watcher.observed(|seen| seen.channel(&conversation(TASK)).events.clone())
-    }
-
-    /// Waits for so many events of a kind on the task's own channel; the last of them.
-    async fn told(&self, kind: &str, count: usize) -> Value {
-        let of = |events: &[Value]| -> Vec<Value> {
-            events.iter().filter(|event| event["type"] == kind).cloned().collect()
-        };
-        self.watcher
-            .wait(kind, SEALED_DEADLINE, |seen| of(&seen.channel("task:t").events).len() >= count)
-            .await;
-        self.watcher.observed(|seen| of(&seen.channel("task:t").events).pop()).expect("waited for")
-    }
-
-    async fn listed(&self) -> Value {
-        let list = self.operator.command("task.list", json!({})).await.expect("a read");
-        list["tasks"]
-            .as_array()
-            .expect("tasks")
-            .iter()
-            .find(|task| task["task"] == TASK)
-            .cloned()
-            .expect("it is there")
-    }
+async fn listed(life: &Stage) -> Value {
+    let list = life.operator.command("task.list", json!({})).await.expect("a read");
+    let tasks = list["tasks"].as_array().expect("tasks");
+    tasks.iter().find(|task| task["task"] == TASK).cloned().expect("it is there")
 }
 
 /// Writes a skill's directory and installs it.
@@ -99,10 +44,10 @@ fn skill(node: &Node, name: &str, argv: &[&str], more: &str) {
 #[test]
 fn open_answers_created_then_resumed_and_the_session_goes_on() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         life.answered("remember blue").await;
         life.command("task.stop", json!({})).await.expect("accepted");
-        life.told("task.stopped", 1).await;
+        told_of_task(&life, "task.stopped").await;
         let refused = work::prompt(&life.operator, TASK, "secret", false).await.expect_err("it is stopped");
         assert!(refused.is("TASK_NOT_READY"), "{refused:?}");
         let opened = agents::open(&life.operator, TASK, "demo").await;
@@ -114,7 +59,7 @@ fn open_answers_created_then_resumed_and_the_session_goes_on() {
 #[test]
 fn an_unknown_skill_is_refused() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         let opened = life.operator.command("task.open", json!({"task": "x", "skill": "nobody"})).await;
         assert!(opened.expect_err("there is none").is("INVALID_REQUEST"));
     });
@@ -123,12 +68,12 @@ fn an_unknown_skill_is_refused() {
 #[test]
 fn switch_answers_at_once_then_says_ready_and_is_a_no_op_in_focus() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         let answer = life.command("task.switch", json!({})).await.expect("accepted");
         assert_eq!(answer["state"], json!("switching"), "{answer}");
-        let ready = life.told("task.ready", 1).await;
+        let ready = told_of_task(&life, "task.ready").await;
         assert_eq!(ready["session"]["modes"]["currentModeId"], json!("ask"), "{ready}");
-        assert_eq!(life.listed().await["worker"], json!("warm"));
+        assert_eq!(listed(&life).await["worker"], json!("warm"));
         let answer = life.command("task.switch", json!({})).await.expect("accepted");
         assert_ne!(answer["state"], json!("switching"), "it is in focus: {answer}");
     });
@@ -138,9 +83,9 @@ fn switch_answers_at_once_then_says_ready_and_is_a_no_op_in_focus() {
 fn switch_to_an_agent_that_never_answers_says_so_at_its_deadline() {
     run(async {
         let silent = |node: &Node| skill(node, "silent", &["sleep", "1000"], "");
-        let life = Life::of_skill("[runtime]\nswitch_timeout_ms = 500\n", "silent", silent).await;
+        let life = Stage::of_skill("[runtime]\nswitch_timeout_ms = 500\n", "silent", silent).await;
         life.command("task.switch", json!({})).await.expect("accepted");
-        assert_eq!(life.told("task.error", 1).await["code"], json!("SWITCH_TIMEOUT"));
+        assert_eq!(told_of_task(&life, "task.error").await["code"], json!("SWITCH_TIMEOUT"));
     });
 }
 
@@ -148,11 +93,11 @@ fn switch_to_an_agent_that_never_answers_says_so_at_its_deadline() {
 fn an_agent_that_cannot_start_seals_its_turn_with_a_reason() {
     run(async {
         let broken = |node: &Node| skill(node, "broken", &["false"], "");
-        let life = Life::of_skill("", "broken", broken).await;
+        let life = Stage::of_skill("", "broken", broken).await;
         let turn = life.prompt("say hello").await;
         let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("failed"), "{seal}");
-        let error = life.told("task.error", 1).await;
+        let error = told_of_task(&life, "task.error").await;
         assert!(["BOOTSTRAP_FAILED", "WORKER_DEAD"].iter().any(|code| error["code"] == *code), "{error}");
         let opened = agents::open(&life.operator, TASK, "broken").await;
         assert_eq!(opened["mode"], json!("recovered"), "{opened}");
@@ -163,7 +108,7 @@ fn an_agent_that_cannot_start_seals_its_turn_with_a_reason() {
 fn an_agent_that_is_silent_past_its_start_limit_seals_its_turn() {
     run(async {
         let silent = |node: &Node| skill(node, "silent", &["sleep", "1000"], "");
-        let life = Life::of_skill("[runtime]\nagent_start_limit_ms = 500\n", "silent", silent).await;
+        let life = Stage::of_skill("[runtime]\nagent_start_limit_ms = 500\n", "silent", silent).await;
         let turn = life.prompt("say hello").await;
         let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("failed"), "{seal}");
@@ -173,7 +118,7 @@ fn an_agent_that_is_silent_past_its_start_limit_seals_its_turn() {
 #[test]
 fn a_turn_that_hangs_is_sealed_at_its_silence_limit() {
     run(async {
-        let life = Life::begin("[runtime]\nturn_silence_limit_ms = 1000\ncancel_grace_ms = 500\n").await;
+        let life = begin("[runtime]\nturn_silence_limit_ms = 1000\ncancel_grace_ms = 500\n").await;
         let turn = life.prompt("say before\nhang").await;
         let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("limit"), "{seal}");
@@ -185,9 +130,9 @@ fn a_turn_that_hangs_is_sealed_at_its_silence_limit() {
 #[test]
 fn a_second_prompt_is_refused_and_queued_ones_are_turns_of_their_own() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         let first = life.prompt("permit go").await;
-        let asked = wait_for(&life.watcher, TASK, &first, "permission.requested").await;
+        let asked = life.wait(&first, "permission.requested").await;
         let refused = work::prompt(&life.operator, TASK, "say no", false).await.expect_err("a turn runs");
         assert!(refused.is("ALREADY_ACTIVE"), "{refused:?}");
         let mut queued = Vec::new();
@@ -220,7 +165,7 @@ fn a_second_prompt_is_refused_and_queued_ones_are_turns_of_their_own() {
 #[test]
 fn a_prompt_sent_twice_under_one_id_is_one_turn() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         let id = uuid::Uuid::now_v7().to_string();
         let data = json!({"task": TASK, "text": "say once"});
         let first = life.operator.command_with_id(&id, "task.prompt", data.clone()).await.expect("accepted");
@@ -235,7 +180,7 @@ fn a_prompt_sent_twice_under_one_id_is_one_turn() {
 #[test]
 fn stop_ends_a_running_turn_and_its_agent() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         let turn = life.prompt("count 100000 20").await;
         wait_said(&life.watcher, TASK, &turn, "3\n").await;
         life.command("task.stop", json!({})).await.expect("accepted");
@@ -251,7 +196,7 @@ fn stop_ends_a_running_turn_and_its_agent() {
 #[test]
 fn an_agent_that_ignores_cancel_is_ended_after_its_grace() {
     run(async {
-        let life = Life::begin("[runtime]\ncancel_grace_ms = 500\n").await;
+        let life = begin("[runtime]\ncancel_grace_ms = 500\n").await;
         life.answered("remember blue").await;
         let turn = life.prompt("say before\nhang").await;
         wait_said(&life.watcher, TASK, &turn, "before").await;
@@ -265,7 +210,7 @@ fn an_agent_that_ignores_cancel_is_ended_after_its_grace() {
 #[test]
 fn an_error_of_the_agent_fails_the_turn_and_no_other() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         let turn = life.prompt("say before\nfail").await;
         let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("failed"), "{seal}");
@@ -277,7 +222,7 @@ fn an_error_of_the_agent_fails_the_turn_and_no_other() {
 #[test]
 fn the_tokens_an_agent_says_are_in_the_seal() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         let turn = life.prompt("usage 120 2000").await;
         let seal = life.sealed(&turn).await;
         assert_eq!((&seal["usage"]["used"], &seal["usage"]["size"]), (&json!(120), &json!(2000)), "{seal}");
@@ -287,21 +232,21 @@ fn the_tokens_an_agent_says_are_in_the_seal() {
 #[test]
 fn a_mode_is_set_and_an_unknown_one_refused() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         life.answered("say hello").await;
         let refused = life.command("task.mode", json!({"mode": "nowhere"})).await.expect_err("there is none");
         assert!(refused.is("INVALID_REQUEST"), "{refused:?}");
         let answer = life.command("task.mode", json!({"mode": "code"})).await.expect("there is one");
         assert_eq!(answer["mode"], json!("code"));
         assert!(life.answered("permit it").await.ends_with("it: not asked"), "it does not ask in this mode");
-        assert_eq!(life.listed().await["modes"]["currentModeId"], json!("code"));
+        assert_eq!(listed(&life).await["modes"]["currentModeId"], json!("code"));
     });
 }
 
 #[test]
 fn junk_and_stderr_of_an_agent_are_shown_and_harm_nothing() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         let turn = life.prompt("say a\njunk\nstderr to the side\nsay b").await;
         let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("end_turn"), "{seal}");
@@ -324,7 +269,7 @@ fn junk_and_stderr_of_an_agent_are_shown_and_harm_nothing() {
 #[test]
 fn a_long_line_is_one_update_and_one_past_the_limit_is_none() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         let turn = life.prompt("long 200000\nsay between\nlong 2000000\nsay end").await;
         let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("end_turn"), "{seal}");
@@ -339,20 +284,17 @@ fn a_long_line_is_one_update_and_one_past_the_limit_is_none() {
 #[test]
 fn a_pending_question_outlives_stop_keep_workers_and_up() {
     run(async {
-        let mut life = Life::begin("").await;
+        let mut life = begin("").await;
         let turn = life.prompt(&Agent::Demo.prompt(&[Step::Remember("blue"), Step::Ask])).await;
-        let asked = wait_for(&life.watcher, TASK, &turn, "permission.requested").await;
+        let asked = life.wait(&turn, "permission.requested").await;
         let workers = agents::workers(&life.node, TASK);
         let stopped = life.node.holdfast_async(&["stop", "--keep-workers"]).await;
         assert!(stopped.status.success(), "{}", told(&stopped));
         life.node.wait_up_ended(std::time::Duration::from_secs(20));
-        life.node.up_again().unwrap_or_else(|failed| panic!("{failed:?}"));
-        let operator = work::client(&life.node, &[]);
-        operator.ready().await;
-        let answer = json!({"task": TASK, "request": asked["request"], "option": "allow"});
-        operator.command("permission.answer", answer).await.expect("answered");
-        let watcher = work::recorder(&life.node, &[(&conversation(TASK), Since::Start)]);
-        let seal = wait_for(&watcher, TASK, &turn, "turn.sealed").await;
+        life.up_again().await;
+        let answer = json!({"request": asked["request"], "option": "allow"});
+        life.command("permission.answer", answer).await.expect("answered");
+        let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("end_turn"), "{seal}");
         assert_eq!(agents::workers(&life.node, TASK), workers, "the same process");
     });
@@ -363,20 +305,15 @@ fn a_pending_question_outlives_stop_keep_workers_and_up() {
 #[test]
 fn when_everything_dies_the_turn_is_sealed_and_the_session_goes_on() {
     run(async {
-        let mut life = Life::begin("").await;
+        let mut life = begin("").await;
         life.answered("remember blue\nwrite kept here").await;
         let turn = life.prompt("permit it").await;
-        wait_for(&life.watcher, TASK, &turn, "permission.requested").await;
+        life.wait(&turn, "permission.requested").await;
         life.node.kill_everything();
-        life.node.up_again().unwrap_or_else(|failed| panic!("{failed:?}"));
-        let operator = work::client(&life.node, &[]);
-        operator.ready().await;
-        let watcher = work::recorder(&life.node, &[(&conversation(TASK), Since::Start)]);
-        let seal = wait_for(&watcher, TASK, &turn, "turn.sealed").await;
+        life.up_again().await;
+        let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("interrupted"), "{seal}");
-        let turn = work::prompt(&operator, TASK, "secret\nread kept", false).await.expect("an idle task");
-        wait_for(&watcher, TASK, &turn, "turn.sealed").await;
-        let said = watcher.observed(|seen| said(&seen.channel(&conversation(TASK)).events, &turn));
+        let said = life.answered("secret\nread kept").await;
         assert_eq!(said, "I was told: bluehere");
     });
 }
@@ -385,7 +322,7 @@ fn when_everything_dies_the_turn_is_sealed_and_the_session_goes_on() {
 #[test]
 fn an_agent_that_ends_between_turns_is_started_again_with_the_next_prompt() {
     run(async {
-        let life = Life::begin("").await;
+        let life = begin("").await;
         life.answered("remember blue").await;
         for pid in agents::workers(&life.node, TASK) {
             processes::signal(pid, Signal::SIGKILL);

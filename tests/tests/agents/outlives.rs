@@ -1,16 +1,14 @@
 //! What each agent is put through.
 
 use holdfast_shared::home::Role;
-use holdfast_tests::agents::{self, Agent, Step, counts, of_kind, said, wait_for, wait_said};
-use holdfast_tests::client::{Client, Since};
-use holdfast_tests::node::Node;
-use holdfast_tests::work::{self, SEALED_DEADLINE, conversation};
+use holdfast_tests::agents::{self, Agent, Stage, Step, TASK, counts, of_kind, said, wait_said};
+use holdfast_tests::client::Client;
+use holdfast_tests::work::{SEALED_DEADLINE, conversation};
 use holdfast_tests::{processes, run, wait};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const TASK: &str = "t";
 const WATCHERS: usize = 4;
 /// Counted before and after the question: 4 s each, so that faults come in the middle.
 const COUNT: u64 = 200;
@@ -18,39 +16,22 @@ const PAUSE_MS: u64 = 20;
 
 struct Trial {
     agent: Agent,
-    node: Node,
-    operator: Client,
+    stage: Stage,
     channel: String,
 }
 
 impl Trial {
     async fn begin(agent: Agent) -> Trial {
-        let node = Node::up();
-        agent.install(&node);
-        let operator = work::client(&node, &[]);
-        operator.ready().await;
-        agents::open(&operator, TASK, agent.skill()).await;
-        Trial { agent, node, operator, channel: conversation(TASK) }
-    }
-
-    async fn watcher(&self) -> Client {
-        let watcher = work::recorder(&self.node, &[(&self.channel, Since::Start)]);
-        watcher.ready().await;
-        watcher
+        Trial { agent, stage: Stage::of(agent).await, channel: conversation(TASK) }
     }
 
     async fn prompt(&self, steps: &[Step]) -> String {
-        let text = self.agent.prompt(steps);
-        work::prompt(&self.operator, TASK, &text, false).await.expect("an idle task")
+        self.stage.prompt(&self.agent.prompt(steps)).await
     }
 
     async fn kill_active(&self) {
-        let (_, pid) = self.node.active().await;
+        let (_, pid) = self.stage.node.active().await;
         processes::signal(pid, Signal::SIGKILL);
-    }
-
-    fn events(&self, watcher: &Client) -> Vec<Value> {
-        watcher.observed(|seen| seen.channel(&self.channel).events.clone())
     }
 }
 
@@ -61,40 +42,40 @@ pub fn a_turn_over_switches_and_kills(agent: Agent) {
         let trial = Trial::begin(agent).await;
         let mut watchers = Vec::new();
         for _ in 0..WATCHERS {
-            watchers.push(trial.watcher().await);
+            watchers.push(trial.stage.joiner().await);
         }
-        let first = trial.watcher().await;
+        let first = &trial.stage.watcher;
         let steps =
             [Step::Remember("blue"), Step::Count(COUNT, PAUSE_MS), Step::Ask, Step::Count(COUNT, PAUSE_MS)];
         let turn = trial.prompt(&steps).await;
 
-        wait_said(&first, TASK, &turn, "10\n").await;
-        trial.node.switch().await.expect("a switch in mid-turn");
-        wait_said(&first, TASK, &turn, "60\n").await;
+        wait_said(first, TASK, &turn, "10\n").await;
+        trial.stage.node.switch().await.expect("a switch in mid-turn");
+        wait_said(first, TASK, &turn, "60\n").await;
         trial.kill_active().await;
-        wait_said(&first, TASK, &turn, "110\n").await;
-        trial.node.signal(Role::Supervisor, Signal::SIGKILL);
+        wait_said(first, TASK, &turn, "110\n").await;
+        trial.stage.node.signal(Role::Supervisor, Signal::SIGKILL);
 
-        let asked = wait_for(&first, TASK, &turn, "permission.requested").await;
-        trial.node.active().await;
-        trial.node.switch().await.expect("a switch with a question pending");
+        let asked = trial.stage.wait(&turn, "permission.requested").await;
+        trial.stage.node.active().await;
+        trial.stage.node.switch().await.expect("a switch with a question pending");
         trial.kill_active().await;
-        trial.node.active().await;
-        trial.node.signal(Role::Sidecar, Signal::SIGKILL);
-        let late = trial.watcher().await;
+        trial.stage.node.active().await;
+        trial.stage.node.signal(Role::Sidecar, Signal::SIGKILL);
+        let late = trial.stage.joiner().await;
         answer_twice(&trial, &asked, [&watchers[0], &watchers[1]]).await;
 
-        let again = said(&trial.events(&first), &turn).matches("20\n").count();
+        let again = trial.stage.said(&turn).matches("20\n").count();
         first
             .wait("it goes on", SEALED_DEADLINE, |seen| {
                 said(&seen.channel(&trial.channel).events, &turn).matches("20\n").count() > again
             })
             .await;
         trial.kill_active().await;
-        let seal = wait_for(&first, TASK, &turn, "turn.sealed").await;
+        let seal = trial.stage.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("end_turn"), "{seal}");
 
-        let events = trial.events(&first);
+        let events = trial.stage.events();
         assert_eq!(counts(&events, &turn, COUNT), 2, "all that it said, once");
         assert_eq!(of_kind(&events, &turn, "permission.requested").len(), 1);
         assert_eq!(
@@ -103,13 +84,13 @@ pub fn a_turn_over_switches_and_kills(agent: Agent) {
             "answered once, and all are told"
         );
         let recalls = trial.prompt(&[Step::Recall]).await;
-        wait_for(&first, TASK, &recalls, "turn.sealed").await;
-        let recalled = said(&trial.events(&first), &recalls);
+        trial.stage.sealed(&recalls).await;
+        let recalled = trial.stage.said(&recalls);
         assert!(recalled.contains("blue"), "the same session goes on: {recalled}");
 
-        let after = trial.watcher().await;
+        let after = trial.stage.joiner().await;
         watchers.extend([late, after]);
-        same_for_all(&trial, &first, &watchers).await;
+        same_for_all(&trial, &watchers).await;
     });
 }
 
@@ -127,7 +108,8 @@ async fn answer_twice(trial: &Trial, asked: &Value, who: [&Client; 2]) {
     assert!(answers.iter().all(|answer| answer["option_id"] == allows.as_str()), "{answers:?}");
 }
 
-async fn same_for_all(trial: &Trial, first: &Client, others: &[Client]) {
+async fn same_for_all(trial: &Trial, others: &[Client]) {
+    let first = &trial.stage.watcher;
     let (top, digests) = first.observed(|seen| {
         let seen = seen.channel(&trial.channel);
         (seen.offset, seen.digests.clone())
@@ -149,26 +131,26 @@ async fn same_for_all(trial: &Trial, first: &Client, others: &[Client]) {
 pub fn a_cancel(agent: Agent) {
     run(async {
         let trial = Trial::begin(agent).await;
-        let watcher = trial.watcher().await;
+        let watcher = &trial.stage.watcher;
         let text = trial.prompt(&[Step::Remember("blue"), Step::Count(10_000, PAUSE_MS)]).await;
-        wait_said(&watcher, TASK, &text, "5\n").await;
-        trial.operator.command("task.cancel", json!({"task": TASK})).await.expect("accepted");
-        let seal = wait_for(&watcher, TASK, &text, "turn.sealed").await;
+        wait_said(watcher, TASK, &text, "5\n").await;
+        trial.stage.command("task.cancel", json!({})).await.expect("accepted");
+        let seal = trial.stage.sealed(&text).await;
         assert_eq!(seal["stop_reason"], json!("cancelled"), "{seal}");
         let asks = trial.prompt(&[Step::Ask]).await;
-        let asked = wait_for(&watcher, TASK, &asks, "permission.requested").await;
-        trial.operator.command("task.cancel", json!({"task": TASK})).await.expect("accepted");
-        let seal = wait_for(&watcher, TASK, &asks, "turn.sealed").await;
+        let asked = trial.stage.wait(&asks, "permission.requested").await;
+        trial.stage.command("task.cancel", json!({})).await.expect("accepted");
+        let seal = trial.stage.sealed(&asks).await;
         assert_eq!(seal["stop_reason"], json!("cancelled"), "{seal}");
-        let answered = wait_for(&watcher, TASK, &asks, "permission.answered").await;
+        let answered = trial.stage.wait(&asks, "permission.answered").await;
         assert_eq!(answered["outcome"], json!("cancelled"), "{answered}");
         let allows = trial.agent.allows(&asked);
         let late = json!({"task": TASK, "request": asked["request"], "option": allows});
-        let late = trial.operator.command("permission.answer", late).await.expect("it was a request");
+        let late = trial.stage.command("permission.answer", late).await.expect("it was a request");
         assert_eq!(late["won"], json!(false), "{late}");
         let recalls = trial.prompt(&[Step::Recall]).await;
-        wait_for(&watcher, TASK, &recalls, "turn.sealed").await;
-        assert!(said(&trial.events(&watcher), &recalls).contains("blue"), "it is the same agent still");
+        trial.stage.sealed(&recalls).await;
+        assert!(trial.stage.said(&recalls).contains("blue"), "it is the same agent still");
     });
 }
 
@@ -177,28 +159,28 @@ pub fn a_cancel(agent: Agent) {
 pub fn a_death(agent: Agent) {
     run(async {
         let trial = Trial::begin(agent).await;
-        let watcher = trial.watcher().await;
+        let watcher = &trial.stage.watcher;
         let told = trial.prompt(&[Step::Remember("blue")]).await;
-        wait_for(&watcher, TASK, &told, "turn.sealed").await;
+        trial.stage.sealed(&told).await;
         let text = trial.prompt(&[Step::Count(10_000, PAUSE_MS)]).await;
-        wait_said(&watcher, TASK, &text, "5\n").await;
-        let workers = agents::workers(&trial.node, TASK);
+        wait_said(watcher, TASK, &text, "5\n").await;
+        let workers = agents::workers(&trial.stage.node, TASK);
         assert!(!workers.is_empty(), "a process works in the task's workspace");
         workers.iter().for_each(|pid| processes::signal(*pid, Signal::SIGKILL));
-        let seal = wait_for(&watcher, TASK, &text, "turn.sealed").await;
+        let seal = trial.stage.sealed(&text).await;
         assert_eq!(seal["stop_reason"], json!("interrupted"), "{seal}");
-        let before = said(&trial.events(&watcher), &told);
+        let before = trial.stage.said(&told);
         let recalls = trial.prompt(&[Step::Recall]).await;
-        let seal = wait_for(&watcher, TASK, &recalls, "turn.sealed").await;
+        let seal = trial.stage.sealed(&recalls).await;
         assert_eq!(seal["stop_reason"], json!("end_turn"), "{seal}");
         // What an agent replays late would have come by then.
         wait::pass(Duration::from_millis(300)).await;
-        let events = trial.events(&watcher);
+        let events = trial.stage.events();
         let recalled = said(&events, &recalls);
         assert!(recalled.contains("blue"), "{recalled}");
         assert!(!recalled.contains("5\n"), "a replay was recorded: {recalled}");
         assert_eq!(said(&events, &told), before);
-        let now = agents::workers(&trial.node, TASK);
+        let now = agents::workers(&trial.stage.node, TASK);
         assert!(!now.is_empty() && now.iter().all(|pid| !workers.contains(pid)), "another process");
     });
 }

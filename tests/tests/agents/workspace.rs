@@ -1,8 +1,6 @@
 //! What an agent may touch of the machine through the node: its workspace, and no more.
 
-use holdfast_tests::agents::{self, Agent, said, wait_for};
-use holdfast_tests::client::Since;
-use holdfast_tests::node::Node;
+use holdfast_tests::agents::{self, Agent, Stage, TASK};
 use holdfast_tests::run;
 use holdfast_tests::work::{self, conversation};
 use std::os::unix::fs::symlink;
@@ -22,29 +20,18 @@ fn lay_traps(workspace: &Path, outside: &Path) {
 
 fn confined(agent: Agent) {
     run(async {
-        let node = Node::up();
-        agent.install(&node);
-        let operator = work::client(&node, &[]);
-        operator.ready().await;
-        agents::open(&operator, "t", agent.skill()).await;
-        let channel = conversation("t");
-        let watcher = work::recorder(&node, &[(&channel, Since::Start)]);
-        watcher.ready().await;
-        let workspace = node.home().workspaces().join("t");
+        let stage = Stage::of(agent).await;
+        let node = &stage.node;
+        let workspace = node.home().workspaces().join(TASK);
         let inside = |path: &str| match agent {
             // The demo agent makes paths absolute by itself.
             Agent::Demo => path.to_owned(),
             _ => workspace.join(path).to_string_lossy().into_owned(),
         };
-        let told = async |text: String| {
-            let turn = work::prompt(&operator, "t", &text, false).await.expect("an idle task");
-            wait_for(&watcher, "t", &turn, "turn.sealed").await;
-            watcher.observed(|seen| said(&seen.channel(&channel).events, &turn))
-        };
         let refused = |answer: &str| answer.contains("refused") || answer.contains("error");
-        let wrote = told(format!("write {} mine", inside("file"))).await;
+        let wrote = stage.answered(&format!("write {} mine", inside("file"))).await;
         assert!(!refused(&wrote), "{wrote}");
-        let read = told(format!("read {}", inside("file"))).await;
+        let read = stage.answered(&format!("read {}", inside("file"))).await;
         assert!(read.contains("mine"), "{read}");
         assert_eq!(std::fs::read_to_string(workspace.join("file")).expect("it was written"), "mine");
 
@@ -73,9 +60,9 @@ fn confined(agent: Agent) {
             if path.is_empty() {
                 continue;
             }
-            let read = told(format!("read {path}")).await;
+            let read = stage.answered(&format!("read {path}")).await;
             assert!(refused(&read) && !read.contains("of another"), "read {path}: {read}");
-            let write = told(format!("write {path} evil")).await;
+            let write = stage.answered(&format!("write {path} evil")).await;
             assert!(refused(&write), "write {path}: {write}");
         }
         assert_eq!(std::fs::read_to_string(outside.join("secret")).expect("it is there"), "of another");
@@ -101,23 +88,18 @@ fn npm_sdk_file_requests_stay_in_the_workspace() {
 #[test]
 fn a_terminal_runs_in_the_workspace_and_outlives_the_runtime() {
     run(async {
-        let node = Node::up();
-        let operator = work::client(&node, &[]);
-        operator.ready().await;
-        agents::open(&operator, "t", "demo").await;
-        let channel = conversation("t");
-        let watcher = work::recorder(&node, &[(&channel, Since::Start)]);
-        watcher.ready().await;
-        let line = "run pwd; while [ ! -e go ]; do sleep 0.05; done; echo after";
-        // The demo's own words end at a semicolon: the line is a script.
-        let script = node.home().workspaces().join("t/script");
-        let turn = work::prompt(&operator, "t", "say ready", false).await.expect("an idle task");
-        wait_for(&watcher, "t", &turn, "turn.sealed").await;
-        std::fs::write(&script, line.trim_start_matches("run ")).expect("a new file");
-        let turn = work::prompt(&operator, "t", "run sh script", false).await.expect("an idle task");
-        watcher
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let workspace = node.home().workspaces().join(TASK);
+        // The first prompt makes the workspace. The demo's own words end at a semicolon: the line is a script.
+        stage.answered("say ready").await;
+        let line = "pwd; while [ ! -e go ]; do sleep 0.05; done; echo after";
+        std::fs::write(workspace.join("script"), line).expect("a new file");
+        let turn = stage.prompt("run sh script").await;
+        stage
+            .watcher
             .wait("the terminal runs", work::SEALED_DEADLINE, |seen| {
-                let events = &seen.channel(&channel).events;
+                let events = &seen.channel(&conversation(TASK)).events;
                 agents::updates(events, &turn).any(|update| update["status"] == "in_progress")
             })
             .await;
@@ -125,11 +107,9 @@ fn a_terminal_runs_in_the_workspace_and_outlives_the_runtime() {
         holdfast_tests::processes::signal(pid, nix::sys::signal::Signal::SIGKILL);
         node.active().await;
         node.switch().await.expect("a switch");
-        std::fs::write(node.home().workspaces().join("t/go"), "").expect("a new file");
-        let seal = wait_for(&watcher, "t", &turn, "turn.sealed").await;
+        std::fs::write(workspace.join("go"), "").expect("a new file");
+        let seal = stage.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], "end_turn", "{seal}");
-        let said = watcher.observed(|seen| said(&seen.channel(&channel).events, &turn));
-        let workspace = node.home().workspaces().join("t");
-        assert_eq!(said, format!("{}\nafter\n", workspace.display()));
+        assert_eq!(stage.said(&turn), format!("{}\nafter\n", workspace.display()));
     });
 }
