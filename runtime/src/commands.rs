@@ -3,25 +3,26 @@
 //! A refusal is not journaled: nothing happened, and asking again asks again. Only methods marked `write` carry
 //! their command id into the journal; reads are asked again.
 
+mod agents;
+
 use crate::command_id::{self, Known};
 use crate::conversation::{OPEN_EVENTS_BYTES, UNFILED_SPANS};
-use crate::order::spawn_id;
+use crate::order::turn_started;
 use crate::params::{self, History, Open, Prompt, TaskOnly, TaskTurn};
 use crate::record::{self, Answered, Body, Record};
 use crate::state::{State, open_mode};
-use crate::task::{TASKS, Task, TaskCommand, id_is_valid};
-use crate::turn::QUEUED_PROMPTS;
+use crate::task::{TASKS, Task, TaskCommand, TaskState, id_is_valid};
+use crate::turn::{QUEUED_PROMPTS, TurnState};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Caller;
 use holdfast_shared::token::TokenRole;
+use holdfast_shared::worker::Protocol;
 use serde_json::{Value, json};
 
 /// Bytes of a prompt: one argument of a program is at most 128 KiB on Linux, its end and `sh -c` included.
 pub const PROMPT_BYTES: usize = 120 * 1024;
 /// Tasks of one `task.list` answer.
 pub const LISTED_TASKS: usize = 1000;
-/// The skill built in.
-pub const COMMAND_SKILL: &str = "command";
 
 /// A call, as the link brought it.
 #[derive(Clone, Debug)]
@@ -49,6 +50,35 @@ pub struct Given {
     pub active: bool,
     /// Whether the disk is too full for new commands.
     pub storage_full: bool,
+    /// How long a switch may take until the task is ready.
+    pub switch_timeout_ms: u64,
+}
+
+/// What can be seen of the world, and is not in the state.
+pub trait Seen {
+    /// How many output records of a task's open span can have been shown; `None` while nobody knows.
+    fn outputs(&self, task: &str) -> Option<u64>;
+
+    /// The request for permission that waits in the task's running turn, its line ending with this record.
+    fn permission(&self, task: &str, seq: u64) -> Option<PendingPermission>;
+
+    /// Messages up to this one were taken by the task's worker.
+    fn consumed(&self, task: &str) -> u64;
+
+    /// What the workers of a skill speak; `None` where it is not installed.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn protocol(&self, skill: &str) -> Result<Option<Protocol>, String>;
+}
+
+/// A request for permission, as far as a decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingPermission {
+    /// The agent's id of it, as JSON text.
+    pub id: String,
+    /// The ids of its options.
+    pub options: Vec<String>,
 }
 
 /// What to do with a call that is not refused.
@@ -78,18 +108,22 @@ enum Method {
     Dequeue,
     Cancel,
     Stop,
+    Answer,
+    Mode,
     List,
     History,
     Probe,
 }
 
-const METHODS: [(&str, Method); 9] = [
+const METHODS: [(&str, Method); 11] = [
     ("task.open", Method::Open),
     ("task.switch", Method::Switch),
     ("task.prompt", Method::Prompt),
     ("task.dequeue", Method::Dequeue),
     ("task.cancel", Method::Cancel),
     ("task.stop", Method::Stop),
+    ("permission.answer", Method::Answer),
+    ("task.mode", Method::Mode),
     ("task.list", Method::List),
     ("conversation.history", Method::History),
     ("node.probe", Method::Probe),
@@ -109,17 +143,11 @@ impl Method {
     }
 }
 
-/// Decides on a call. `outputs` answers how many output records of a task's open span can have been shown; `None`
-/// while nobody knows.
+/// Decides on a call.
 ///
 /// # Errors
 /// The refusal, by the table of codes.
-pub fn decide(
-    state: &State,
-    call: &Call<'_>,
-    given: &Given,
-    outputs: impl Fn(&str) -> Option<u64>,
-) -> Result<Decision, ApiError> {
+pub fn decide(state: &State, call: &Call<'_>, given: &Given, seen: &impl Seen) -> Result<Decision, ApiError> {
     let found = METHODS.iter().find(|(name, _)| *name == call.method);
     let Some((_, method)) = found else {
         return Err(ApiError::new(Code::UnknownMethod, format!("there is no method {:?}", call.method)));
@@ -129,7 +157,7 @@ pub fn decide(
     }
     check_scope(call)?;
     if method.writes() {
-        return decide_write(state, *method, call, given, outputs);
+        return decide_write(state, *method, call, given, seen);
     }
     match method {
         // It shows what was decided last, and so waits for that.
@@ -170,7 +198,7 @@ fn decide_write(
     method: Method,
     call: &Call<'_>,
     given: &Given,
-    outputs: impl Fn(&str) -> Option<u64>,
+    seen: &impl Seen,
 ) -> Result<Decision, ApiError> {
     if !given.active {
         return Err(ApiError::new(Code::NotActive, "this runtime is not the active one"));
@@ -184,12 +212,14 @@ fn decide_write(
         Known::New(_) => {}
     }
     let (body, answer) = match method {
-        Method::Open => open(state, params::parse(call.params)?, given),
-        Method::Switch => switch(state, params::parse(call.params)?, call.caller),
-        Method::Prompt => prompt(state, params::parse(call.params)?, given, outputs),
-        Method::Dequeue => dequeue(state, params::parse(call.params)?, outputs),
+        Method::Open => open(state, params::parse(call.params)?, given, seen),
+        Method::Switch => switch(state, params::parse(call.params)?, call.caller, given),
+        Method::Prompt => prompt(state, params::parse(call.params)?, given, seen),
+        Method::Dequeue => dequeue(state, params::parse(call.params)?, seen),
         Method::Cancel => cancel(state, params::parse(call.params)?),
-        _ => stop(state, params::parse(call.params)?, outputs),
+        Method::Answer => agents::answer(state, params::parse(call.params)?, call.caller, seen),
+        Method::Mode => agents::set_mode(state, params::parse(call.params)?, seen),
+        _ => stop(state, params::parse(call.params)?, seen),
     }?;
     // Last, so that a mistake is called a mistake also while the disk is full. What may be filling the disk can be
     // cancelled: one small record for each running turn, from the reserve that serves its seal too.
@@ -203,44 +233,50 @@ fn decide_write(
 
 type Written = Result<(Body, Value), ApiError>;
 
-fn open(state: &State, open: Open, given: &Given) -> Written {
+fn open(state: &State, open: Open, given: &Given, seen: &impl Seen) -> Written {
     if !id_is_valid(&open.task) {
         let message = "task: 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit";
         return Err(ApiError::new(Code::InvalidRequest, message));
     }
-    if open.skill != COMMAND_SKILL {
-        let message = format!("skill: {:?} is not installed; there is {COMMAND_SKILL:?}", open.skill);
-        return Err(ApiError::new(Code::InvalidRequest, message));
-    }
+    let protocol = agents::protocol(&open.skill, seen)?;
     let task = state.task(&open.task);
     if let Some(task) = task {
         task.admits(TaskCommand::Open).map_err(|code| refusal(code, task, "opened"))?;
-        if task.skill != open.skill {
-            let message = format!("skill: task {} has skill {:?}", task.id, task.skill);
+        if task.skill != open.skill || task.protocol != protocol {
+            let message = format!("skill: task {} has skill {:?}, as it was installed", task.id, task.skill);
             return Err(ApiError::new(Code::InvalidRequest, message));
         }
     } else if state.tasks.len() >= TASKS {
         return Err(ApiError::new(Code::Busy, format!("there are {TASKS} tasks already")));
     }
     let (mode, conversation_epoch) = (open_mode(task), given.fresh_epoch.clone());
-    let turned = task.is_some_and(|task| task.turns > 0);
-    let answer = json!({"task": open.task, "mode": mode, "state": if turned { "idle" } else { "ready" }});
+    let has_session = task.and_then(|task| task.agent.as_ref()).is_some_and(|agent| agent.session.is_some());
+    let state = match task {
+        _ if protocol == Protocol::Acp && !has_session => TaskState::Creating,
+        Some(task) if task.turns > 0 => TaskState::Idle,
+        _ => TaskState::Ready,
+    };
+    let answer = json!({"task": open.task, "mode": mode, "state": state});
     let (task, skill) = (open.task, open.skill);
-    Ok((Body::TaskOpened(record::TaskOpened { task, skill, mode, conversation_epoch }), answer))
+    Ok((Body::TaskOpened(record::TaskOpened { task, skill, mode, conversation_epoch, protocol }), answer))
 }
 
-fn switch(state: &State, TaskOnly { task }: TaskOnly, caller: &Caller) -> Written {
+fn switch(state: &State, TaskOnly { task }: TaskOnly, caller: &Caller, given: &Given) -> Written {
     let found = admitted(state, &task, TaskCommand::Switch, "switched to")?;
     if caller.focus.as_deref() == Some(&*task) {
         let answer = json!({"task": task, "state": found.state()});
         return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
     }
-    // A `command` worker is started per turn, so the task is as warm as it gets: `task.ready` follows at once.
     let answer = json!({"task": task, "state": "switching"});
+    if found.agent.as_ref().is_some_and(|agent| !agent.is_warm()) {
+        let deadline = given.now_ms.saturating_add(given.switch_timeout_ms);
+        return Ok((Body::TaskSwitching(record::TaskSwitching { task, deadline }), answer));
+    }
+    // As warm as it gets, since a `command` worker is started per turn: `task.ready` follows at once.
     Ok((Body::TaskReady(record::TaskReady { task }), answer))
 }
 
-fn prompt(state: &State, prompt: Prompt, given: &Given, outputs: impl Fn(&str) -> Option<u64>) -> Written {
+fn prompt(state: &State, prompt: Prompt, given: &Given, seen: &impl Seen) -> Written {
     if prompt.text.len() > PROMPT_BYTES || prompt.text.contains('\0') {
         let message = format!("text: at most {PROMPT_BYTES} bytes, without NUL");
         return Err(ApiError::new(Code::InvalidRequest, message));
@@ -254,9 +290,7 @@ fn prompt(state: &State, prompt: Prompt, given: &Given, outputs: impl Fn(&str) -
     let (turn, text) = (task.next_turn(), prompt.text);
     let answer = json!({"turn": turn});
     if task.running.is_none() && task.queue.is_empty() {
-        let spawn_id = spawn_id(given.next.0, given.next.1);
-        let task = prompt.task;
-        return Ok((Body::TurnStarted(record::TurnStarted { task, turn, text, spawn_id }), answer));
+        return Ok((Body::TurnStarted(turn_started(task, turn, text, given.next)), answer));
     }
     if task.queue.len() >= QUEUED_PROMPTS {
         let message = format!("{QUEUED_PROMPTS} prompts wait in task {} already", task.id);
@@ -264,15 +298,11 @@ fn prompt(state: &State, prompt: Prompt, given: &Given, outputs: impl Fn(&str) -
     }
     has_room(task)?;
     has_span(task)?;
-    let (after, task) = (place(outputs, &prompt.task)?, prompt.task);
+    let (after, task) = (place(seen, &prompt.task)?, prompt.task);
     Ok((Body::TurnQueued(record::TurnQueued { task, turn, text, after }), answer))
 }
 
-fn dequeue(
-    state: &State,
-    TaskTurn { task, turn }: TaskTurn,
-    outputs: impl Fn(&str) -> Option<u64>,
-) -> Written {
+fn dequeue(state: &State, TaskTurn { task, turn }: TaskTurn, seen: &impl Seen) -> Written {
     let found = admitted(state, &task, TaskCommand::Dequeue, "dequeued from")?;
     if !found.queue.iter().any(|queued| queued.turn == turn) {
         let message = format!("turn: {turn:?} does not wait in task {task}");
@@ -280,7 +310,7 @@ fn dequeue(
     }
     has_room(found)?;
     has_span(found)?;
-    let (after, answer) = (place(outputs, &task)?, json!({"task": task, "turn": turn}));
+    let (after, answer) = (place(seen, &task)?, json!({"task": task, "turn": turn}));
     Ok((Body::TurnDequeued(record::TurnDequeued { task, turn, after }), answer))
 }
 
@@ -292,16 +322,19 @@ fn cancel(state: &State, TaskOnly { task }: TaskOnly) -> Written {
         return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
     };
     let (turn, answer) = (running.turn.clone(), json!({"task": task, "turn": running.turn}));
-    if running.order.end_message.is_some() {
+    if running.state == TurnState::Cancelling {
         return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
     }
-    Ok((Body::TurnCancelled(record::TurnCancelled { task, turn }), answer))
+    let number = agents::cancel_number(found);
+    Ok((Body::TurnCancelled(record::TurnCancelled { task, turn, number }), answer))
 }
 
-fn stop(state: &State, TaskOnly { task }: TaskOnly, outputs: impl Fn(&str) -> Option<u64>) -> Written {
-    has_span(admitted(state, &task, TaskCommand::Stop, "stopped")?)?;
-    let (after, answer) = (place(outputs, &task)?, json!({"task": task}));
-    Ok((Body::TaskStopped(record::TaskStopped { task, after }), answer))
+fn stop(state: &State, TaskOnly { task }: TaskOnly, seen: &impl Seen) -> Written {
+    let found = admitted(state, &task, TaskCommand::Stop, "stopped")?;
+    has_span(found)?;
+    let number = agents::cancel_number(found);
+    let (after, answer) = (place(seen, &task)?, json!({"task": task}));
+    Ok((Body::TaskStopped(record::TaskStopped { task, after, number }), answer))
 }
 
 fn list(state: &State, list: params::List) -> Value {
@@ -317,8 +350,12 @@ fn listed(task: &Task) -> Value {
     let mut listed = json!({
         "task": task.id, "skill": task.skill, "state": task.state(), "turns": task.turns, "queued": queued,
         "turn": task.running.as_ref().map(|running| &running.turn), "created_at": task.created_at,
-        "updated_at": task.updated_at,
+        "updated_at": task.updated_at, "protocol": task.protocol, "worker": agents::worker_state(task),
     });
+    let session = task.agent.as_ref().and_then(|agent| agent.session.as_ref());
+    if let Some(modes) = session.and_then(|session| session.modes.as_ref()) {
+        listed["modes"] = json!(modes);
+    }
     if let crate::task::Standing::Errored(error) = &task.standing {
         listed["error"] = json!(error);
     }
@@ -339,9 +376,9 @@ fn admitted<'a>(state: &'a State, id: &str, command: TaskCommand, done: &str) ->
 }
 
 /// Behind all output that can have been shown. A wrong place would move what a subscriber has seen.
-fn place(outputs: impl Fn(&str) -> Option<u64>, task: &str) -> Result<u64, ApiError> {
+fn place(seen: &impl Seen, task: &str) -> Result<u64, ApiError> {
     let message = || format!("the output of task {task} cannot be read at the moment");
-    outputs(task).ok_or_else(|| ApiError::new(Code::Unavailable, message()))
+    seen.outputs(task).ok_or_else(|| ApiError::new(Code::Unavailable, message()))
 }
 
 /// A running turn holds up to so many events.

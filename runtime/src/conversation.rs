@@ -60,9 +60,10 @@ impl Conversation {
         self.open_bytes > OPEN_EVENTS_BYTES
     }
 
-    /// Seals the open span and answers the offset of its seal.
-    pub fn seal(&mut self, mut seal: Seal) -> Option<u64> {
+    /// Seals the open span, whose output lies in a segment behind `base` records, and answers the offset of its seal.
+    pub fn seal(&mut self, mut seal: Seal, segment: u32, base: u64) -> Option<u64> {
         let mut span = self.open.take()?;
+        (span.segment, span.base) = (segment, base);
         seal.outputs = seal.outputs.max(span.last_after());
         let data = event::turn_sealed(&span.turn, &seal);
         let offset = span.seal(data, seal).ok();
@@ -100,7 +101,7 @@ mod tests {
     use serde_json::json;
 
     fn seal(outputs: u64) -> Seal {
-        Seal { stop_reason: StopReason::EndTurn, exit_code: Some(0), sealed_at: 1, outputs }
+        Seal::new(StopReason::EndTurn, Some(0), 1, outputs)
     }
 
     #[test]
@@ -109,7 +110,7 @@ mod tests {
         assert_eq!(conversation.begin("x", "t1", "w", json!(1)), 1);
         assert_eq!(conversation.place(4, json!(2)), Some(6));
         assert_eq!(conversation.top(7), 9);
-        assert_eq!(conversation.seal(seal(10)), Some(13));
+        assert_eq!(conversation.seal(seal(10), 0, 0), Some(13));
         assert_eq!((conversation.total, conversation.top(99)), (13, 13));
         assert_eq!(conversation.begin("x", "t2", "v", json!(1)), 14);
         conversation.filed(1);
@@ -123,7 +124,7 @@ mod tests {
         conversation.begin("x", "t1", "w", json!(1));
         conversation.place(4, json!(2));
         assert_eq!(conversation.place(2, json!(3)), Some(7), "behind the one at 4");
-        assert_eq!(conversation.seal(seal(1)), Some(8));
+        assert_eq!(conversation.seal(seal(1), 0, 0), Some(8));
         assert_eq!(conversation.unfiled[0].check(), Ok(()));
     }
 
@@ -134,7 +135,7 @@ mod tests {
         conversation.place(4, json!(2));
         conversation.cut("f", 2);
         assert_eq!(conversation.top(2), 4);
-        conversation.seal(seal(2));
+        conversation.seal(seal(2), 0, 0);
         assert_eq!(conversation.unfiled[0].check(), Ok(()));
         assert_eq!(conversation.unfiled[0].epoch, "f");
     }

@@ -5,6 +5,7 @@
 //! record is durable.
 
 mod active;
+mod agents;
 mod boot;
 mod event;
 mod passive;

@@ -3,9 +3,13 @@
 //! Journal events are made once and kept; the events of output records are made from the record at each reading,
 //! so that the spool stays what the worker wrote. The latter are written as text directly: they are the bulk.
 
+use crate::record::PermissionAnswered;
 use crate::span::{Seal, StopReason};
 use holdfast_shared::spool::Stream;
 use serde_json::{Value, json};
+
+/// The type of [`permission_answered`].
+pub const PERMISSION_ANSWERED: &str = "permission.answered";
 
 /// A turn begins.
 pub fn turn_started(turn: &str, text: &str, at: u64) -> Value {
@@ -19,7 +23,29 @@ pub fn turn_queued(turn: &str, text: &str, at: u64) -> Value {
 
 /// A turn ended, or a queued one was taken back (`cancelled`, without an exit code).
 pub fn turn_sealed(turn: &str, seal: &Seal) -> Value {
-    sealed(turn, seal.stop_reason, seal.exit_code, seal.sealed_at)
+    let mut event = sealed(turn, seal.stop_reason, seal.exit_code, seal.sealed_at);
+    if let Some(detail) = &seal.detail {
+        event["detail"] = json!(detail);
+    }
+    if let Some(usage) = &seal.usage {
+        event["usage"] = json!(usage);
+    }
+    event
+}
+
+/// An agent's request for permission was answered.
+pub fn permission_answered(answered: &PermissionAnswered, at: u64) -> Value {
+    let mut event = json!({
+        "type": PERMISSION_ANSWERED, "turn": answered.turn, "request": answered.seq.to_string(),
+        "outcome": answered.outcome, "at": at,
+    });
+    if let Some(option) = &answered.option_id {
+        event["option_id"] = json!(option);
+    }
+    if let Some(by) = &answered.by {
+        event["by"] = json!(by);
+    }
+    event
 }
 
 /// A queued turn was taken back before it began.
@@ -65,7 +91,8 @@ pub fn skip(turn: &str) -> Vec<u8> {
     text
 }
 
-fn quote(to: &mut Vec<u8>, text: &str) {
+/// Appends the JSON text of a string.
+pub(crate) fn quote(to: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(to, text).expect("a string has JSON text and a vector takes it");
 }
 
@@ -99,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_seal_has_an_exit_code_only_where_there_is_one() {
-        let mut seal = Seal { stop_reason: StopReason::Limit, exit_code: None, sealed_at: 5, outputs: 3 };
+        let mut seal = Seal::new(StopReason::Limit, None, 5, 3);
         let event = json!({"type": "turn.sealed", "turn": "t2", "stop_reason": "limit", "at": 5});
         assert_eq!(turn_sealed("t2", &seal), event);
         seal.exit_code = Some(137);

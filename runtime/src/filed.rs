@@ -63,6 +63,9 @@ pub struct Truncated {
     pub files: Vec<u64>,
     /// Workers of those files, whose directories go, too.
     pub workers: Vec<String>,
+    /// Segments of those files, whose worker may have served turns that stay: they go, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<(String, u32)>,
 }
 
 /// A file that breaks the rules of its format.
@@ -165,6 +168,19 @@ impl Filed {
 }
 
 impl Truncated {
+    /// The worker of the next turn, which stays, is this one. Turns of a standing worker follow each other, so every
+    /// other that is named has none left: its whole directory goes.
+    pub fn keep_worker(&mut self, kept: Option<&str>) {
+        let going = std::mem::take(&mut self.segments);
+        for (worker, segment) in going {
+            if kept == Some(&*worker) {
+                self.segments.push((worker, segment));
+            } else if !self.workers.contains(&worker) {
+                self.workers.push(worker);
+            }
+        }
+    }
+
     /// The event that stands in its place.
     pub fn event(&self) -> Value {
         event::truncated(&self.turn, self.first, self.last, REASON_LIMIT)
@@ -204,6 +220,7 @@ pub fn truncate(oldest: &[Filed], newest_cumulative_bytes: u64, limit_bytes: u64
         turn: String::new(),
         files: oldest[1..going].iter().map(Filed::first).collect(),
         workers: Vec::new(),
+        segments: Vec::new(),
     };
     let mut turns = 0;
     for filed in &oldest[..going] {
@@ -212,7 +229,11 @@ pub fn truncate(oldest: &[Filed], newest_cumulative_bytes: u64, limit_bytes: u64
                 turns += 1;
                 marker.conversation.clone_from(&span.conversation);
                 marker.turn.clone_from(&span.turn);
-                marker.workers.extend(span.worker.clone());
+                match (&span.worker, span.segment) {
+                    (Some(worker), 0) => marker.workers.push(worker.clone()),
+                    (Some(worker), segment) => marker.segments.push((worker.clone(), segment)),
+                    (None, _) => {}
+                }
             }
             // What an earlier marker stands for is gone before it is extended.
             FiledBody::Truncated(earlier) => marker.conversation.clone_from(&earlier.conversation),
@@ -234,7 +255,7 @@ mod tests {
     fn turn(first: u64, outputs: u64, cumulative_bytes: u64, bytes: u64) -> Filed {
         let mut span = Span::begin("c", "e", first, &format!("t{first}"), json!({}));
         span.worker = Some(format!("w{first}"));
-        let seal = Seal { stop_reason: StopReason::EndTurn, exit_code: None, sealed_at: 1, outputs };
+        let seal = Seal::new(StopReason::EndTurn, None, 1, outputs);
         span.seal(json!({}), seal).unwrap();
         Filed {
             format: FILED_FORMAT,

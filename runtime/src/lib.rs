@@ -6,6 +6,8 @@
 #![deny(unsafe_code)]
 
 pub mod abilities;
+pub mod acp;
+pub mod agent;
 pub mod channels;
 pub mod command_id;
 pub mod commands;

@@ -1,13 +1,16 @@
 //! For tests: a runtime's decisions and their fold, without a world.
 
 use crate::command_id::tests::id_at;
-use crate::commands::{Call, Decision, Given, decide};
+use crate::commands::{Call, Decision, Given, PendingPermission, Seen, decide};
 use crate::record::{self, Body, Record};
 use crate::span::StopReason;
 use crate::state::{Placed, State};
+use crate::task::Task;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Caller;
+use holdfast_shared::skill::built_in;
 use holdfast_shared::token::TokenRole;
+use holdfast_shared::worker::Protocol;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -23,7 +26,33 @@ pub struct Lifetime {
     pub outputs_unknown: bool,
     pub storage_full: bool,
     pub passive: bool,
+    pub permissions: BTreeMap<(String, u64), PendingPermission>,
     ids: u64,
+}
+
+impl Seen for Lifetime {
+    fn outputs(&self, task: &str) -> Option<u64> {
+        (!self.outputs_unknown).then(|| self.outputs.get(task).copied().unwrap_or(0))
+    }
+
+    fn permission(&self, task: &str, seq: u64) -> Option<PendingPermission> {
+        self.permissions.get(&(task.to_owned(), seq)).cloned()
+    }
+
+    fn consumed(&self, _task: &str) -> u64 {
+        0
+    }
+
+    fn protocol(&self, skill: &str) -> Result<Option<Protocol>, String> {
+        Ok(built_in(skill).map(|skill| skill.protocol))
+    }
+}
+
+/// A task of the skill `demo`, just opened.
+pub fn agent_task(id: &str) -> Task {
+    let mut life = Lifetime::default();
+    life.does("task.open", json!({"task": id, "skill": "demo"}));
+    life.state.tasks.remove(id).expect("it was opened")
 }
 
 pub fn caller(role: TokenRole) -> Caller {
@@ -54,13 +83,12 @@ impl Lifetime {
             fresh_epoch: format!("{:08x}", self.lsn()),
             active: !self.passive,
             storage_full: self.storage_full,
+            switch_timeout_ms: 5000,
         };
         let params = params.to_string();
         let call = Call { method, params: &params, command_id: id, caller: who };
-        let (outputs, known) = (self.outputs.clone(), !self.outputs_unknown);
-        match decide(&self.state, &call, &given, |task| {
-            known.then(|| outputs.get(task).copied().unwrap_or(0))
-        })? {
+        let decided = decide(&self.state, &call, &given, &*self)?;
+        match decided {
             Decision::Answer { result, .. } => Ok(result),
             Decision::Write(record) => {
                 let answer = record.command.clone().expect("a command's record answers it").answer;
@@ -106,7 +134,9 @@ impl Lifetime {
     /// The turn that runs in a task ends, with as many outputs as were written.
     pub fn seal(&mut self, task: &str, stop_reason: StopReason, errored: Option<&str>) {
         let Some(running) = self.state.task(task).and_then(|task| task.running.as_ref()) else { return };
+        let agent = running.numbers.map(|_| record::AgentSeal { segment: 1, ..Default::default() });
         let sealed = record::TurnSealed {
+            agent,
             task: task.into(),
             turn: running.turn.clone(),
             stop_reason,
@@ -122,8 +152,7 @@ impl Lifetime {
         let Some(found) = self.state.task(task) else { return };
         let Some(first) = found.queue.front().filter(|_| found.running.is_none()) else { return };
         let (turn, text) = (first.turn.clone(), first.text.clone());
-        let spawn_id = crate::order::spawn_id(1, self.lsn() + 1);
-        let started = record::TurnStarted { task: task.into(), turn, text, spawn_id };
+        let started = crate::order::turn_started(found, turn, text, (1, self.lsn() + 1));
         self.take(Record::new(NOW, Body::TurnStarted(started)));
     }
 }

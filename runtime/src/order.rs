@@ -1,5 +1,8 @@
 //! Work orders: a worker that is wanted for a turn, from before it starts until its turn is sealed. Pure.
 
+use crate::agent::FIRST_NUMBER;
+use crate::record::{TurnNumbers, TurnStarted};
+use crate::task::Task;
 use serde::{Deserialize, Serialize};
 
 /// Number of the one inbox message a `command` worker can get: the word to end. Numbers are given by the journal
@@ -35,4 +38,21 @@ impl WorkOrder {
 /// worker's is too.
 pub fn spawn_id(epoch: u64, lsn: u64) -> String {
     format!("w-{epoch}-{lsn}")
+}
+
+/// The numbers of a turn's mark and prompt in the inbox of a worker that it is the first for.
+pub const FIRST_TURN: TurnNumbers = TurnNumbers { mark: FIRST_NUMBER, prompt: FIRST_NUMBER + 1 };
+
+/// The record that begins a turn of a task, which will have the name `next`: with a worker of its own, or with the
+/// agent's standing one, or one that is ordered with it.
+pub fn turn_started(task: &Task, turn: String, text: String, next: (u64, u64)) -> TurnStarted {
+    let fresh = spawn_id(next.0, next.1);
+    let (spawn_id, numbers) = match &task.agent {
+        None => (fresh, None),
+        Some(agent) => match &agent.worker {
+            Some(worker) => (worker.spawn_id.clone(), Some(worker.turn_numbers())),
+            None => (fresh, Some(FIRST_TURN)),
+        },
+    };
+    TurnStarted { task: task.id.clone(), turn, text, spawn_id, numbers }
 }

@@ -45,6 +45,29 @@ pub struct TaskTurn {
     pub turn: String,
 }
 
+/// `permission.answer`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// The task.
+    pub task: String,
+    /// The request, as `permission.requested` names it.
+    pub request: String,
+    /// The option chosen; none: cancelled.
+    #[serde(default)]
+    pub option: Option<String>,
+}
+
+/// `task.mode`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mode {
+    /// The task.
+    pub task: String,
+    /// The mode.
+    pub mode: String,
+}
+
 /// `task.list`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,8 +3,10 @@
 //! A record that answers a command carries that answer, so that effect and answer are durable together or not at
 //! all. The payload is a JSON object of the kind's own fields, `at`, and `command` where there is one.
 
+mod agent_fields;
 mod fields;
 
+pub use agent_fields::*;
 pub use fields::*;
 use holdfast_shared::journal::{NewRecord, Record as JournalRecord};
 use serde::{Deserialize, Serialize};
@@ -125,6 +127,26 @@ kinds! {
     SpanFiled "span.filed";
     /// A command changed nothing and succeeded.
     CommandAnswered "command.answered";
+    /// A task's standing worker is wanted.
+    WorkerOrdered "worker.ordered";
+    /// The workspace of a task has its identity.
+    WorkspaceFixed "workspace.fixed";
+    /// A standing worker has its session and takes prompts.
+    SessionReady "session.ready";
+    /// A standing worker is told to end.
+    WorkerEnding "worker.ending";
+    /// A standing worker has ended.
+    WorkerEnded "worker.ended";
+    /// An agent's request will be answered.
+    RequestTaken "request.taken";
+    /// An agent's permission request is answered.
+    PermissionAnswered "permission.answered";
+    /// The mode of an agent's session is set.
+    ModeSet "mode.set";
+    /// A task is to be warm, by a deadline.
+    TaskSwitching "task.switching";
+    /// Something about a task failed.
+    TaskError "task.error";
 }
 
 /// The kind of [`Body::SpanFiled`].
@@ -144,7 +166,17 @@ impl Body {
             | Body::OrderRetried(OrderRetried { task, .. })
             | Body::SpoolSynced(SpoolSynced { task, .. })
             | Body::TurnSealed(TurnSealed { task, .. })
-            | Body::SpanFiled(SpanFiled { task, .. }) => Some(task),
+            | Body::SpanFiled(SpanFiled { task, .. })
+            | Body::WorkerOrdered(WorkerOrdered { task, .. })
+            | Body::WorkspaceFixed(WorkspaceFixed { task, .. })
+            | Body::SessionReady(SessionReady { task, .. })
+            | Body::WorkerEnding(WorkerEnding { task, .. })
+            | Body::WorkerEnded(WorkerEnded { task, .. })
+            | Body::RequestTaken(RequestTaken { task, .. })
+            | Body::PermissionAnswered(PermissionAnswered { task, .. })
+            | Body::ModeSet(ModeSet { task, .. })
+            | Body::TaskSwitching(TaskSwitching { task, .. })
+            | Body::TaskError(TaskError { task, .. }) => Some(task),
             Body::NodeBooted(_) | Body::CommandAnswered(_) => None,
         }
     }
@@ -168,7 +200,10 @@ impl Record {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::acp::modes::Modes;
+    use crate::acp::usage::Usage;
     use crate::span::StopReason;
+    use holdfast_shared::worker::Protocol;
     use serde_json::json;
 
     /// One record of each kind, with everything optional there.
@@ -185,14 +220,16 @@ pub(crate) mod tests {
                 skill: "command".into(),
                 mode: OpenMode::Created,
                 conversation_epoch: "01020304".into(),
+                protocol: Protocol::Acp,
             }),
             Body::TaskReady(TaskReady { task: task.clone() }),
-            Body::TaskStopped(TaskStopped { task: task.clone(), after: 3 }),
+            Body::TaskStopped(TaskStopped { task: task.clone(), after: 3, number: Some(20) }),
             Body::TurnStarted(TurnStarted {
                 task: task.clone(),
                 turn: turn.clone(),
                 text: "echo \u{2028}\"".into(),
                 spawn_id: spawn_id.clone(),
+                numbers: Some(TurnNumbers { mark: 16, prompt: 17 }),
             }),
             Body::TurnQueued(TurnQueued {
                 task: task.clone(),
@@ -201,25 +238,99 @@ pub(crate) mod tests {
                 after: 2,
             }),
             Body::TurnDequeued(TurnDequeued { task: task.clone(), turn: turn.clone(), after: 2 }),
-            Body::TurnCancelled(TurnCancelled { task: task.clone(), turn: turn.clone() }),
+            Body::TurnCancelled(TurnCancelled { task: task.clone(), turn: turn.clone(), number: Some(18) }),
             Body::OrderRetried(OrderRetried {
                 task: task.clone(),
                 turn: turn.clone(),
                 spawn_id: spawn_id.clone(),
+                numbers: Some(TurnNumbers { mark: 16, prompt: 17 }),
+                same_try: true,
             }),
-            Body::SpoolSynced(SpoolSynced { task: task.clone(), spawn_id, outputs: u64::MAX }),
+            Body::SpoolSynced(SpoolSynced {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                outputs: u64::MAX,
+            }),
             Body::TurnSealed(TurnSealed {
                 task: task.clone(),
-                turn,
+                turn: turn.clone(),
                 stop_reason: StopReason::Limit,
                 exit_code: Some(-1),
                 outputs: 9,
                 errored: Some("no".into()),
+                agent: Some(AgentSeal {
+                    segment: 2,
+                    base: 100,
+                    worker_ended: true,
+                    detail: Some("why".into()),
+                    usage: Some(Usage { used: Some(5), ..Usage::default() }),
+                }),
             }),
-            Body::SpanFiled(SpanFiled { task, first: 1 }),
+            Body::SpanFiled(SpanFiled { task: task.clone(), first: 1 }),
             Body::CommandAnswered(CommandAnswered {}),
         ];
-        bodies.into_iter().map(|body| Record::new(5, body)).collect()
+        let bodies = bodies.into_iter().chain(one_of_each_of_agents(&task, &turn, &spawn_id));
+        bodies.map(|body| Record::new(5, body)).collect()
+    }
+
+    fn one_of_each_of_agents(task: &str, turn: &str, spawn_id: &str) -> Vec<Body> {
+        let (task, turn, spawn_id) = (task.to_owned(), turn.to_owned(), spawn_id.to_owned());
+        let failure = TaskFailure { code: "BOOTSTRAP_FAILED".into(), message: "no".into() };
+        let modes = Modes { current_mode_id: "ask".into(), available_modes: Vec::new() };
+        vec![
+            Body::WorkerOrdered(WorkerOrdered {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                number: 2,
+                why: OrderedFor::Retry,
+            }),
+            Body::WorkspaceFixed(WorkspaceFixed { task: task.clone(), id: "u".into() }),
+            Body::SessionReady(SessionReady {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                session: "s".into(),
+                resumed: true,
+                resumable: true,
+                modes: Some(modes),
+                outputs: 3,
+            }),
+            Body::WorkerEnding(WorkerEnding {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                why: EndingFor::Silence,
+                number: 19,
+                detail: Some("why".into()),
+            }),
+            Body::WorkerEnded(WorkerEnded {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                error: Some(failure.clone()),
+            }),
+            Body::RequestTaken(RequestTaken {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                seq: 7,
+                id: "\"a\"".into(),
+                number: 20,
+                consumed: 17,
+            }),
+            Body::PermissionAnswered(PermissionAnswered {
+                task: task.clone(),
+                turn,
+                spawn_id: spawn_id.clone(),
+                seq: 8,
+                id: "null".into(),
+                number: 21,
+                outcome: PermissionOutcome::Selected,
+                option_id: Some("y".into()),
+                by: Some("p".into()),
+                after: 8,
+                consumed: 17,
+            }),
+            Body::ModeSet(ModeSet { task: task.clone(), spawn_id, mode: "ask".into(), number: 22 }),
+            Body::TaskSwitching(TaskSwitching { task: task.clone(), deadline: 9 }),
+            Body::TaskError(TaskError { task, error: failure }),
+        ]
     }
 
     #[test]
@@ -242,6 +353,30 @@ pub(crate) mod tests {
             id: "i".into(),
             digest: "d".into(),
             answer: json!({"a": [1.5, null]}),
+        }
+    }
+
+    /// As the release before agents wrote them: these never change.
+    const BEFORE_AGENTS: [(&str, &str); 6] = [
+        (
+            "task.opened",
+            r#"{"at":1,"task":"x","skill":"command","mode":"created","conversation_epoch":"01020304"}"#,
+        ),
+        ("task.stopped", r#"{"at":1,"task":"x","after":3}"#),
+        ("turn.started", r#"{"at":1,"task":"x","turn":"t1","text":"a","spawn_id":"w-1-2"}"#),
+        ("turn.cancelled", r#"{"at":1,"task":"x","turn":"t1"}"#),
+        ("order.retried", r#"{"at":1,"task":"x","turn":"t1","spawn_id":"w-1-3"}"#),
+        (
+            "turn.sealed",
+            r#"{"at":1,"task":"x","turn":"t1","stop_reason":"end_turn","exit_code":0,"outputs":2}"#,
+        ),
+    ];
+
+    #[test]
+    fn records_of_the_release_before_agents_are_read_and_written_as_they_were() {
+        for (kind, payload) in BEFORE_AGENTS {
+            let record = Record::decode(kind, payload.as_bytes()).unwrap().unwrap();
+            assert_eq!(String::from_utf8(record.encode().payload).unwrap(), payload);
         }
     }
 

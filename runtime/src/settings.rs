@@ -18,6 +18,16 @@ pub struct Settings {
     pub spawn_retry_ms: u64,
     /// The longest pause between two such asks.
     pub spawn_retry_longest_ms: u64,
+    /// Idle agents that stay warm; opening one more ends the least recently used.
+    pub warm_workers: u64,
+    /// How long a switch to a task may take until its agent is ready.
+    pub switch_timeout_ms: u64,
+    /// How long an agent may take from its start until it has its session.
+    pub agent_start_limit_ms: u64,
+    /// How long an agent that was asked to cancel may take to end its turn.
+    pub cancel_grace_ms: u64,
+    /// How long an agent's turn may go on without a sign of life.
+    pub turn_silence_limit_ms: u64,
 }
 
 impl Default for Settings {
@@ -27,6 +37,11 @@ impl Default for Settings {
             journal_queue_bytes: Limits::RUNTIME.queue_bytes,
             spawn_retry_ms: 20,
             spawn_retry_longest_ms: 1000,
+            warm_workers: 8,
+            switch_timeout_ms: 5000,
+            agent_start_limit_ms: 30_000,
+            cancel_grace_ms: 10_000,
+            turn_silence_limit_ms: 1_800_000,
         }
     }
 }
@@ -61,6 +76,11 @@ impl Settings {
             ("journal_queue_bytes", settings.journal_queue_bytes, 1, Limits::RUNTIME.headroom_bytes / 4 * 3),
             ("spawn_retry_ms", settings.spawn_retry_ms, 1, 10_000),
             ("spawn_retry_longest_ms", settings.spawn_retry_longest_ms, 1, 60_000),
+            ("warm_workers", settings.warm_workers, 0, 4096),
+            ("switch_timeout_ms", settings.switch_timeout_ms, 1, 600_000),
+            ("agent_start_limit_ms", settings.agent_start_limit_ms, 1, 3_600_000),
+            ("cancel_grace_ms", settings.cancel_grace_ms, 1, 3_600_000),
+            ("turn_silence_limit_ms", settings.turn_silence_limit_ms, 1, 7 * 24 * 3_600_000),
         ];
         let wrong: Vec<String> = limits
             .iter()

@@ -11,6 +11,7 @@
 
 mod seal;
 
+use crate::event;
 pub use seal::{Seal, StopReason};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,6 +43,12 @@ pub struct Span {
     /// before its start (and so wrote nothing) names the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// The segment of that spool which holds them, once the turn is sealed; one of a standing worker's, or 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub segment: u32,
+    /// The worker's output records before that segment: output record `k` of the turn is its record `base + k`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub base: u64,
     /// Workers ordered before that one, which never started: their directories go when the span is filed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<String>,
@@ -50,6 +57,10 @@ pub struct Span {
     /// Present once the last event is the turn's `turn.sealed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<Seal>,
+}
+
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// What lies at an offset of a span.
@@ -141,10 +152,19 @@ impl Span {
             first,
             turn: turn.to_owned(),
             worker: None,
+            segment: 0,
+            base: 0,
             given_up: Vec::new(),
             events: vec![SpanEvent { after: 0, data: started }],
             sealed: None,
         }
+    }
+
+    /// How a request for permission was answered, its line ending with this record of the span's worker.
+    pub fn permission(&self, seq: u64) -> Option<&Value> {
+        let request = seq.to_string();
+        let mut events = self.events.iter().map(|event| &event.data);
+        events.find(|data| data["type"] == event::PERMISSION_ANSWERED && data["request"] == *request)
     }
 
     /// Places a journal event behind `after` output records and answers its offset. Changes nothing on error.

@@ -3,6 +3,7 @@
 //! A fold never fails and never decides: what a record says happened. Whatever could have been refused was refused
 //! in `commands` before the record was written.
 
+use crate::agent::{Agent, What};
 use crate::channels::{Channel, Log};
 use crate::command_id::CommandIds;
 use crate::conversation::Conversation;
@@ -13,6 +14,7 @@ use crate::span::Seal;
 use crate::task::{Queued, Running, Standing, Task};
 use crate::turn::TurnState;
 use holdfast_shared::journal::{Fold, LoadError, Record as JournalRecord};
+use holdfast_shared::worker::Protocol;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
@@ -54,8 +56,8 @@ impl State {
         }
         let mut placed = Vec::new();
         self.change(record, &mut placed);
-        if let Some((task, fields)) = task_event(&record.body) {
-            self.tell(task, record, fields, &mut placed);
+        if let Some((task, kind, fields)) = self.task_event(&record.body) {
+            self.tell(task, kind, record, fields, &mut placed);
         }
         placed
     }
@@ -70,10 +72,21 @@ impl State {
         self.tasks.values().filter_map(|task| task.running.as_ref().map(|running| (task, running)))
     }
 
-    /// Tasks with something left to do: a turn that runs or waits, or an ended one without its file.
+    /// Tasks for which a worker is alive or ordered, with it.
+    pub fn workers(&self) -> impl Iterator<Item = (&Task, &str)> {
+        self.tasks.values().filter_map(|task| task.worker().map(|worker| (task, worker)))
+    }
+
+    /// Tasks with something left to do: a worker to be looked after, a turn that runs or waits, or an ended one without
+    /// its file.
     pub fn unfinished(&self) -> impl Iterator<Item = &Task> {
         self.tasks.values().filter(|task| {
-            task.running.is_some() || !task.queue.is_empty() || !task.conversation.unfiled.is_empty()
+            let agent = task.agent.as_ref();
+            task.running.is_some()
+                || !task.queue.is_empty()
+                || !task.conversation.unfiled.is_empty()
+                || agent
+                    .is_some_and(|agent| agent.worker.is_some() || agent.wanted || agent.switching.is_some())
         })
     }
 
@@ -82,7 +95,11 @@ impl State {
         match &record.body {
             Body::NodeBooted(booted) => self.booted(booted),
             Body::TaskOpened(opened) => self.opened(opened, at),
-            Body::TaskReady(_) | Body::CommandAnswered(_) => {}
+            Body::CommandAnswered(_) => {}
+            Body::TaskReady(ready) => self.agent(&ready.task, |agent| {
+                agent.switching = None;
+                agent.worker.iter_mut().for_each(|worker| worker.used_at = at);
+            }),
             Body::SpanFiled(filed) => {
                 if let Some(task) = self.tasks.get_mut(&filed.task) {
                     task.conversation.filed(filed.first);
@@ -92,12 +109,47 @@ impl State {
             Body::TurnStarted(started) => self.with(&started.task, |task| start(task, started, at), placed),
             Body::TurnQueued(queued) => self.with(&queued.task, |task| queue(task, queued, at), placed),
             Body::TurnDequeued(taken) => self.with(&taken.task, |task| dequeue(task, taken, at), placed),
-            Body::TurnCancelled(cancelled) => self.with(&cancelled.task, cancel, placed),
-            Body::TaskStopped(stopped) => {
-                self.with(&stopped.task, |task| stop(task, stopped.after, at), placed)
+            Body::TurnCancelled(cancelled) => {
+                self.with(&cancelled.task, |task| cancel(task, cancelled.number, at), placed)
             }
-            Body::OrderRetried(retried) => self.with(&retried.task, |task| retry(task, retried), placed),
+            Body::TaskStopped(stopped) => self.with(&stopped.task, |task| stop(task, stopped, at), placed),
+            Body::OrderRetried(retried) => self.with(&retried.task, |task| retry(task, retried, at), placed),
             Body::TurnSealed(sealed) => self.with(&sealed.task, |task| seal(task, sealed, at), placed),
+            body => self.with_agent(body, at, placed),
+        }
+    }
+
+    /// The kinds that are about agents alone.
+    fn with_agent(&mut self, body: &Body, at: u64, placed: &mut Vec<Placed>) {
+        match body {
+            Body::WorkerOrdered(ordered) => self.agent(&ordered.task, |agent| {
+                agent.order(&ordered.spawn_id, ordered.number, at);
+            }),
+            Body::WorkspaceFixed(fixed) => {
+                self.with(&fixed.task, |task| none(task.workspace = Some(fixed.id.clone())), placed)
+            }
+            Body::SessionReady(ready) => self.agent(&ready.task, |agent| agent.ready(ready, at)),
+            Body::WorkerEnding(ending) => self.agent(&ending.task, |agent| worker_ending(agent, ending)),
+            Body::WorkerEnded(ended) => {
+                self.with(&ended.task, |task| none(worker_ended(task, ended)), placed)
+            }
+            Body::RequestTaken(taken) => self.agent(&taken.task, |agent| request_taken(agent, taken)),
+            Body::PermissionAnswered(answered) => {
+                self.with(&answered.task, |task| permission_answered(task, answered, at), placed)
+            }
+            Body::ModeSet(set) => self.agent(&set.task, |agent| mode_set(agent, set)),
+            Body::TaskSwitching(switching) => self.agent(&switching.task, |agent| {
+                (agent.wanted, agent.switching) = (true, Some(switching.deadline));
+                agent.worker.iter_mut().for_each(|worker| worker.used_at = at);
+            }),
+            Body::TaskError(error) => self.agent(&error.task, |agent| agent.switching = None),
+            _ => {}
+        }
+    }
+
+    fn agent(&mut self, task: &str, change: impl FnOnce(&mut Agent)) {
+        if let Some(agent) = self.tasks.get_mut(task).and_then(|task| task.agent.as_mut()) {
+            change(agent);
         }
     }
 
@@ -109,11 +161,11 @@ impl State {
     }
 
     /// One record is one event of `task:<id>` and, but for `task.ready`, of `tasks`.
-    fn tell(&mut self, id: &str, record: &Record, fields: Value, placed: &mut Vec<Placed>) {
+    fn tell(&mut self, id: &str, kind: &str, record: &Record, fields: Value, placed: &mut Vec<Placed>) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.updated_at = record.at;
         let mut event = json!({
-            "type": record.body.kind(), "task": id, "state": task.state().name(), "queued": task.queue.len(),
+            "type": kind, "task": id, "state": task.state().name(), "queued": task.queue.len(),
             "at": record.at,
         });
         if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), fields) {
@@ -143,6 +195,9 @@ impl State {
         let task = self.tasks.entry(opened.task.clone()).or_insert_with(|| Task {
             id: opened.task.clone(),
             skill: opened.skill.clone(),
+            protocol: opened.protocol,
+            agent: None,
+            workspace: None,
             standing: Standing::Open,
             turns: 0,
             running: None,
@@ -154,41 +209,121 @@ impl State {
         });
         task.skill = opened.skill.clone();
         task.standing = Standing::Open;
+        if opened.protocol == Protocol::Acp {
+            task.agent.get_or_insert_default().wanted = true;
+        }
     }
 
     fn synced(&mut self, synced: &record::SpoolSynced) {
-        let running = self.tasks.get_mut(&synced.task).and_then(|task| task.running.as_mut());
+        let Some(task) = self.tasks.get_mut(&synced.task) else { return };
+        let running = task.running.as_mut();
         if let Some(running) = running.filter(|running| running.order.spawn_id == synced.spawn_id) {
             running.order.synced_outputs = synced.outputs;
+        }
+        if let Some(worker) = task.agent.as_mut().and_then(|agent| agent.worker_mut(&synced.spawn_id)) {
+            worker.synced_outputs = synced.outputs;
+        }
+    }
+
+    /// The task whose channels tell of a record, the event's type, and what it says beside the usual.
+    fn task_event<'a>(&self, body: &'a Body) -> Option<(&'a str, &'a str, Value)> {
+        let (task, fields) = match body {
+            Body::TaskOpened(opened) => (
+                &opened.task,
+                json!({"skill": opened.skill, "mode": opened.mode, "protocol": opened.protocol}),
+            ),
+            Body::TaskReady(ready) => return Some((&ready.task, TASK_READY, self.ready_fields(&ready.task))),
+            Body::SessionReady(ready) => {
+                return Some((&ready.task, TASK_READY, self.ready_fields(&ready.task)));
+            }
+            Body::WorkerEnded(record::WorkerEnded { task, error: Some(error), .. })
+            | Body::TaskError(record::TaskError { task, error }) => {
+                return Some((task, TASK_ERROR, json!({"code": error.code, "message": error.message})));
+            }
+            Body::TaskStopped(stopped) => (&stopped.task, json!({})),
+            Body::TurnStarted(started) => (&started.task, json!({"turn": started.turn})),
+            Body::TurnQueued(queued) => (&queued.task, json!({"turn": queued.turn})),
+            Body::TurnDequeued(dequeued) => (&dequeued.task, json!({"turn": dequeued.turn})),
+            Body::TurnCancelled(cancelled) => (&cancelled.task, json!({"turn": cancelled.turn})),
+            Body::TurnSealed(sealed) => (&sealed.task, sealed_fields(sealed)),
+            _ => return None,
+        };
+        Some((task, body.kind(), fields))
+    }
+
+    fn ready_fields(&self, task: &str) -> Value {
+        let agent = self.task(task).and_then(|task| task.agent.as_ref());
+        let Some(session) = agent.and_then(|agent| agent.session.as_ref()) else { return json!({}) };
+        let mut said = json!({"resumed": session.resumed});
+        if let Some(modes) = &session.modes {
+            said["modes"] = json!(modes);
+        }
+        json!({"session": said})
+    }
+}
+
+const TASK_READY: &str = "task.ready";
+const TASK_ERROR: &str = "task.error";
+
+fn sealed_fields(sealed: &record::TurnSealed) -> Value {
+    let mut fields = json!({"turn": sealed.turn, "stop_reason": sealed.stop_reason});
+    if let Some(code) = sealed.exit_code {
+        fields["exit_code"] = json!(code);
+    }
+    if let Some(error) = &sealed.errored {
+        fields["error"] = json!(error);
+    }
+    if let Some(detail) = sealed.agent.as_ref().and_then(|agent| agent.detail.as_ref()) {
+        fields["detail"] = json!(detail);
+    }
+    fields
+}
+
+/// Of a change that places nothing.
+fn none((): ()) -> Vec<u64> {
+    Vec::new()
+}
+
+fn worker_ending(agent: &mut Agent, ending: &record::WorkerEnding) {
+    let Some(worker) = agent.worker_mut(&ending.spawn_id) else { return };
+    let (why, number, detail) = (ending.why, ending.number, ending.detail.clone());
+    worker.next = worker.next.max(number + 1);
+    worker.ending = Some(crate::agent::Ending { why, number, detail });
+}
+
+fn worker_ended(task: &mut Task, ended: &record::WorkerEnded) {
+    let Some(agent) = &mut task.agent else { return };
+    if agent.worker_mut(&ended.spawn_id).is_some() {
+        agent.worker = None;
+    }
+    if let Some(error) = &ended.error {
+        (agent.wanted, agent.switching) = (false, None);
+        if task.standing == Standing::Open {
+            task.standing = Standing::Errored(error.message.clone());
         }
     }
 }
 
-/// The task whose channels tell of a record, and what its event says beside the usual.
-fn task_event(body: &Body) -> Option<(&str, Value)> {
-    match body {
-        Body::TaskOpened(opened) => Some((&opened.task, json!({"skill": opened.skill, "mode": opened.mode}))),
-        Body::TaskReady(ready) => Some((&ready.task, json!({}))),
-        Body::TaskStopped(stopped) => Some((&stopped.task, json!({}))),
-        Body::TurnStarted(started) => Some((&started.task, json!({"turn": started.turn}))),
-        Body::TurnQueued(queued) => Some((&queued.task, json!({"turn": queued.turn}))),
-        Body::TurnDequeued(dequeued) => Some((&dequeued.task, json!({"turn": dequeued.turn}))),
-        Body::TurnCancelled(cancelled) => Some((&cancelled.task, json!({"turn": cancelled.turn}))),
-        Body::TurnSealed(sealed) => {
-            let mut fields = json!({"turn": sealed.turn, "stop_reason": sealed.stop_reason});
-            if let Some(code) = sealed.exit_code {
-                fields["exit_code"] = json!(code);
-            }
-            if let Some(error) = &sealed.errored {
-                fields["error"] = json!(error);
-            }
-            Some((&sealed.task, fields))
-        }
-        Body::NodeBooted(_)
-        | Body::OrderRetried(_)
-        | Body::SpoolSynced(_)
-        | Body::SpanFiled(_)
-        | Body::CommandAnswered(_) => None,
+fn request_taken(agent: &mut Agent, taken: &record::RequestTaken) {
+    let Some(worker) = agent.worker_mut(&taken.spawn_id) else { return };
+    worker.consumed(taken.consumed);
+    worker.taken_to = worker.taken_to.max(taken.seq);
+    worker.send(taken.number, What::Answer { seq: taken.seq, id: taken.id.clone() });
+}
+
+fn permission_answered(task: &mut Task, answered: &record::PermissionAnswered, at: u64) -> Vec<u64> {
+    let worker = task.agent.as_mut().and_then(|agent| agent.worker_mut(&answered.spawn_id));
+    if let Some(worker) = worker {
+        worker.permitted(answered);
+    }
+    let event = event::permission_answered(answered, at);
+    task.conversation.place(answered.after, event).into_iter().collect()
+}
+
+fn mode_set(agent: &mut Agent, set: &record::ModeSet) {
+    if let Some(worker) = agent.worker_mut(&set.spawn_id) {
+        worker.send(set.number, What::Mode(set.mode.clone()));
+        agent.set_mode(&set.mode);
     }
 }
 
@@ -199,7 +334,17 @@ fn start(task: &mut Task, started: &record::TurnStarted, at: u64) -> Vec<u64> {
     }
     let order = WorkOrder::new(&started.spawn_id, 1, &started.text);
     let worker = order.spawn_id.clone();
-    task.running = Some(Running { turn: started.turn.clone(), state: TurnState::Ordered, order });
+    if let (Some(agent), Some(numbers)) = (&mut task.agent, started.numbers) {
+        let standing = match agent.worker_mut(&worker) {
+            Some(_) => agent.worker.as_mut(),
+            None => Some(agent.order(&worker, 1, at)),
+        };
+        if let Some(standing) = standing {
+            standing.bring(&started.turn, numbers, at);
+        }
+    }
+    let (turn, numbers) = (started.turn.clone(), started.numbers);
+    task.running = Some(Running { turn, state: TurnState::Ordered, order, numbers, cancelled_at: None });
     let event = event::turn_started(&started.turn, &started.text, at);
     vec![task.conversation.begin(&task.id, &started.turn, &worker, event)]
 }
@@ -216,18 +361,28 @@ fn dequeue(task: &mut Task, taken: &record::TurnDequeued, at: u64) -> Vec<u64> {
     task.conversation.place(taken.after, event::turn_dequeued(&taken.turn, at)).into_iter().collect()
 }
 
-fn cancel(task: &mut Task) -> Vec<u64> {
-    if let Some(running) = &mut task.running {
-        running.state = TurnState::Cancelling;
-        running.order.end_message = Some(END_MESSAGE);
+fn cancel(task: &mut Task, number: Option<u64>, at: u64) -> Vec<u64> {
+    let Some(running) = &mut task.running else { return Vec::new() };
+    running.state = TurnState::Cancelling;
+    running.cancelled_at.get_or_insert(at);
+    match &mut task.agent {
+        None => running.order.end_message = Some(END_MESSAGE),
+        Some(agent) => {
+            if let (Some(worker), Some(number)) = (&mut agent.worker, number) {
+                worker.send(number, What::Cancel);
+            }
+        }
     }
     Vec::new()
 }
 
-fn stop(task: &mut Task, after: u64, at: u64) -> Vec<u64> {
-    let offsets = seal_queue(task, after, at);
+fn stop(task: &mut Task, stopped: &record::TaskStopped, at: u64) -> Vec<u64> {
+    let offsets = seal_queue(task, stopped.after, at);
     task.standing = if task.running.is_some() { Standing::Stopping } else { Standing::Stopped };
-    cancel(task);
+    if let Some(agent) = &mut task.agent {
+        agent.wanted = false;
+    }
+    cancel(task, stopped.number, at);
     offsets
 }
 
@@ -238,12 +393,20 @@ fn seal_queue(task: &mut Task, after: u64, at: u64) -> Vec<u64> {
     events.filter_map(|event| task.conversation.place(after, event)).collect()
 }
 
-fn retry(task: &mut Task, retried: &record::OrderRetried) -> Vec<u64> {
-    if let Some(running) = &mut task.running {
-        running.order = WorkOrder::new(&retried.spawn_id, running.order.number + 1, &running.order.text);
-    }
+fn retry(task: &mut Task, retried: &record::OrderRetried, at: u64) -> Vec<u64> {
+    let Some(running) = &mut task.running else { return Vec::new() };
+    let number = running.order.number + u32::from(!retried.same_try);
+    running.order = WorkOrder::new(&retried.spawn_id, number, &running.order.text);
+    running.numbers = retried.numbers;
     if let Some(span) = &mut task.conversation.open {
-        span.given_up.extend(span.worker.replace(retried.spawn_id.clone()));
+        let before = span.worker.replace(retried.spawn_id.clone());
+        // A standing worker may have served earlier turns; one that did not is removed by whoever saw its end.
+        if task.agent.is_none() {
+            span.given_up.extend(before);
+        }
+    }
+    if let (Some(agent), Some(numbers)) = (&mut task.agent, retried.numbers) {
+        agent.order(&retried.spawn_id, number, at).bring(&running.turn, numbers, at);
     }
     Vec::new()
 }
@@ -261,8 +424,25 @@ fn seal(task: &mut Task, sealed: &record::TurnSealed, at: u64) -> Vec<u64> {
         task.standing = Standing::Stopped;
     }
     task.running = None;
+    let said = sealed.agent.clone().unwrap_or_default();
+    if let (Some(agent), Some(_)) = (&mut task.agent, &sealed.agent) {
+        match &mut agent.worker {
+            Some(worker) if !said.worker_ended => {
+                worker.turn_over(said.base + sealed.outputs, said.segment > 0, at);
+            }
+            _ => agent.worker = None,
+        }
+        // No turn of a worker that took none keeps its directory.
+        if said.segment == 0
+            && let Some(span) = &mut task.conversation.open
+        {
+            span.worker = None;
+        }
+    }
     let (stop_reason, exit_code, outputs) = (sealed.stop_reason, sealed.exit_code, sealed.outputs);
-    offsets.extend(task.conversation.seal(Seal { stop_reason, exit_code, sealed_at: at, outputs }));
+    let (detail, usage) = (said.detail, said.usage);
+    let seal = Seal { stop_reason, exit_code, sealed_at: at, outputs, detail, usage };
+    offsets.extend(task.conversation.seal(seal, said.segment, said.base));
     offsets
 }
 

@@ -1,10 +1,14 @@
 //! A task: what it is, and which command is allowed in which state. Pure.
 
+use crate::agent::Agent;
+use crate::agent::life::Phase;
 use crate::channels::Log;
 use crate::conversation::Conversation;
 use crate::order::WorkOrder;
+use crate::record::TurnNumbers;
 use crate::turn::TurnState;
 use holdfast_shared::error::Code;
+use holdfast_shared::worker::Protocol;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -17,7 +21,7 @@ pub const TASKS: usize = 4096;
 pub enum TaskState {
     /// There is no such task.
     Missing,
-    /// Its workspace and worker are being made (skills with a standing worker).
+    /// The first session of its agent is being made.
     Creating,
     /// Open; no turn has run yet.
     Ready,
@@ -74,6 +78,10 @@ pub enum TaskCommand {
     Cancel,
     /// `task.stop`
     Stop,
+    /// `permission.answer`
+    Answer,
+    /// `task.mode`
+    Mode,
 }
 
 /// Whether a command is allowed in a state. A task that is being stopped allows only what ends it
@@ -86,18 +94,23 @@ pub fn admits(state: TaskState, command: TaskCommand) -> Result<(), Code> {
     use TaskState as S;
     match (command, state) {
         (C::Open, S::Missing | S::Stopped | S::Errored) => Ok(()),
-        (C::Open, S::Ready | S::Active | S::Idle) => Err(Code::AlreadyActive),
+        (C::Open, S::Creating | S::Ready | S::Active | S::Idle) => Err(Code::AlreadyActive),
         (_, S::Missing) => Err(Code::TaskNotFound),
         // A worker that runs a turn is as warm as can be, and focus is the session's affair.
-        (C::Switch, S::Ready | S::Active | S::Idle) => Ok(()),
-        (C::Prompt, S::Ready | S::Idle) => Ok(()),
+        (C::Switch, S::Creating | S::Ready | S::Active | S::Idle) => Ok(()),
+        // A prompt to an agent that is starting waits for it.
+        (C::Prompt, S::Creating | S::Ready | S::Idle) => Ok(()),
         (C::Prompt, S::Active) => Err(Code::AlreadyActive),
-        (C::PromptQueue, S::Ready | S::Active | S::Idle) => Ok(()),
+        (C::PromptQueue, S::Creating | S::Ready | S::Active | S::Idle) => Ok(()),
         // Without a running turn there is nothing to take back or to cancel, which is not an error of the state:
         // the turn may just have ended.
-        (C::Dequeue | C::Cancel, S::Ready | S::Active | S::Idle) => Ok(()),
-        (C::Stop, S::Ready | S::Active | S::Idle | S::Errored) => Ok(()),
-        (_, S::Creating | S::Errored | S::Stopped) => Err(Code::TaskNotReady),
+        (C::Dequeue | C::Cancel, S::Creating | S::Ready | S::Active | S::Idle) => Ok(()),
+        (C::Stop, S::Creating | S::Ready | S::Active | S::Idle | S::Errored) => Ok(()),
+        // Whoever answers late is told how it was answered.
+        (C::Answer, _) => Ok(()),
+        (C::Mode, S::Ready | S::Active | S::Idle) => Ok(()),
+        (C::Mode, S::Creating) => Err(Code::TaskNotReady),
+        (_, S::Errored | S::Stopped) => Err(Code::TaskNotReady),
     }
 }
 
@@ -133,6 +146,12 @@ pub struct Running {
     pub state: TurnState,
     /// Its work order.
     pub order: WorkOrder,
+    /// For an agent: the messages that bring it to the worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<TurnNumbers>,
+    /// When it was cancelled, unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_at: Option<u64>,
 }
 
 /// One task.
@@ -142,6 +161,15 @@ pub struct Task {
     pub id: String,
     /// What its workers are.
     pub skill: String,
+    /// What they speak.
+    #[serde(default = "command")]
+    pub protocol: Protocol,
+    /// For skills that speak ACP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+    /// The id in its workspace, once a worker was to run there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
     /// Open or not.
     pub standing: Standing,
     /// Turns so far; the last one is `t<turns>`.
@@ -160,11 +188,18 @@ pub struct Task {
     pub updated_at: u64,
 }
 
+fn command() -> Protocol {
+    Protocol::Command
+}
+
 impl Task {
     /// The state that every surface shows.
     pub fn state(&self) -> TaskState {
         match &self.standing {
             _ if self.running.is_some() => TaskState::Active,
+            Standing::Open if self.agent.as_ref().is_some_and(|agent| agent.session.is_none()) => {
+                TaskState::Creating
+            }
             Standing::Open if self.turns == 0 => TaskState::Ready,
             Standing::Open => TaskState::Idle,
             Standing::Stopping | Standing::Stopped => TaskState::Stopped,
@@ -177,11 +212,45 @@ impl Task {
     /// # Errors
     /// The code of the refusal.
     pub fn admits(&self, command: TaskCommand) -> Result<(), Code> {
-        let ends_it = matches!(command, TaskCommand::Stop | TaskCommand::Cancel | TaskCommand::Dequeue);
+        let ends_it = matches!(
+            command,
+            TaskCommand::Stop | TaskCommand::Cancel | TaskCommand::Dequeue | TaskCommand::Answer
+        );
         if self.standing == Standing::Stopping && !ends_it {
             return Err(Code::TaskNotReady);
         }
         admits(self.state(), command)
+    }
+
+    /// The worker that is alive or ordered for it: the running turn's, or the standing one.
+    pub fn worker(&self) -> Option<&str> {
+        match &self.agent {
+            Some(agent) => agent.worker.as_ref().map(|worker| worker.spawn_id.as_str()),
+            None => self.running.as_ref().map(|running| running.order.spawn_id.as_str()),
+        }
+    }
+
+    /// The last output record of its worker that is known to be on disk.
+    pub fn synced_outputs(&self) -> u64 {
+        match &self.agent {
+            Some(agent) => agent.worker.as_ref().map_or(0, |worker| worker.synced_outputs),
+            None => self.running.as_ref().map_or(0, |running| running.order.synced_outputs),
+        }
+    }
+
+    /// Where its standing worker and turn are, given that messages up to `consumed` were taken.
+    pub fn phase(&self, consumed: u64) -> Option<Phase> {
+        let worker = self.agent.as_ref()?.worker.as_ref()?;
+        let Some(running) = &self.running else {
+            return Some(if worker.ready { Phase::Warm } else { Phase::Starting });
+        };
+        let given = running.numbers.is_some_and(|numbers| consumed >= numbers.prompt);
+        Some(match (running.state == TurnState::Cancelling, given) {
+            (false, false) => Phase::Waiting,
+            (false, true) => Phase::Prompted,
+            (true, false) => Phase::CancelWaiting,
+            (true, true) => Phase::Cancelling,
+        })
     }
 
     /// The id of the next turn.
@@ -204,7 +273,7 @@ mod tests {
     use holdfast_shared::blessed::blessed;
     use std::fmt::Write;
 
-    const COMMANDS: [(&str, TaskCommand); 7] = [
+    const COMMANDS: [(&str, TaskCommand); 9] = [
         ("task.open", TaskCommand::Open),
         ("task.switch", TaskCommand::Switch),
         ("task.prompt", TaskCommand::Prompt),
@@ -212,6 +281,8 @@ mod tests {
         ("task.dequeue", TaskCommand::Dequeue),
         ("task.cancel", TaskCommand::Cancel),
         ("task.stop", TaskCommand::Stop),
+        ("permission.answer", TaskCommand::Answer),
+        ("task.mode", TaskCommand::Mode),
     ];
 
     #[test]
@@ -234,7 +305,7 @@ mod tests {
             text.push('\n');
         }
         text.push_str(
-            "\nA task is `active` while a turn runs, also while it is being stopped; then only `task.stop`, `task.cancel` and\n`task.dequeue` are allowed and everything else is TASK_NOT_READY.\n",
+            "\nA task is `active` while a turn runs, also while it is being stopped; then only `task.stop`, `task.cancel`,\n`task.dequeue` and `permission.answer` are allowed and everything else is TASK_NOT_READY.\n",
         );
         blessed("docs/machines/task.md", &text);
     }

@@ -4,7 +4,7 @@
 
 use crate::order::END_MESSAGE;
 use crate::turn::TurnEvent;
-use holdfast_shared::worker::Exit;
+use holdfast_shared::worker::{Exit, Protocol};
 
 /// An open work order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Wanted {
     pub number: u32,
     /// The inbox message that tells it to end.
     pub end_message: Option<u64>,
+    /// What it speaks. An agent that stands is told to end by record only.
+    pub protocol: Protocol,
 }
 
 /// How a worker is, by its files, and what this runtime has done about it so far.
@@ -91,7 +93,11 @@ pub fn reconcile(wanted: &Wanted, observed: &Observed) -> Option<Action> {
             let message = wanted.end_message.filter(|number| *number > observed.told)?;
             Some(Action::TellEnd(message))
         }
-        Life::Spoiled => (observed.told < END_MESSAGE).then_some(Action::TellEnd(END_MESSAGE)),
+        Life::Spoiled => {
+            let message =
+                wanted.end_message.or((wanted.protocol == Protocol::Command).then_some(END_MESSAGE))?;
+            (observed.told < message).then_some(Action::TellEnd(message))
+        }
         Life::Ended(exit) => observed.read_to_end.then_some(Action::Turn(TurnEvent::Exited(exit))),
         Life::Lost => observed.read_to_end.then_some(Action::Turn(TurnEvent::Lost)),
     }
@@ -106,7 +112,7 @@ mod tests {
 
     fn wanted(end_message: Option<u64>) -> Wanted {
         let (task, turn, spawn_id) = ("x".to_owned(), "t1".to_owned(), "w".to_owned());
-        Wanted { task, turn, spawn_id, number: 2, end_message }
+        Wanted { task, turn, spawn_id, number: 2, end_message, protocol: Protocol::Command }
     }
 
     fn seen(life: Life) -> Observed {
@@ -145,6 +151,13 @@ mod tests {
             assert_eq!(reconcile(&wanted(None), &seen(life)), plain, "{life:?}");
             assert_eq!(reconcile(&wanted(Some(1)), &seen(life)), ending, "{life:?}, to end");
         }
+    }
+
+    #[test]
+    fn an_agent_whose_spool_is_damaged_is_told_to_end_once_that_is_journaled() {
+        let agent = |end| Wanted { protocol: Protocol::Acp, ..wanted(end) };
+        assert_eq!(reconcile(&agent(None), &seen(Life::Spoiled)), None);
+        assert_eq!(reconcile(&agent(Some(20)), &seen(Life::Spoiled)), Some(Action::TellEnd(20)));
     }
 
     #[test]

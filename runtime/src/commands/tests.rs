@@ -271,3 +271,5 @@ fn a_token_for_one_task_names_it_in_whatever_it_asks() {
     let both = call(&mut life, "conversation.history", json!({"conversation": "other", "task": "demo"}));
     assert_eq!(both.unwrap_err().code, Code::InvalidRequest);
 }
+
+mod agents;

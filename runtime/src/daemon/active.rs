@@ -1,5 +1,6 @@
 //! What the active runtime does: decides on calls, follows the spools, keeps the workers, publishes.
 
+use super::agents::Held;
 use super::reads::{answer_read, decide};
 use super::{Event, IncomingCall, Names, RunError, fresh_epoch, now_ms};
 use crate::channels::Channel;
@@ -12,7 +13,7 @@ use crate::settings::Settings;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::journal::{CheckpointerEvent, Position, SubmitError, WriteError, WriterEvent};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -41,6 +42,11 @@ pub struct Active {
     pub(super) filing: Names,
     /// A turn for each filing under way.
     pub(super) filings: Rc<Semaphore>,
+    /// Standing workers, by spawn id.
+    pub(super) agents: HashMap<String, Held>,
+    /// Tasks whose warm worker is one too many.
+    pub(super) surplus: Names,
+    pub(super) settings: Settings,
     pub(super) events: mpsc::Sender<Event>,
 }
 
@@ -65,6 +71,9 @@ impl Active {
             news,
             filing,
             filings,
+            agents: HashMap::new(),
+            surplus: Names::new(),
+            settings: settings.clone(),
             events,
         };
         active.follow_open_spools();
@@ -86,6 +95,7 @@ impl Active {
             // A probe's link bears no epoch: it may only read.
             active: call.link.is_route() && !self.shared.borrow().fencing,
             storage_full: self.writing.storage_full(),
+            switch_timeout_ms: self.settings.switch_timeout_ms,
         };
         let decided = decide(&self.shared.borrow(), &call, &given);
         match decided {
@@ -153,6 +163,15 @@ impl Active {
     /// Everything that is not the loop's own.
     pub fn handle(&mut self, event: Event) {
         match event {
+            Event::Workspace { task, spawn_id, found } => {
+                if let Err(error) = self.workspace_seen(&task, &spawn_id, found) {
+                    tracing::error!(%error, "the journal does not take a record");
+                }
+            }
+            Event::Served { task, spawn_id, seq, answer } => {
+                self.request_served(task, &spawn_id, seq, answer);
+            }
+            Event::Look { task, spawn_id } => self.look_now(task, &spawn_id),
             Event::Journal(WriterEvent::Durable { lsn }) => self.release(lsn),
             Event::Journal(WriterEvent::StorageFull) => {
                 self.storage(Some("the disk is too full for new commands"))
@@ -226,15 +245,15 @@ impl Active {
 
     /// Twice a second: what the watch may have missed, and spools that are due for a sync.
     pub fn ticked(&mut self) {
+        self.find_surplus();
         let served = self.shared.borrow();
         self.look_at.extend(served.folded.state.unfinished().map(|task| task.id.clone()));
-        let running = served.folded.state.running();
         let now = now_ms();
-        for (task, running) in running {
-            let worker = &running.order.spawn_id;
-            self.unread.insert(worker.clone());
+        for (task, worker) in served.folded.state.workers() {
+            self.unread.insert(worker.to_owned());
             // Also what was written before a pause is synced in time.
-            self.workers.saw(&task.id, worker, served.spools.outputs(worker), now);
+            let (outputs, segment) = (served.spools.outputs(worker), served.spools.segment_file(worker));
+            self.workers.saw(&task.id, worker, outputs, segment, now);
         }
     }
 
@@ -261,12 +280,8 @@ impl Active {
         let mut served = self.shared.borrow_mut();
         let served = &mut *served;
         let now = now_ms();
-        let by_worker: BTreeMap<&str, &str> = served
-            .folded
-            .state
-            .running()
-            .map(|(task, running)| (running.order.spawn_id.as_str(), task.id.as_str()))
-            .collect();
+        let by_worker: BTreeMap<&str, &str> =
+            served.folded.state.workers().map(|(task, worker)| (worker, task.id.as_str())).collect();
         for worker in std::mem::take(&mut self.unread) {
             let Some(task) = by_worker.get(worker.as_str()) else { continue };
             let before = served.spools.outputs(&worker);
@@ -279,7 +294,7 @@ impl Active {
             let outputs = served.spools.outputs(&worker);
             if outputs > before {
                 self.news.insert(Channel::Conversation((*task).to_owned()));
-                self.workers.saw(task, &worker, outputs, now);
+                self.workers.saw(task, &worker, outputs, served.spools.segment_file(&worker), now);
             }
             if served.spools.exit(&worker).is_some() {
                 self.look_at.insert((*task).to_owned());
@@ -308,6 +323,14 @@ fn has_effect(body: &Body) -> bool {
             | Body::TurnCancelled(_)
             | Body::OrderRetried(_)
             | Body::TurnSealed(_)
+            | Body::WorkerOrdered(_)
+            | Body::WorkspaceFixed(_)
+            | Body::SessionReady(_)
+            | Body::WorkerEnding(_)
+            | Body::WorkerEnded(_)
+            | Body::RequestTaken(_)
+            | Body::PermissionAnswered(_)
+            | Body::ModeSet(_)
     )
 }
 

@@ -9,7 +9,7 @@ impl Active {
     /// Before any place is picked, the spools of open turns are read to their ends.
     pub(super) fn follow_open_spools(&mut self) {
         let ids: Vec<String> =
-            self.shared.borrow().folded.state.running().map(|(task, _)| task.id.clone()).collect();
+            self.shared.borrow().folded.state.workers().map(|(task, _)| task.id.clone()).collect();
         for id in ids {
             let _looked = self.next_action(&id);
         }
@@ -17,8 +17,8 @@ impl Active {
         for worker in served.follow_running() {
             self.unread.insert(worker);
         }
-        let running = served.folded.state.running();
-        let workers: Vec<String> = running.map(|(_, running)| running.order.spawn_id.clone()).collect();
+        let workers: Vec<String> =
+            served.folded.state.workers().map(|(_, worker)| worker.to_owned()).collect();
         for worker in workers {
             served.spools.catch_up(&worker);
         }
@@ -47,28 +47,38 @@ impl Active {
         let mut served = self.shared.borrow_mut();
         let served = &mut *served;
         let mut cuts = Vec::new();
-        for (task, running) in served.folded.state.running() {
-            let worker = &running.order.spawn_id;
+        let workers: Vec<(String, String)> = {
+            let workers = served.folded.state.workers();
+            workers.map(|(task, worker)| (task.id.clone(), worker.to_owned())).collect()
+        };
+        for (id, worker) in &workers {
             let there = served.spools.follows(worker) || served.spools.is_unfollowed(worker);
             if !there || served.spools.exit(worker).is_some() {
                 // Not begun, or ended with its exit on disk: nothing that was shown can be gone.
                 continue;
             }
+            let Some(task) = served.folded.state.task(id) else { continue };
+            let (protocol, synced, runs) = (task.protocol, task.synced_outputs(), task.running.is_some());
             served.spools.leave(worker);
             let directory = served.home.worker(worker);
-            match cut_to_last_good(&directory, running.order.synced_outputs) {
-                Ok(report) => {
-                    tracing::warn!(worker, ?report, "spool cut after a power cut");
-                    served.history.forget_spool(worker);
-                    let (task, outputs) = (task.id.clone(), report.outputs);
-                    cuts.push(record::CutConversation { task, epoch: fresh_epoch(), outputs });
-                }
-                Err(error) => tracing::error!(%error, worker, "spool cannot be cut"),
-            }
-            if let Err(error) = served.spools.follow(worker, &directory) {
+            let cut = cut_to_last_good(&directory, synced);
+            if let Err(error) = served.spools.follow(worker, &directory, protocol) {
                 tracing::error!(%error, worker, "spool cannot be followed");
             }
             served.spools.catch_up(worker);
+            match cut {
+                Ok(report) => {
+                    tracing::warn!(worker, ?report, "spool cut after a power cut");
+                    served.history.forget_spool(worker);
+                    let (task, outputs) = (id.clone(), served.outputs(id));
+                    cuts.extend(runs.then(|| record::CutConversation {
+                        task,
+                        epoch: fresh_epoch(),
+                        outputs,
+                    }));
+                }
+                Err(error) => tracing::error!(%error, worker, "spool cannot be cut"),
+            }
         }
         cuts
     }

@@ -1,5 +1,6 @@
 //! What happens to the loop: one closed enum.
 
+use crate::io::files::Identity;
 use crate::io::link::Link;
 use crate::io::workers::SpawnOutcome;
 use crate::role::Order;
@@ -64,6 +65,33 @@ pub enum Event {
         first: u64,
         /// It succeeded.
         ok: bool,
+    },
+    /// A task's workspace was looked at.
+    Workspace {
+        /// The task.
+        task: String,
+        /// The worker that is to start in it.
+        spawn_id: String,
+        /// What it is, or why no worker may start there.
+        found: Result<Identity, String>,
+    },
+    /// An agent's request was served.
+    Served {
+        /// The task.
+        task: String,
+        /// The worker.
+        spawn_id: String,
+        /// The record that ends the request's line.
+        seq: u64,
+        /// The message that answers it.
+        answer: Vec<u8>,
+    },
+    /// A task is to be looked at again.
+    Look {
+        /// The task.
+        task: String,
+        /// Its worker.
+        spawn_id: String,
     },
     /// The checkpointer reports.
     Checkpoint(CheckpointerEvent),

@@ -23,6 +23,7 @@ pub fn call_passive(shared: &Shared, call: &IncomingCall) {
         fresh_epoch: String::new(),
         active: false,
         storage_full: false,
+        switch_timeout_ms: 0,
     };
     let decided = decide(&shared.borrow(), call, &given);
     answer_read(shared, call, decided);
@@ -35,7 +36,7 @@ pub(super) fn decide(served: &Served, call: &IncomingCall, given: &Given) -> Res
         command_id: &call.command_id,
         caller: &call.caller,
     };
-    commands::decide(&served.folded.state, &request, given, |task| served.known_outputs(task))
+    commands::decide(&served.folded.state, &request, given, served)
 }
 
 /// Answers whatever needs no record.

@@ -6,7 +6,7 @@ use crate::channels::Channel;
 use crate::io::filing::{self, FilingError};
 use crate::io::served::Served;
 use crate::io::workers::wanted;
-use crate::order::spawn_id;
+use crate::order::{spawn_id, turn_started};
 use crate::record::{self, Body, Record};
 use crate::span::StopReason;
 use crate::task::Standing;
@@ -22,6 +22,9 @@ impl Active {
         if self.undurable.contains_key(id) {
             return Ok(());
         }
+        if self.shared.borrow().folded.state.task(id).is_some_and(|task| task.agent.is_some()) {
+            return self.look_at_agent(id);
+        }
         // A task needs a step or two: an action, then what became of it.
         for _ in 0..crate::turn::ORDERS_PER_TURN {
             let Some(action) = self.next_action(id) else { break };
@@ -35,7 +38,7 @@ impl Active {
     }
 
     /// Files the oldest sealed span, away from the loop; answered by [`Event::Filed`].
-    fn file_oldest(&mut self, id: &str) {
+    pub(super) fn file_oldest(&mut self, id: &str) {
         if self.undurable.contains_key(id) || self.filing.contains(id) {
             return;
         }
@@ -85,7 +88,7 @@ impl Active {
         let mut served = self.shared.borrow_mut();
         let served = &mut *served;
         let task = served.folded.state.tasks.get(id)?;
-        let wanted = wanted(task, task.running.as_ref()?);
+        let wanted = wanted(task)?;
         let before = served.spools.outputs(&wanted.spawn_id);
         let observed = self.workers.observe(&wanted, &mut served.spools);
         if served.spools.outputs(&wanted.spawn_id) > before {
@@ -101,16 +104,15 @@ impl Active {
     }
 
     /// Carries an action out; whether there may be another at once.
-    fn carry_out(&mut self, id: &str, action: Action) -> Result<bool, RunError> {
+    pub(super) fn carry_out(&mut self, id: &str, action: Action) -> Result<bool, RunError> {
         let Some((worker, done)) = ({
             let served = self.shared.borrow();
             let task = served.folded.state.task(id);
-            let running = task.and_then(|task| task.running.as_ref().map(|running| (task, running)));
-            running.map(|(task, running)| {
+            task.and_then(|task| task.worker().map(|worker| (task, worker))).map(|(task, worker)| {
                 if action == Action::Spawn {
-                    self.workers.spawn(task, running);
+                    self.workers.spawn(task);
                 }
-                running.order.spawn_id.clone()
+                worker.to_owned()
             })
         })
         .map(|worker| {
@@ -137,7 +139,7 @@ impl Active {
     }
 
     /// What may be filling the disk is to be told to end; it is told again with the next tick.
-    fn make_room_for_a_message(&self) {
+    pub(super) fn make_room_for_a_message(&self) {
         let journal = self.writing.permit();
         // Answered by the journal's thread, which may be waiting for this loop.
         tokio::task::spawn_blocking(move || journal.use_reserve(MESSAGE_ROOM_BYTES));
@@ -158,13 +160,14 @@ impl Active {
             match actions.first() {
                 Some(TurnAction::OrderAgain) => {
                     let (epoch, lsn) = self.writing.next();
-                    Body::OrderRetried(record::OrderRetried { task, turn, spawn_id: spawn_id(epoch, lsn) })
+                    let (spawn_id, numbers, same_try) = (spawn_id(epoch, lsn), None, false);
+                    Body::OrderRetried(record::OrderRetried { task, turn, spawn_id, numbers, same_try })
                 }
                 Some(TurnAction::Seal(reason)) => {
                     // Nothing of it may be gone after the seal; looked at again once it is durable.
                     let (segment, outputs) =
                         (served.spools.last_segment(worker), served.spools.outputs(worker));
-                    if !self.workers.synced_for_seal(id, worker, segment, outputs) {
+                    if !self.workers.synced_for_seal(id, worker, segment, outputs, outputs) {
                         return Ok(());
                     }
                     Body::TurnSealed(self.sealed(&served, task, turn, worker, *reason, event))
@@ -193,7 +196,8 @@ impl Active {
             (stop_reason == StopReason::Failed).then(|| self.start_failure(worker, event)).flatten();
         let exit: Option<Exit> = served.spools.exit(worker);
         let outputs = served.spools.outputs(worker);
-        record::TurnSealed { task, turn, stop_reason, exit_code: exit.map(turn::exit_code), outputs, errored }
+        let (exit_code, agent) = (exit.map(turn::exit_code), None);
+        record::TurnSealed { task, turn, stop_reason, exit_code, outputs, errored, agent }
     }
 
     fn start_failure(&self, worker: &str, event: TurnEvent) -> Option<String> {
@@ -205,7 +209,7 @@ impl Active {
     }
 
     /// The first prompt that waits begins once nothing runs before it.
-    fn start_queued(&mut self, id: &str) -> Result<(), RunError> {
+    pub(super) fn start_queued(&mut self, id: &str) -> Result<(), RunError> {
         let body = {
             let served = self.shared.borrow();
             let Some(task) = served.folded.state.task(id) else { return Ok(()) };
@@ -213,13 +217,8 @@ impl Active {
                 return Ok(());
             }
             let Some(first) = task.queue.front() else { return Ok(()) };
-            let (epoch, lsn) = self.writing.next();
-            Body::TurnStarted(record::TurnStarted {
-                task: id.to_owned(),
-                turn: first.turn.clone(),
-                text: first.text.clone(),
-                spawn_id: spawn_id(epoch, lsn),
-            })
+            let (turn, text) = (first.turn.clone(), first.text.clone());
+            Body::TurnStarted(turn_started(task, turn, text, self.writing.next()))
         };
         self.write(&Record::new(now_ms(), body)).map(drop)
     }

@@ -11,7 +11,8 @@ use crate::span::Span;
 use holdfast_shared::durable_file;
 use holdfast_shared::home::Home;
 use holdfast_shared::journal::WriterClient;
-use holdfast_shared::spool::SegmentHistory;
+use holdfast_shared::spool::{SegmentHistory, segment_path};
+pub use removal::remove_unused;
 use removal::{bound, remove_given_up};
 use std::fs::{self, File};
 use std::io;
@@ -126,7 +127,7 @@ pub fn file(
         Ok(filed) if matches!(&filed.body, FiledBody::Turn { span: there, .. } if there == span) => filed,
         _ => {
             if let Some(worker) = &span.worker {
-                sync_spool(&home.worker(worker))?;
+                sync_spool(&home.worker(worker), span.segment)?;
             }
             let filed = with_bytes(home, span)?;
             write(&directory, &filed, permit)?;
@@ -228,41 +229,41 @@ fn lock(directory: &Path) -> Result<File, FilingError> {
     Ok(file)
 }
 
-/// What the file points to must be durable before the file is.
-fn sync_spool(worker: &Path) -> Result<(), FilingError> {
-    for name in names(worker)?.iter().filter(|name| name.starts_with("spool")) {
-        let path = worker.join(name);
-        let synced = File::open(&path).and_then(|file| file.sync_data());
-        synced.map_err(FilingError::io("sync", &path))?;
+/// What the file points to must be durable before the file is. Where it is gone, that is what the file will show.
+fn sync_spool(worker: &Path, segment: u32) -> Result<(), FilingError> {
+    let path = segment_path(worker, segment);
+    match File::open(&path).and_then(|file| file.sync_data()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FilingError::io("sync", &path)(error)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn with_bytes(home: &Home, span: &Span) -> Result<Filed, FilingError> {
     let spool = match &span.worker {
-        Some(worker) => bytes_of(&home.worker(worker))?,
+        Some(worker) => bytes_of(&home.worker(worker), span.segment)?,
         None => 0,
     };
     let events: u64 = span.events.iter().map(|event| event.data.to_string().len() as u64).sum();
     let bytes = spool + events;
     let before = cumulative_before(home, &span.conversation, span.first)?;
-    let index = span.worker.as_ref().map_or_else(Vec::new, |worker| index_of(&home.worker(worker)));
+    let index =
+        span.worker.as_ref().map_or_else(Vec::new, |worker| index_of(&home.worker(worker), span.segment));
     let body = FiledBody::Turn { span: span.clone(), bytes, index };
     Ok(Filed { format: FILED_FORMAT, cumulative_bytes: before.saturating_add(bytes), body })
 }
 
-fn bytes_of(worker: &Path) -> Result<u64, FilingError> {
-    let mut bytes = 0;
-    for name in names(worker)?.iter().filter(|name| name.starts_with("spool")) {
-        let path = worker.join(name);
-        bytes += fs::metadata(&path).map_err(FilingError::io("ask size of", &path))?.len();
+fn bytes_of(worker: &Path, segment: u32) -> Result<u64, FilingError> {
+    let path = segment_path(worker, segment);
+    match fs::metadata(&path) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(FilingError::io("ask size of", &path)(error)),
     }
-    Ok(bytes)
 }
 
 /// As far as the spool is good; a spool without an index is still read.
-fn index_of(worker: &Path) -> Vec<(u64, u64)> {
-    let Ok(Some(mut spool)) = SegmentHistory::open(worker, 0) else { return Vec::new() };
+fn index_of(worker: &Path, segment: u32) -> Vec<(u64, u64)> {
+    let Ok(Some(mut spool)) = SegmentHistory::open(worker, segment) else { return Vec::new() };
     if let Err(error) = spool.last_seq() {
         tracing::warn!(%error, "spool is filed with a damage");
     }

@@ -6,17 +6,23 @@
 
 mod live;
 mod piece;
+mod segment;
 
 use crate::event;
 use crate::filed::{Filed, FiledBody, REASON_DAMAGED, REASON_LIMIT};
 use crate::io::filing::{self, FilingError};
+use crate::io::spools::TurnPlace;
 use crate::recent::Recent;
 use crate::span::{Span, Stretch};
 use holdfast_shared::home::Home;
 use holdfast_shared::link::Publication;
-use holdfast_shared::spool::{HISTORY_PIECE_BYTES_MAX, SegmentHistory, SpoolError, SpoolRecord};
+use holdfast_shared::spool::{
+    HISTORY_PIECE_BYTES_MAX, SegmentHistory, SpoolError, SpoolRecord, segment_path,
+};
+use live::sealed_place;
 pub use live::{Asked, Live};
 use piece::Piece;
+use segment::Segment;
 use std::sync::Arc;
 
 /// Spools kept open with their index: a file descriptor and at most 64 KiB each.
@@ -53,7 +59,8 @@ pub enum HistoryError {
 #[derive(Debug)]
 pub struct History {
     home: Home,
-    spools: Recent<String, SegmentHistory>,
+    /// By worker and segment.
+    spools: Recent<(String, u32), Segment>,
     parsed: Recent<(String, u64), Arc<Filed>>,
     listings: Recent<String, Arc<Vec<u64>>>,
 }
@@ -88,7 +95,10 @@ impl History {
         while piece.has_room() {
             let before = piece.next;
             match live.span_at(piece.next) {
-                Some(span) => self.read_span(span, live.outputs, live.index_of(span), &mut piece)?,
+                Some(span) => {
+                    let (place, index) = live.source_of(span);
+                    self.read_span(span, place, index, &mut piece)?;
+                }
                 None => match self.find(conversation, piece.next, live, index)? {
                     Found::Gone(first, last) => piece.gone("", first, last, REASON_DAMAGED),
                     Found::Filed(filed) => self.read_filed(&filed, &mut piece)?,
@@ -105,7 +115,7 @@ impl History {
     /// removed are closed.
     pub fn forget(&mut self, conversation: &str) {
         let home = &self.home;
-        self.spools.retain(|worker| home.worker(worker).is_dir());
+        self.spools.retain(|(worker, segment)| segment_path(&home.worker(worker), *segment).is_file());
         self.listings.retain(|name| name != conversation);
         self.parsed.retain(|(name, _)| name != conversation);
     }
@@ -127,18 +137,18 @@ impl History {
         }
         if gone > 0 {
             let home = &self.home;
-            self.spools.retain(|worker| home.worker(worker).is_dir());
+            self.spools.retain(|(worker, segment)| segment_path(&home.worker(worker), *segment).is_file());
         }
     }
 
     /// A worker's spool is closed, since it was removed or cut.
     pub fn forget_spool(&mut self, spawn_id: &str) {
-        self.spools.retain(|kept| kept != spawn_id);
+        self.spools.retain(|(kept, _)| kept != spawn_id);
     }
 
     fn read_filed(&mut self, filed: &Filed, piece: &mut Piece) -> Result<(), HistoryError> {
         match &filed.body {
-            FiledBody::Turn { span, index, .. } => self.read_span(span, 0, index, piece),
+            FiledBody::Turn { span, index, .. } => self.read_span(span, sealed_place(span), index, piece),
             FiledBody::Truncated(gone) => {
                 piece.gone(&gone.turn, gone.first, gone.last, REASON_LIMIT);
                 Ok(())
@@ -146,22 +156,22 @@ impl History {
         }
     }
 
-    /// Reads what the piece has room for; `outputs` counts only while the span is open.
+    /// Reads what the piece has room for.
     fn read_span(
         &mut self,
         span: &Span,
-        outputs: u64,
+        place: TurnPlace,
         index: &[(u64, u64)],
         piece: &mut Piece,
     ) -> Result<(), HistoryError> {
         while piece.has_room() {
-            match span.stretch(piece.next, outputs) {
+            match span.stretch(piece.next, place.outputs) {
                 None => break,
                 Some(Stretch::Event(index)) => piece.push(span.events[index].data.to_string().into()),
                 Some(Stretch::Outputs { first, last }) => {
                     let before = piece.next;
-                    self.open_spool(span, index)?;
-                    self.read_outputs(span, first, last, piece)?;
+                    self.open_spool(span, place, index)?;
+                    self.read_outputs(span, place, (first, last), piece)?;
                     if piece.next == before {
                         break;
                     }
@@ -171,75 +181,99 @@ impl History {
         Ok(())
     }
 
+    /// Output records `first` to `last` of the turn.
     fn read_outputs(
         &mut self,
         span: &Span,
-        first: u64,
-        last: u64,
+        place: TurnPlace,
+        (first, last): (u64, u64),
         piece: &mut Piece,
     ) -> Result<(), HistoryError> {
-        let records = match self.records(span, first, piece.room()) {
+        let found = match self.give_outputs(span, place, (first, last), piece) {
             Err(error @ SpoolError::Io { .. }) => return Err(error.into()),
             Err(error) => {
                 tracing::warn!(conversation = span.conversation, turn = span.turn, %error, "output is gone");
-                Vec::new()
+                false
             }
-            Ok(records) => records,
+            Ok(found) => found,
         };
-        if records.is_empty() && span.sealed.is_some() {
-            return self.outputs_gone(span, first, last, piece);
-        }
-        for record in records {
-            if let SpoolRecord::Output { seq, stream, bytes, .. } = record {
-                if seq > last || !piece.has_room() {
-                    break;
-                }
-                piece.push(event::output(&span.turn, stream, &bytes).into());
-            }
+        if !found && span.sealed.is_some() {
+            return self.outputs_gone(span, place, (first, last), piece);
         }
         Ok(())
+    }
+
+    /// Gives what the piece has room for; whether there was something to give.
+    fn give_outputs(
+        &mut self,
+        span: &Span,
+        place: TurnPlace,
+        (first, last): (u64, u64),
+        piece: &mut Piece,
+    ) -> Result<bool, SpoolError> {
+        let Some(segment) = key(span, place).and_then(|key| self.spools.get(&key)) else { return Ok(false) };
+        let from = place.base + first;
+        let records = segment.history.read_from(from, piece.room().min(HISTORY_PIECE_BYTES_MAX))?;
+        let found = !records.is_empty();
+        let mut give = |seq: u64, event: Vec<u8>| {
+            let before = piece.next;
+            if seq <= place.base + last && piece.has_room() {
+                piece.push(event.into());
+            }
+            piece.next > before
+        };
+        // Only a standing worker has further segments.
+        if place.segment > 0 {
+            return segment.events(&span.turn, from, &records, give).map(|()| found);
+        }
+        for record in records {
+            if let SpoolRecord::Output { seq, stream, bytes, .. } = record
+                && !give(seq, event::output(&span.turn, stream, &bytes))
+            {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Up to the next event, or to the next record that the index finds.
     fn outputs_gone(
         &mut self,
         span: &Span,
-        first: u64,
-        last: u64,
+        place: TurnPlace,
+        (first, last): (u64, u64),
         piece: &mut Piece,
     ) -> Result<(), HistoryError> {
         let before = span.first_event_from(span.offset_of_output(first)).checked_sub(1);
         let stretch_first = before.map_or(1, |event| span.events[event].after + 1);
-        let (from, to) = match span.worker.as_ref().and_then(|worker| self.spools.get(worker)) {
-            Some(spool) => spool.unreadable(first)?,
+        let (from, to) = match key(span, place).and_then(|key| self.spools.get(&key)) {
+            Some(segment) => segment.history.unreadable(place.base + first)?,
             None => (1, u64::MAX),
         };
-        let (from, to) = (from.max(stretch_first), to.min(last));
+        let from = from.saturating_sub(place.base).max(stretch_first);
+        let to = to.saturating_sub(place.base).min(last);
         piece.gone(&span.turn, span.offset_of_output(from), span.offset_of_output(to), REASON_DAMAGED);
         Ok(())
     }
 
-    /// Has the span's spool open if it is there.
-    fn open_spool(&mut self, span: &Span, index: &[(u64, u64)]) -> Result<(), HistoryError> {
-        let Some(worker) = span.worker.as_ref().filter(|worker| self.spools.get(*worker).is_none()) else {
-            return Ok(());
-        };
-        match SegmentHistory::open(&self.home.worker(worker), 0) {
-            Ok(Some(mut spool)) => {
-                spool.give_index(index);
-                self.spools.put(worker.clone(), spool);
+    /// Has the segment with the span's output open if it is there.
+    fn open_spool(
+        &mut self,
+        span: &Span,
+        place: TurnPlace,
+        index: &[(u64, u64)],
+    ) -> Result<(), HistoryError> {
+        let Some(key) = key(span, place).filter(|key| self.spools.get(key).is_none()) else { return Ok(()) };
+        match SegmentHistory::open(&self.home.worker(&key.0), place.segment) {
+            Ok(Some(mut history)) => {
+                history.give_index(index);
+                self.spools.put(key, Segment::new(history));
             }
             Ok(None) => {}
             Err(error @ SpoolError::Io { .. }) => return Err(error.into()),
             Err(error) => tracing::warn!(conversation = span.conversation, %error, "spool cannot be opened"),
         }
         Ok(())
-    }
-
-    fn records(&mut self, span: &Span, first: u64, room: usize) -> Result<Vec<SpoolRecord>, SpoolError> {
-        let spool = span.worker.as_ref().and_then(|worker| self.spools.get(worker));
-        spool
-            .map_or_else(|| Ok(Vec::new()), |spool| spool.read_from(first, room.min(HISTORY_PIECE_BYTES_MAX)))
     }
 
     fn find(
@@ -295,6 +329,11 @@ impl History {
         let listing = Arc::new(filing::list(&self.home, conversation)?);
         Ok(Arc::clone(self.listings.put(conversation.to_owned(), listing)))
     }
+}
+
+/// Names the segment with a span's output.
+fn key(span: &Span, place: TurnPlace) -> Option<(String, u32)> {
+    span.worker.clone().map(|worker| (worker, place.segment))
 }
 
 #[cfg(test)]

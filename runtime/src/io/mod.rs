@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod descriptors;
+pub mod files;
 pub mod filing;
 pub mod history;
 pub mod journal;

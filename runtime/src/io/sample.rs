@@ -86,6 +86,6 @@ impl Permit for Unfenced {
 
 /// Seals a span behind so many output records.
 pub(crate) fn seal(span: &mut Span, outputs: u64) {
-    let seal = Seal { stop_reason: StopReason::EndTurn, exit_code: Some(0), sealed_at: 3, outputs };
+    let seal = Seal::new(StopReason::EndTurn, Some(0), 3, outputs);
     span.seal(event::turn_sealed(&span.turn, &seal), seal).unwrap();
 }

@@ -3,22 +3,26 @@
 //! Everything is on one thread. The loop alone changes it; links read, never across an await.
 
 use crate::channels::Channel;
+use crate::commands::{PendingPermission, Seen};
 use crate::io::history::{Asked, History, Live};
 use crate::io::link::Link;
-use crate::io::spools::Spools;
+use crate::io::spools::{Spools, TurnPlace};
 use crate::io::view::View;
 use crate::outbound::Outbound;
 use crate::role::Role;
 use crate::state::State;
+use crate::task::Task;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
 use holdfast_shared::journal::Folded;
 use holdfast_shared::link::{Piece, Publication, ToSidecar};
 use holdfast_shared::runtime_control::{LastRecord, RuntimeReport};
+use holdfast_shared::skill;
 use holdfast_shared::slot::Slot;
+use holdfast_shared::worker::Protocol;
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 /// The shared part, on one thread.
@@ -163,12 +167,12 @@ impl Served {
         self.links.iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Follows the spools of the turns that run, and no others; answers the workers that it follows newly.
+    /// Follows the spools of the workers that are alive, and no others; answers the workers that it follows newly.
     pub fn follow_running(&mut self) -> Vec<String> {
-        let running: BTreeSet<&str> =
-            self.folded.state.running().map(|(_, running)| running.order.spawn_id.as_str()).collect();
+        let workers: BTreeMap<&str, Protocol> =
+            self.folded.state.workers().map(|(task, worker)| (worker, task.protocol)).collect();
         let mut newly = Vec::new();
-        for worker in &running {
+        for (worker, protocol) in &workers {
             let directory = self.home.worker(worker);
             if self.spools.follows(worker) {
                 continue;
@@ -182,34 +186,43 @@ impl Served {
                     continue;
                 }
             }
-            match self.spools.follow(worker, &directory) {
+            match self.spools.follow(worker, &directory, *protocol) {
                 Ok(()) => newly.push((*worker).to_owned()),
                 Err(error) => tracing::warn!(%error, worker, "spool cannot be followed"),
             }
         }
-        self.spools.keep_only(&running);
+        self.spools.keep_only(&workers.keys().copied().collect());
         newly
     }
 
-    /// Marks where the spools of the turns that run end now; answers their workers.
+    /// Marks where the spools of the workers that are alive end now; answers them.
     pub fn mark_running(&mut self) -> Vec<String> {
-        let running = self.folded.state.running();
-        let workers: Vec<String> = running.map(|(_, running)| running.order.spawn_id.clone()).collect();
+        let workers: Vec<String> = self.folded.state.workers().map(|(_, worker)| worker.to_owned()).collect();
         workers.iter().for_each(|worker| self.spools.mark(worker));
         workers
     }
 
     /// Output records seen of the turn that runs in a task.
     pub fn outputs(&self, task: &str) -> u64 {
-        let running = self.folded.state.task(task).and_then(|task| task.running.as_ref());
-        running.map_or(0, |running| self.spools.outputs(&running.order.spawn_id))
+        self.folded.state.task(task).map_or(0, |task| self.turn_place(task).outputs)
+    }
+
+    /// What was read of the turn that runs in a task.
+    pub fn turn_place(&self, task: &Task) -> TurnPlace {
+        let Some(running) = &task.running else { return TurnPlace::default() };
+        let worker = &running.order.spawn_id;
+        match task.agent {
+            Some(_) => self.spools.of_turn(worker, &running.turn),
+            None => TurnPlace { outputs: self.spools.outputs(worker), ..TurnPlace::default() },
+        }
     }
 
     /// The same where no more of them can have been shown: the place of a journal event. `None` while the spool
     /// cannot be read that far.
     pub fn known_outputs(&self, task: &str) -> Option<u64> {
         let running = self.folded.state.task(task).and_then(|task| task.running.as_ref());
-        running.map_or(Some(0), |running| self.spools.known_outputs(&running.order.spawn_id))
+        let Some(running) = running else { return Some(0) };
+        self.spools.known_outputs(&running.order.spawn_id).map(|_| self.outputs(task))
     }
 
     /// A channel's epoch; `None` where there is no such channel.
@@ -298,13 +311,13 @@ impl Served {
     }
 
     fn read_conversation(&mut self, id: &str, top: u64, asked: Asked) -> Result<Vec<Publication>, Unread> {
-        let outputs = self.outputs(id);
         let Some(task) = self.folded.state.task(id) else { return Ok(Vec::new()) };
+        let place = self.turn_place(task);
         let conversation = &task.conversation;
         let index =
             task.running.as_ref().map_or(&[][..], |running| self.spools.index_of(&running.order.spawn_id));
         let open = conversation.open.as_ref();
-        let live = Live { unfiled: &conversation.unfiled, open, outputs, index, top };
+        let live = Live { unfiled: &conversation.unfiled, open, place, index, top };
         let read = match &self.view {
             Some(view) => self.history.read(id, &live, asked, view),
             None => self.history.read(id, &live, asked, &()),
@@ -336,5 +349,32 @@ impl Served {
             Vec::new()
         };
         Ok(Piece { id: 0, epoch: position.epoch, top: position.top, recovered, publications })
+    }
+}
+
+impl Seen for Served {
+    fn outputs(&self, task: &str) -> Option<u64> {
+        self.known_outputs(task)
+    }
+
+    fn permission(&self, task: &str, seq: u64) -> Option<PendingPermission> {
+        let task = self.folded.state.task(task)?;
+        let (running, worker) = (task.running.as_ref()?, task.agent.as_ref()?.worker.as_ref()?);
+        if seq <= worker.settled_to || self.spools.turn(&worker.spawn_id) != running.turn {
+            return None;
+        }
+        let request = self.spools.dialogue(&worker.spawn_id)?.request_at(seq)?;
+        let options = request.permission()?.options.iter().map(|option| option.option_id.clone()).collect();
+        Some(PendingPermission { id: request.id.as_json().to_owned(), options })
+    }
+
+    fn consumed(&self, task: &str) -> u64 {
+        let worker = self.folded.state.task(task).and_then(Task::worker);
+        worker.map_or(0, |worker| self.spools.consumed(worker))
+    }
+
+    fn protocol(&self, skill: &str) -> Result<Option<Protocol>, String> {
+        let found = skill::find(&self.home, skill).map_err(|error| error.to_string())?;
+        Ok(found.map(|skill| skill.protocol))
     }
 }

@@ -1,13 +1,15 @@
-//! The spools of running turns: how far each is read, and how its worker ended.
+//! The spools of workers: how far each is read, what of it is the present turn's, and how its worker ended.
 
+use crate::agent::dialogue::Dialogue;
 use holdfast_shared::spool::{
-    Position, RECORD_BYTES_MAX, SparseIndex, SpoolError, SpoolRecord, SpoolTail, SpoolWatch,
-    TAIL_PIECE_BYTES_MAX, WatchToken, segment_path,
+    Control, Position, RECORD_BYTES_MAX, SparseIndex, SpoolError, SpoolRecord, SpoolTail, SpoolWatch,
+    TAIL_PIECE_BYTES_MAX, WatchToken, segment_path, segments,
 };
-use holdfast_shared::worker::Exit;
+use holdfast_shared::worker::{Exit, Protocol};
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// From so many bytes on a piece counts as full: one more record might not have fitted.
 const FULL_PIECE_BYTES: u64 = TAIL_PIECE_BYTES_MAX as u64 - 2 * RECORD_BYTES_MAX as u64;
@@ -26,13 +28,32 @@ struct Followed {
     token: WatchToken,
     directory: PathBuf,
     tail: SpoolTail,
-    /// Of the first segment: what one turn's output is read from.
+    /// The turn that was marked last.
+    turn: String,
+    /// Where its output begins.
+    place: TurnPlace,
+    /// Of that segment.
     index: SparseIndex,
+    /// For an agent: what it said to the runtime in that segment.
+    dialogue: Option<Dialogue>,
+    /// When it last said something.
+    heard_at: Option<Instant>,
     damaged: bool,
     /// The last try to read on failed, though nothing is wrong with it: it is read on later.
     failed: bool,
     /// Where it ended when it was marked, until it is read up to there.
     mark: Option<Position>,
+}
+
+/// What of a worker's output is a turn's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnPlace {
+    /// The segment that holds it; 0 too where it has not begun.
+    pub segment: u32,
+    /// Output records of the worker before it.
+    pub base: u64,
+    /// Output records of it that were read.
+    pub outputs: u64,
 }
 
 impl Spools {
@@ -45,11 +66,12 @@ impl Spools {
         Ok(Self { watch: SpoolWatch::new()?, tokens, followed, unfollowed, next_token: 1 })
     }
 
-    /// Follows a worker's spool from its beginning, if its directory is there and it is not followed yet.
+    /// Follows a worker's spool from its beginning, if its directory is there and it is not followed yet; an agent's
+    /// from its last segment, since what came before belongs to turns that are sealed.
     ///
     /// # Errors
     /// When the directory cannot be watched; until it can, its output is not known.
-    pub fn follow(&mut self, spawn_id: &str, directory: &Path) -> Result<(), SpoolError> {
+    pub fn follow(&mut self, spawn_id: &str, directory: &Path, protocol: Protocol) -> Result<(), SpoolError> {
         if self.followed.contains_key(spawn_id) {
             return Ok(());
         }
@@ -61,10 +83,7 @@ impl Spools {
         self.unfollowed.remove(spawn_id);
         self.next_token += 1;
         self.tokens.insert(token, spawn_id.to_owned());
-        let tail = SpoolTail::open(directory);
-        let (directory, index) = (directory.to_owned(), SparseIndex::default());
-        let followed = Followed { token, directory, tail, index, damaged: false, failed: false, mark: None };
-        self.followed.insert(spawn_id.to_owned(), followed);
+        self.followed.insert(spawn_id.to_owned(), Followed::begin(token, directory, protocol));
         Ok(())
     }
 
@@ -171,12 +190,50 @@ impl Spools {
         self.unfollowed.insert(spawn_id.to_owned());
     }
 
-    /// Where some of the output records read so far are in the first segment: (record, byte) ascending.
+    /// Where some of the output records read so far are in the present segment: (record, byte) ascending.
     pub fn index_of(&self, spawn_id: &str) -> &[(u64, u64)] {
         self.followed.get(spawn_id).map_or(&[], |followed| followed.index.entries())
     }
 
-    /// Output records read so far.
+    /// What was read of a turn that a standing worker serves; nothing where it has not begun.
+    pub fn of_turn(&self, spawn_id: &str, turn: &str) -> TurnPlace {
+        let followed = self.followed.get(spawn_id).filter(|followed| followed.turn == turn);
+        followed.map_or_else(TurnPlace::default, |followed| {
+            let outputs = followed.tail.outputs().saturating_sub(followed.place.base);
+            TurnPlace { outputs, ..followed.place }
+        })
+    }
+
+    /// The turn whose segment is read; empty before the first of a standing worker.
+    pub fn turn(&self, spawn_id: &str) -> &str {
+        self.followed.get(spawn_id).map_or("", |followed| followed.turn.as_str())
+    }
+
+    /// What an agent said to the runtime in the present segment.
+    pub fn dialogue(&self, spawn_id: &str) -> Option<&Dialogue> {
+        self.followed.get(spawn_id)?.dialogue.as_ref()
+    }
+
+    /// An agent's request is answered for good.
+    pub fn answered(&mut self, spawn_id: &str, seq: u64) {
+        let dialogue = self.followed.get_mut(spawn_id).and_then(|followed| followed.dialogue.as_mut());
+        if let Some(dialogue) = dialogue {
+            dialogue.forget(seq);
+        }
+    }
+
+    /// For how long a worker has said nothing; `None` where nothing was read of it since it is followed.
+    pub fn silent_for(&self, spawn_id: &str) -> Option<Duration> {
+        self.followed.get(spawn_id)?.heard_at.map(|at| at.elapsed())
+    }
+
+    /// The file of the segment that is read.
+    pub fn segment_file(&self, spawn_id: &str) -> Option<PathBuf> {
+        let followed = self.followed.get(spawn_id)?;
+        Some(segment_path(&followed.directory, followed.tail.position().segment))
+    }
+
+    /// Output records read so far, of all segments.
     pub fn outputs(&self, spawn_id: &str) -> u64 {
         self.followed.get(spawn_id).map_or(0, |followed| followed.tail.outputs())
     }
@@ -224,16 +281,62 @@ fn is_passing(error: &SpoolError) -> bool {
 }
 
 impl Followed {
+    fn begin(token: WatchToken, directory: &Path, protocol: Protocol) -> Self {
+        let (first, dialogue) = match protocol {
+            Protocol::Command => (0, None),
+            Protocol::Acp => {
+                let last = segments(directory).ok().and_then(|found| found.last().copied());
+                (last.unwrap_or(0), Some(Dialogue::default()))
+            }
+        };
+        Self {
+            token,
+            directory: directory.to_owned(),
+            tail: SpoolTail::open_at(directory, first),
+            turn: String::new(),
+            place: TurnPlace { segment: first, ..TurnPlace::default() },
+            index: SparseIndex::default(),
+            dialogue,
+            heard_at: None,
+            damaged: false,
+            failed: false,
+            mark: None,
+        }
+    }
+
+    fn take(&mut self, record: &SpoolRecord) {
+        match record {
+            SpoolRecord::Output { seq, stream, more, bytes, at } => {
+                if at.segment == self.place.segment {
+                    self.index.note(*seq, at.byte);
+                }
+                if let Some(dialogue) = &mut self.dialogue {
+                    dialogue.take(*seq, *stream, *more, bytes);
+                }
+            }
+            SpoolRecord::Control { outputs_before, control: Control::Mark { turn, .. }, at } => {
+                self.turn.clone_from(turn);
+                self.place = TurnPlace { segment: at.segment, base: *outputs_before, outputs: 0 };
+                self.index = SparseIndex::default();
+                if at.segment > 0
+                    && let Some(dialogue) = &mut self.dialogue
+                {
+                    dialogue.begin_turn();
+                }
+            }
+            SpoolRecord::Control { .. } => {}
+        }
+    }
+
     fn is_behind(&self) -> bool {
         self.failed || self.mark.is_some()
     }
 
     fn advance(&mut self) -> Result<bool, SpoolError> {
         let records = self.tail.poll(TAIL_PIECE_BYTES_MAX)?;
-        for record in &records {
-            if let SpoolRecord::Output { seq, at: Position { segment: 0, byte }, .. } = record {
-                self.index.note(*seq, *byte);
-            }
+        records.iter().for_each(|record| self.take(record));
+        if records.iter().any(|record| matches!(record, SpoolRecord::Output { .. })) {
+            self.heard_at = Some(Instant::now());
         }
         let (Some(first), false) = (records.first().map(begin), self.tail.exit().is_some()) else {
             return Ok(false);

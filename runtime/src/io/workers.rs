@@ -3,7 +3,7 @@
 use crate::daemon::Event;
 use crate::io::spools::Spools;
 use crate::settings::Settings;
-use crate::task::{Running, Task};
+use crate::task::Task;
 use crate::workers::{Life, Observed, Wanted};
 use holdfast_shared::control::{CallError, Client};
 use holdfast_shared::error::Code;
@@ -100,15 +100,22 @@ impl WorkersError {
     }
 }
 
-/// The open work order of a running turn.
-pub fn wanted(task: &Task, running: &Running) -> Wanted {
-    Wanted {
-        task: task.id.clone(),
-        turn: running.turn.clone(),
-        spawn_id: running.order.spawn_id.clone(),
-        number: running.order.number,
-        end_message: running.order.end_message,
-    }
+/// The worker that a task is to have: the running turn's, or the agent's standing one.
+pub fn wanted(task: &Task) -> Option<Wanted> {
+    let running = task.running.as_ref();
+    let turn = running.map(|running| running.turn.clone()).unwrap_or_default();
+    let (spawn_id, number, end_message) = match &task.agent {
+        None => {
+            let order = &running?.order;
+            (&order.spawn_id, order.number, order.end_message)
+        }
+        Some(agent) => {
+            let worker = agent.worker.as_ref()?;
+            (&worker.spawn_id, worker.number, worker.ending.as_ref().map(|ending| ending.number))
+        }
+    };
+    let (task, protocol, spawn_id) = (task.id.clone(), task.protocol, spawn_id.clone());
+    Some(Wanted { task, turn, spawn_id, number, end_message, protocol })
 }
 
 impl Workers {
@@ -158,7 +165,7 @@ impl Workers {
             state => Some(state?),
         };
         if state != Some(WorkerState::NotStarted) {
-            spools.follow(spawn_id, &directory)?;
+            spools.follow(spawn_id, &directory, wanted.protocol)?;
             // What lies there already is no news.
             spools.catch_up(spawn_id);
         }
@@ -178,24 +185,26 @@ impl Workers {
         })
     }
 
-    /// Asks the supervisor for a worker; answered by [`Event::Spawned`].
-    pub fn spawn(&mut self, task: &Task, running: &Running) {
-        let order = &running.order;
-        let known = self.known.entry(order.spawn_id.clone()).or_default();
+    /// Asks the supervisor for the worker that a task is to have; answered by [`Event::Spawned`].
+    pub fn spawn(&mut self, task: &Task) {
+        let Some(spawn_id) = task.worker() else { return };
+        let known = self.known.entry(spawn_id.to_owned()).or_default();
         known.asked = true;
         let pause = match known.asks {
             0 => Duration::ZERO,
             asks => self.settings.spawn_pause(asks),
         };
         known.asks = known.asks.saturating_add(1);
+        // A standing worker is for no one turn.
+        let running = task.running.as_ref().filter(|_| task.agent.is_none());
         let request = SpawnWorker {
-            spawn_id: order.spawn_id.clone(),
+            spawn_id: spawn_id.to_owned(),
             skill: task.skill.clone(),
             version: String::new(),
             task: task.id.clone(),
-            turn: running.turn.clone(),
+            turn: running.map(|running| running.turn.clone()).unwrap_or_default(),
             epoch: self.epoch,
-            prompt: order.text.clone(),
+            prompt: running.map(|running| running.order.text.clone()).unwrap_or_default(),
             terminal: None,
         };
         let (client, events, task) = (self.client.clone(), self.events.clone(), task.id.clone());
@@ -248,29 +257,50 @@ impl Workers {
     /// # Errors
     /// When the message cannot be written; it can be tried again.
     pub fn tell_end(&mut self, spawn_id: &str, number: u64) -> Result<(), WorkersError> {
+        self.tell(spawn_id, number, &Message::Cancel)
+    }
+
+    /// Tells a worker something. Numbers rise.
+    ///
+    /// # Errors
+    /// When the message cannot be written; it can be tried again.
+    pub fn tell(&mut self, spawn_id: &str, number: u64, message: &Message) -> Result<(), WorkersError> {
         let known = self.known.entry(spawn_id.to_owned()).or_default();
         let inbox = match &mut known.inbox {
             Some(inbox) => inbox,
             None => known.inbox.insert(InboxWriter::create(&self.home.worker(spawn_id), self.epoch)?),
         };
-        Ok(inbox.send(number, &Message::Cancel)?)
+        Ok(inbox.send(number, message)?)
     }
 
-    /// Forgets a worker whose turn is sealed.
+    /// The last message told to a worker in this epoch.
+    pub fn told(&self, spawn_id: &str) -> u64 {
+        let inbox = self.known.get(spawn_id).and_then(|known| known.inbox.as_ref());
+        inbox.map_or(0, InboxWriter::last)
+    }
+
+    /// A turn of a standing worker is sealed: the next one's end is synced anew.
+    pub fn turn_over(&mut self, spawn_id: &str) {
+        if let Some(known) = self.known.get_mut(spawn_id) {
+            known.seal = SealSync::Wanted;
+        }
+    }
+
+    /// Forgets a worker that has ended.
     pub fn forget(&mut self, spawn_id: &str) {
         self.known.remove(spawn_id);
     }
 
     /// Output up to `outputs` was seen. When it has been unsynced for long enough, a sync is begun, away from the
     /// loop; answered by [`Event::Synced`].
-    pub fn saw(&mut self, task: &str, spawn_id: &str, outputs: u64, now_ms: u64) {
+    pub fn saw(&mut self, task: &str, spawn_id: &str, outputs: u64, segment: Option<PathBuf>, now_ms: u64) {
         let Some(known) = self.known.get_mut(spawn_id) else { return };
         known.sync.saw(outputs, now_ms);
         if known.syncing || known.sync.due_at_ms().is_none_or(|due| due > now_ms) {
             return;
         }
+        let Some(path) = segment else { return };
         known.syncing = true;
-        let path = holdfast_shared::spool::segment_path(&self.home.worker(spawn_id), 0);
         let (events, task, spawn_id) = (self.events.clone(), task.to_owned(), spawn_id.to_owned());
         let syncs = self.syncs.clone();
         tokio::task::spawn_local(async move {
@@ -279,19 +309,20 @@ impl Workers {
         });
     }
 
-    /// Whether what was read of a spool, `outputs` records with their end in `segment`, is durable and the turn may
-    /// be sealed. If not, a sync is begun, away from the loop; answered by [`Event::SealSynced`].
+    /// Whether what was read of a spool, `outputs` records with their end in `segment`, is durable, or as much of it as
+    /// the seal needs, and the turn may be sealed. If not, a sync is begun, away from the loop; answered by [`Event::SealSynced`].
     pub fn synced_for_seal(
         &mut self,
         task: &str,
         spawn_id: &str,
         segment: Option<PathBuf>,
         outputs: u64,
+        needed: u64,
     ) -> bool {
         let Some(segment) = segment else { return true };
         let known = self.known.entry(spawn_id.to_owned()).or_default();
         match known.seal {
-            SealSync::Done(synced) if synced == outputs => return true,
+            SealSync::Done(synced) if synced >= needed => return true,
             SealSync::UnderWay => return false,
             SealSync::Wanted | SealSync::Done(_) => known.seal = SealSync::UnderWay,
         }

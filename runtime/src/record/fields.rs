@@ -1,6 +1,8 @@
 //! The fields of each kind of record.
 
+use crate::acp::usage::Usage;
 use crate::span::StopReason;
+use holdfast_shared::worker::Protocol;
 use serde::{Deserialize, Serialize};
 
 /// See [`Body::NodeBooted`].
@@ -49,6 +51,17 @@ pub struct TaskOpened {
     pub mode: OpenMode,
     /// Epoch of its conversation; taken at creation only.
     pub conversation_epoch: String,
+    /// What its workers speak.
+    #[serde(default = "command", skip_serializing_if = "is_command")]
+    pub protocol: Protocol,
+}
+
+fn command() -> Protocol {
+    Protocol::Command
+}
+
+fn is_command(protocol: &Protocol) -> bool {
+    *protocol == Protocol::Command
 }
 
 /// See [`Body::TaskReady`].
@@ -65,6 +78,9 @@ pub struct TaskStopped {
     pub task: String,
     /// Place of the queued turns' seals in the open span.
     pub after: u64,
+    /// For an agent whose turn runs: the inbox message that asks it to cancel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
 }
 
 /// See [`Body::TurnStarted`].
@@ -76,8 +92,20 @@ pub struct TurnStarted {
     pub turn: String,
     /// The prompt.
     pub text: String,
-    /// The worker ordered.
+    /// The worker ordered, or the standing worker that serves it.
     pub spawn_id: String,
+    /// For an agent: the inbox messages that bring it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<TurnNumbers>,
+}
+
+/// The inbox messages that bring a turn to a standing worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnNumbers {
+    /// The turn's mark.
+    pub mark: u64,
+    /// Its prompt.
+    pub prompt: u64,
 }
 
 /// See [`Body::TurnQueued`].
@@ -111,6 +139,9 @@ pub struct TurnCancelled {
     pub task: String,
     /// The running turn.
     pub turn: String,
+    /// For an agent that is ready: the inbox message that asks it to cancel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
 }
 
 /// See [`Body::OrderRetried`].
@@ -122,6 +153,12 @@ pub struct OrderRetried {
     pub turn: String,
     /// The worker ordered instead.
     pub spawn_id: String,
+    /// For an agent: the inbox messages that bring the turn to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<TurnNumbers>,
+    /// It is the same try: the worker before was ended for other reasons.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_try: bool,
 }
 
 /// See [`Body::SpoolSynced`].
@@ -152,6 +189,29 @@ pub struct TurnSealed {
     /// The task cannot run turns until it is opened again, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errored: Option<String>,
+    /// What there is to say where a standing worker served it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentSeal>,
+}
+
+/// The end of a turn that a standing worker served.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AgentSeal {
+    /// The spool segment with the turn's output; 0: it has none.
+    #[serde(default)]
+    pub segment: u32,
+    /// The worker's output records before that segment.
+    #[serde(default)]
+    pub base: u64,
+    /// The worker has ended.
+    #[serde(default)]
+    pub worker_ended: bool,
+    /// More about why it ended, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What the agent said that it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// See [`Body::SpanFiled`].

@@ -1,5 +1,6 @@
 //! The end of a turn's stretch of a conversation.
 
+use crate::acp::usage::Usage;
 use serde::{Deserialize, Serialize};
 
 /// How a turn ended.
@@ -14,7 +15,7 @@ pub enum StopReason {
     Failed,
     /// The worker was lost, or its prompt could not be given to it again.
     Interrupted,
-    /// The output quota was reached.
+    /// A limit was reached: the output quota, the time without a sign of life, or one of the agent's own.
     Limit,
 }
 
@@ -32,7 +33,7 @@ impl StopReason {
 }
 
 /// The end of a span.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seal {
     /// Why the turn ended.
     pub stop_reason: StopReason,
@@ -43,4 +44,17 @@ pub struct Seal {
     pub sealed_at: u64,
     /// All output records of the span.
     pub outputs: u64,
+    /// More about why it ended, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What an agent said that it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+impl Seal {
+    /// One without more to say.
+    pub fn new(stop_reason: StopReason, exit_code: Option<i32>, sealed_at: u64, outputs: u64) -> Self {
+        Self { stop_reason, exit_code, sealed_at, outputs, detail: None, usage: None }
+    }
 }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 fn seal(outputs: u64) -> Seal {
-    Seal { stop_reason: StopReason::EndTurn, exit_code: Some(0), sealed_at: 7, outputs }
+    Seal::new(StopReason::EndTurn, Some(0), 7, outputs)
 }
 
 /// The merge as a reader would do it by hand: behind each output record the events of that place.

@@ -17,7 +17,11 @@ enum Happens {
     Filed { task: usize },
     Synced { task: usize },
     PowerCut { left: u64 },
+    Agent { what: usize },
 }
+
+/// The task with an agent.
+const AGENT: &str = "c";
 
 const TASKS: [&str; 3] = ["a", "b", "c"];
 
@@ -34,12 +38,16 @@ fn happens() -> impl Strategy<Value = Happens> {
         2 => task().prop_map(|task| Happens::Filed { task }),
         1 => task().prop_map(|task| Happens::Synced { task }),
         1 => (0u64..9).prop_map(|left| Happens::PowerCut { left }),
+        5 => (0usize..7).prop_map(|what| Happens::Agent { what }),
     ]
 }
 
 fn command(life: &mut Lifetime, method: usize, task: &str, id: u64, turn: u64) {
     let (method, params) = match method {
-        0 => ("task.open", json!({"task": task, "skill": "command"})),
+        0 => {
+            let skill = if task == AGENT { "demo" } else { "command" };
+            ("task.open", json!({"task": task, "skill": skill}))
+        }
         1 => ("task.prompt", json!({"task": task, "text": "p"})),
         2 => ("task.prompt", json!({"task": task, "text": "q", "queue": true})),
         3 => ("task.dequeue", json!({"task": task, "turn": format!("t{turn}")})),
@@ -80,7 +88,8 @@ fn happen(life: &mut Lifetime, what: &Happens) {
                 && !life.outputs.contains_key(TASKS[task])
             {
                 let (task, spawn_id) = (TASKS[task].to_owned(), crate::order::spawn_id(1, life.lsn() + 1));
-                let retried = record::OrderRetried { task, turn: running.turn, spawn_id };
+                let (numbers, same_try) = (running.numbers.map(|_| crate::order::FIRST_TURN), false);
+                let retried = record::OrderRetried { task, turn: running.turn, spawn_id, numbers, same_try };
                 life.take(Record::new(NOW, Body::OrderRetried(retried)));
             }
         }
@@ -100,8 +109,70 @@ fn happen(life: &mut Lifetime, what: &Happens) {
             }
         }
         Happens::PowerCut { left } => power_cut(life, left),
+        Happens::Agent { what } => agent(life, what),
         Happens::Output { .. } => {}
     }
+}
+
+/// Something of the standing worker, if it can be.
+fn agent(life: &mut Lifetime, what: usize) {
+    let Some(task) = life.state.task(AGENT) else { return };
+    let Some(agent) = &task.agent else { return };
+    let (task, running) = (AGENT.to_owned(), task.running.clone());
+    let body = match (&agent.worker, what) {
+        (None, _) if running.is_none() => Body::WorkerOrdered(record::WorkerOrdered {
+            task,
+            spawn_id: crate::order::spawn_id(1, life.lsn() + 1),
+            number: 1,
+            why: record::OrderedFor::Warm,
+        }),
+        (Some(worker), 0) => Body::SessionReady(record::SessionReady {
+            task,
+            spawn_id: worker.spawn_id.clone(),
+            session: "s".into(),
+            resumed: false,
+            resumable: true,
+            modes: None,
+            outputs: 2,
+        }),
+        (Some(worker), 1) => Body::RequestTaken(record::RequestTaken {
+            task,
+            spawn_id: worker.spawn_id.clone(),
+            seq: life.lsn(),
+            id: "1".into(),
+            number: worker.next,
+            consumed: worker.next.saturating_sub(3),
+        }),
+        (Some(worker), 2) => {
+            let Some(running) = running else { return };
+            Body::PermissionAnswered(record::PermissionAnswered {
+                task,
+                turn: running.turn,
+                spawn_id: worker.spawn_id.clone(),
+                seq: life.lsn(),
+                id: "1".into(),
+                number: worker.next,
+                outcome: record::PermissionOutcome::Selected,
+                option_id: Some("y".into()),
+                by: None,
+                after: life.outputs.get(AGENT).copied().unwrap_or(0),
+                consumed: 0,
+            })
+        }
+        (Some(worker), 3) => Body::WorkerEnding(record::WorkerEnding {
+            task,
+            spawn_id: worker.spawn_id.clone(),
+            why: record::EndingFor::Lru,
+            number: worker.next,
+            detail: None,
+        }),
+        (Some(worker), 4) if running.is_none() => {
+            Body::WorkerEnded(record::WorkerEnded { task, spawn_id: worker.spawn_id.clone(), error: None })
+        }
+        (_, 5) => Body::WorkspaceFixed(record::WorkspaceFixed { task, id: "u".into() }),
+        _ => return,
+    };
+    life.take(Record::new(NOW, body));
 }
 
 fn power_cut(life: &mut Lifetime, left: u64) {
@@ -137,6 +208,16 @@ fn check(life: &Lifetime) {
         assert_eq!(conversation.open.is_some(), task.running.is_some(), "a span is open while a turn runs");
         assert!(task.queue.len() <= crate::turn::QUEUED_PROMPTS);
         assert!(task.queue.is_empty() || task.standing == Standing::Open, "nothing waits in vain");
+        if let Some(agent) = &task.agent {
+            let numbers: Vec<u64> = agent
+                .worker
+                .iter()
+                .flat_map(|worker| worker.messages.iter().map(|sent| sent.number).chain([worker.next]))
+                .collect();
+            assert!(numbers.is_sorted_by(|one, next| one < next), "numbers rise: {numbers:?}");
+            let ordered = task.running.as_ref().map(|running| running.order.spawn_id.as_str());
+            assert!(ordered.is_none() || ordered == task.worker(), "a turn runs in the standing worker");
+        }
     }
 }
 
@@ -220,4 +301,19 @@ fn a_record_that_cannot_be_read_is_remembered_and_named() {
     assert_eq!(State::load(1, &state.save()).expect("its own"), state, "in checkpoints too");
     assert!(matches!(State::load(2, b"{}"), Err(LoadError::Version { found: 2, newest: 1 })));
     assert!(matches!(State::load(1, b"{"), Err(LoadError::Malformed { .. })));
+}
+
+/// A checkpoint as the release before agents wrote it: it never changes.
+const BEFORE_AGENTS: &str = r#"{"tasks":{"x":{"id":"x","skill":"command","standing":"open","turns":3,"running":{"turn":"t2","state":"ordered","order":{"spawn_id":"w-1-4","number":1,"text":"echo","synced_outputs":3}},"queue":[{"turn":"t3","text":"q"}],"conversation":{"epoch":"01020304","total":3,"open":{"conversation":"x","epoch":"01020304","first":4,"turn":"t2","worker":"w-1-4","events":[{"after":0,"data":{"type":"turn.started","turn":"t2","text":"echo","at":2}}]},"open_bytes":0,"unfiled":[{"conversation":"x","epoch":"01020304","first":1,"turn":"t1","worker":"w-1-2","events":[{"after":0,"data":{"type":"turn.started","turn":"t1","text":"a","at":1}},{"after":1,"data":{"type":"turn.sealed","turn":"t1","stop_reason":"end_turn","exit_code":0,"at":2}}],"sealed":{"stop_reason":"end_turn","exit_code":0,"sealed_at":2,"outputs":1}}]},"log":{"top":1,"events":[{"type":"task.opened"}]},"created_at":1,"updated_at":2}},"commands":COMMANDS,"tasks_log":{"top":0,"events":[]},"members_log":{"top":0,"events":[]},"channel_epoch":"0a0b0c0d","boot_id":"b","unreadable":null}"#;
+
+#[test]
+fn a_checkpoint_of_the_release_before_agents_is_loaded() {
+    let commands = serde_json::to_string(&CommandIds::default()).expect("JSON");
+    let text = BEFORE_AGENTS.replace("COMMANDS", &commands);
+    let state = State::load(1, text.as_bytes()).expect("it is read");
+    let task = state.task("x").expect("it is there");
+    assert_eq!((task.protocol, &task.agent, task.worker()), (Protocol::Command, &None, Some("w-1-4")));
+    assert_eq!((task.synced_outputs(), task.conversation.top(4)), (3, 8));
+    assert_eq!(task.conversation.unfiled[0].check(), Ok(()));
+    assert_eq!(State::load(1, &state.save()).expect("its own"), state);
 }

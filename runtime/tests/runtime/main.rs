@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod agent;
+mod agents;
 mod full;
 mod spools;
 mod support;
@@ -337,7 +339,7 @@ fn after_a_power_cut_the_spool_is_cut_the_turn_interrupted_and_the_epoch_new() {
 }
 
 /// Says in the journal that the last active ran in another boot.
-fn write_other_boot(node: &Node, epoch: u64) {
+pub(crate) fn write_other_boot(node: &Node, epoch: u64) {
     let request = Request {
         epoch,
         owner: "test".into(),

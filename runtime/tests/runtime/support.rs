@@ -54,8 +54,8 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
 
 /// A worker that the test plays: its holder's files.
 pub struct Played {
-    writer: SpoolWriter,
-    directory: std::path::PathBuf,
+    pub writer: SpoolWriter,
+    pub directory: std::path::PathBuf,
     pub order: SpawnWorker,
 }
 
@@ -78,6 +78,11 @@ impl Played {
 
     pub fn say(&mut self, text: &str) {
         self.writer.output(Stream::Stdout, false, text.as_bytes());
+        assert_eq!(self.writer.flush().unwrap(), Flushed::Done);
+    }
+
+    pub fn say_error(&mut self, text: &str) {
+        self.writer.output(Stream::Stderr, false, text.as_bytes());
         assert_eq!(self.writer.flush().unwrap(), Flushed::Done);
     }
 

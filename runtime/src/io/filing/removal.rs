@@ -4,6 +4,7 @@ use super::{FilingError, Permit, directory, is_name, list, load, write};
 use crate::filed::{Filed, FiledBody, Truncated, file_name, truncate};
 use crate::span::Span;
 use holdfast_shared::home::Home;
+use holdfast_shared::spool::segment_path;
 use holdfast_shared::worker::{REMOVED, WorkerState};
 use std::fs;
 use std::io;
@@ -26,12 +27,37 @@ pub(super) fn bound(
         // A crash may have come before all of it was gone.
         sweep(home, marker, permit)?;
     }
-    let Some(marker) = truncate(&oldest, newest.cumulative_bytes, limit_bytes) else { return Ok(None) };
+    let Some(mut marker) = truncate(&oldest, newest.cumulative_bytes, limit_bytes) else { return Ok(None) };
+    if let FiledBody::Truncated(going) = &mut marker.body {
+        going.keep_worker(worker_at(home, conversation, going.last + 1, newest)?.as_deref());
+    }
     write(&directory(home, conversation)?, &marker, permit)?;
     if let FiledBody::Truncated(marker) = &marker.body {
         sweep(home, marker, permit)?;
     }
     Ok(Some(marker))
+}
+
+/// The worker of the turn that begins at `first`, which is filed.
+fn worker_at(
+    home: &Home,
+    conversation: &str,
+    first: u64,
+    newest: &Filed,
+) -> Result<Option<String>, FilingError> {
+    let worker = |filed: &Filed| match &filed.body {
+        FiledBody::Turn { span, .. } => span.worker.clone(),
+        FiledBody::Truncated(_) => None,
+    };
+    if first == newest.first() {
+        return Ok(worker(newest));
+    }
+    match load(home, conversation, first) {
+        Ok(filed) => Ok(worker(&filed)),
+        // Whose it was cannot be told; the newest one's may serve on.
+        Err(error) if error.is_lasting() => Ok(worker(newest)),
+        Err(error) => Err(error),
+    }
 }
 
 /// The oldest files, as many as may have to go. Each begins where the one before it ends; the first at offset 1.
@@ -74,7 +100,25 @@ fn sweep(home: &Home, marker: &Truncated, permit: &impl Permit) -> Result<(), Fi
     for worker in marker.workers.iter().filter(|worker| is_name(worker)) {
         remove_worker(home, worker, permit)?;
     }
+    // Segment 0 is its lock, and no turn's.
+    for (worker, segment) in
+        marker.segments.iter().filter(|(worker, segment)| is_name(worker) && *segment > 0)
+    {
+        let path = segment_path(&home.worker(worker), *segment);
+        remove(&path, permit, |path| fs::remove_file(path))?;
+    }
     Ok(())
+}
+
+/// A standing worker has ended and no turn has output of it: its directory goes.
+///
+/// # Errors
+/// [`FilingError::Fenced`], or what cannot be removed.
+pub fn remove_unused(home: &Home, worker: &str, permit: &impl Permit) -> Result<(), FilingError> {
+    match is_name(worker) {
+        true => remove_worker(home, worker, permit),
+        false => Ok(()),
+    }
 }
 
 /// Moved aside in one step, under the permit: a holder that is very late finds nothing, not half of it, and a fence

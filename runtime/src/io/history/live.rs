@@ -1,5 +1,6 @@
 //! What a read is given: what of a conversation is not in files yet, and what is asked for.
 
+use crate::io::spools::TurnPlace;
 use crate::span::Span;
 
 /// What of a conversation is not in files of its own, and how far it may be shown.
@@ -9,8 +10,8 @@ pub struct Live<'a> {
     pub unfiled: &'a [Span],
     /// The span of the turn that runs.
     pub open: Option<&'a Span>,
-    /// Output records that the open span's spool is known to have.
-    pub outputs: u64,
+    /// Where the open span's output records are, and how many are known to be there.
+    pub place: TurnPlace,
     /// Where some of those are in the spool, as far as whoever follows it knows: (record, byte) ascending.
     pub index: &'a [(u64, u64)],
     /// The last offset that may be shown: nothing at or behind an event that is not durable yet.
@@ -28,6 +29,12 @@ pub struct Asked {
     pub limit: usize,
 }
 
+/// Where a sealed span's output records are.
+pub(super) fn sealed_place(span: &Span) -> TurnPlace {
+    let outputs = span.sealed.as_ref().map_or(0, |seal| seal.outputs);
+    TurnPlace { segment: span.segment, base: span.base, outputs }
+}
+
 impl Live<'_> {
     pub(super) fn span_at(&self, offset: u64) -> Option<&Span> {
         if let Some(span) = self.open.filter(|span| span.first <= offset) {
@@ -38,8 +45,12 @@ impl Live<'_> {
             .find(|span| span.first <= offset && span.total().is_some_and(|last| offset <= last))
     }
 
-    pub(super) fn index_of(&self, span: &Span) -> &[(u64, u64)] {
-        if self.open.is_some_and(|open| open.first == span.first) { self.index } else { &[] }
+    /// Where a span's output records are, and where some of them are in that segment.
+    pub(super) fn source_of(&self, span: &Span) -> (TurnPlace, &[(u64, u64)]) {
+        match self.open {
+            Some(open) if open.first == span.first => (self.place, self.index),
+            _ => (sealed_place(span), &[]),
+        }
     }
 
     pub(super) fn last_before(&self, offset: u64) -> Option<u64> {

@@ -7,10 +7,14 @@ use std::fs;
 
 const EVERYTHING: Asked = Asked { after: 0, max_bytes: usize::MAX, limit: usize::MAX };
 
+fn outputs_only(outputs: u64) -> TurnPlace {
+    TurnPlace { outputs, ..TurnPlace::default() }
+}
+
 fn live<'a>(unfiled: &'a [Span], open: Option<&'a Span>, outputs: u64) -> Live<'a> {
     let sealed = unfiled.iter().filter_map(Span::total).max().unwrap_or(0);
     let top = open.map_or(sealed, |span| span.last_offset(outputs));
-    Live { unfiled, open, outputs, index: &[], top }
+    Live { unfiled, open, place: outputs_only(outputs), index: &[], top }
 }
 
 fn read(sample: &Sample, live: &Live<'_>, asked: Asked) -> Vec<Publication> {
@@ -102,7 +106,7 @@ fn filing_changes_nothing_that_is_read() {
     for span in &spans {
         file(&sample.home, span, u64::MAX, &Unfenced).unwrap();
     }
-    let filed = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: 66 };
+    let filed = Live { unfiled: &[], open: None, place: TurnPlace::default(), index: &[], top: 66 };
     assert_eq!(read(&sample, &filed, EVERYTHING), before);
     assert_eq!(read(&sample, &live(&spans[1..], None, 0), EVERYTHING), before);
 }
@@ -136,7 +140,7 @@ fn any_offset_of_a_long_turn_is_a_piece_away() {
     let sample = Sample::new();
     let span = sample.turn("c", 1, 1, 100_000, 40);
     file(&sample.home, &span, u64::MAX, &Unfenced).unwrap();
-    let live = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: 100_003 };
+    let live = Live { unfiled: &[], open: None, place: TurnPlace::default(), index: &[], top: 100_003 };
     let mut history = History::new(sample.home.clone());
     for after in [99_999, 0, 50_000, 49_999, 100_002, 77_777, 3] {
         let asked = Asked { after, max_bytes: 256 * 1024, limit: 10_000 };
@@ -178,7 +182,7 @@ fn what_went_for_its_size_is_told() {
     }
     let all = the_same_from_everywhere(
         &sample,
-        &Live { unfiled: &[], open: None, outputs: 0, index: &[], top: 39 },
+        &Live { unfiled: &[], open: None, place: TurnPlace::default(), index: &[], top: 39 },
     );
     assert_eq!(truncations(&all), [(26, event::truncated("t2", 1, 26, REASON_LIMIT))]);
     check(&[&spans[2]], &all[26..], 27, 8);
@@ -194,7 +198,8 @@ fn a_reader_that_is_told_of_filings_reads_what_a_new_one_reads() {
         let span = sample.turn("c", first, number, 10, 8);
         file(&sample.home, &span, 3 * each, &Unfenced).unwrap();
         told.filed("c", first);
-        let live = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: first + 12 };
+        let live =
+            Live { unfiled: &[], open: None, place: TurnPlace::default(), index: &[], top: first + 12 };
         for after in (0..live.top).step_by(5) {
             let asked = Asked { after, ..EVERYTHING };
             let wanted = History::new(sample.home.clone()).read("c", &live, asked, &()).unwrap();
@@ -252,7 +257,13 @@ fn a_damage_in_a_filed_spool_costs_what_lies_before_the_next_indexed_record() {
     let middle = bytes.len() / 10;
     bytes[middle] ^= 1;
     fs::write(&spool, bytes).unwrap();
-    let live = Live { unfiled: &[], open: None, outputs: 0, index: &[], top: span.total().unwrap() };
+    let live = Live {
+        unfiled: &[],
+        open: None,
+        place: TurnPlace::default(),
+        index: &[],
+        top: span.total().unwrap(),
+    };
     let all = read(&sample, &live, EVERYTHING);
     assert_eq!(all.len() as u64, live.top);
     let told = truncations(&all);
@@ -342,3 +353,5 @@ proptest::proptest! {
         proptest::prop_assert_eq!(after, live.top);
     }
 }
+
+mod agents;

@@ -20,7 +20,7 @@ fn end(spool: &mut SpoolWriter) -> Exit {
 fn following(sample: &Sample, workers: &[&str]) -> Spools {
     let mut spools = Spools::new().unwrap();
     for worker in workers {
-        spools.follow(worker, &sample.home.worker(worker)).unwrap();
+        spools.follow(worker, &sample.home.worker(worker), Protocol::Command).unwrap();
     }
     spools
 }
@@ -108,7 +108,10 @@ fn what_is_left_is_no_news_any_more() {
     write(&mut spool, 1, 1);
     assert_eq!(spools.news().unwrap(), BTreeSet::new());
     assert!(!spools.follows("w") && !spools.advance("w"));
-    assert!(matches!(spools.follow("gone", &sample.home.worker("gone")), Err(SpoolError::Io { .. })));
+    assert!(matches!(
+        spools.follow("gone", &sample.home.worker("gone"), Protocol::Command),
+        Err(SpoolError::Io { .. })
+    ));
 }
 
 #[test]
@@ -150,9 +153,9 @@ fn a_spool_that_cannot_be_read_or_followed_is_not_known_and_holds_nothing_up() {
     std::fs::rename(&aside, &path).unwrap();
     spools.catch_up("w");
     assert_eq!(spools.known_outputs("w"), Some(3));
-    assert!(spools.follow("later", &sample.home.worker("later")).is_err());
+    assert!(spools.follow("later", &sample.home.worker("later"), Protocol::Command).is_err());
     assert_eq!(spools.known_outputs("later"), None);
     sample.spool("later");
-    spools.follow("later", &sample.home.worker("later")).unwrap();
+    spools.follow("later", &sample.home.worker("later"), Protocol::Command).unwrap();
     assert_eq!(spools.known_outputs("later"), Some(0));
 }

@@ -67,6 +67,7 @@ fn opened(task: usize) -> TaskOpened {
         skill: "command".into(),
         mode: OpenMode::Created,
         conversation_epoch: "0badcafe".into(),
+        protocol: Protocol::Command,
     }
 }
 
@@ -80,11 +81,17 @@ fn turn(home: &Home, task: usize, number: usize, said: &mut Conversation) -> Vec
     let (worker, text) = (format!("w-0-{task}-{number}"), "true");
     let (at, outputs) = (now_ms(), 0);
     said.begin(&task, &turn, &worker, event::turn_started(&turn, text, at));
-    said.seal(Seal { stop_reason: StopReason::EndTurn, exit_code: Some(0), sealed_at: at, outputs });
+    said.seal(Seal::new(StopReason::EndTurn, Some(0), at, outputs), 0, 0);
     let span = said.unfiled.pop().expect("it was sealed now");
     let first = span.first;
     file(home, span, number);
-    let started = TurnStarted { task: task.clone(), turn: turn.clone(), text: text.into(), spawn_id: worker };
+    let started = TurnStarted {
+        task: task.clone(),
+        turn: turn.clone(),
+        text: text.into(),
+        spawn_id: worker,
+        numbers: None,
+    };
     let sealed = TurnSealed {
         task: task.clone(),
         turn: turn.clone(),
@@ -92,6 +99,7 @@ fn turn(home: &Home, task: usize, number: usize, said: &mut Conversation) -> Vec
         exit_code: Some(0),
         outputs,
         errored: None,
+        agent: None,
     };
     let prompt = json!({"task": task, "text": text});
     let command = Answered {

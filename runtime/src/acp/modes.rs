@@ -1,0 +1,58 @@
+//! The modes of a session: ways of working that an agent offers, one of which is in use.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Modes that are kept of what an agent offers.
+pub const MODES_MAX: usize = 64;
+
+/// The modes of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Modes {
+    /// The one in use.
+    pub current_mode_id: String,
+    /// All there are.
+    pub available_modes: Vec<Mode>,
+}
+
+/// A mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mode {
+    /// Names it in `session/set_mode`.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+impl Modes {
+    /// The `modes` of the answer to `session/new`, `session/load` or `session/resume`; `None` where there are none.
+    /// A mode without an id is left out.
+    pub fn read(result: &Value) -> Option<Self> {
+        let modes = result.get("modes")?;
+        let current_mode_id = modes.get("currentModeId")?.as_str()?.to_owned();
+        let available = modes.get("availableModes")?.as_array()?;
+        let available_modes = available.iter().filter_map(read_mode).take(MODES_MAX).collect();
+        Some(Self { current_mode_id, available_modes })
+    }
+
+    /// Whether there is a mode of this id.
+    pub fn has(&self, id: &str) -> bool {
+        self.available_modes.iter().any(|mode| mode.id == id)
+    }
+}
+
+fn read_mode(mode: &Value) -> Option<Mode> {
+    let text = |field| mode.get(field).and_then(Value::as_str).map(str::to_owned);
+    let id = text("id")?;
+    Some(Mode { name: text("name").unwrap_or_else(|| id.clone()), id, description: text("description") })
+}
+
+/// The mode that an agent went into by itself, where this update of the session says so.
+pub fn of_update(update: &Value) -> Option<&str> {
+    let says_so = update.get("sessionUpdate").and_then(Value::as_str) == Some("current_mode_update");
+    says_so.then(|| update.get("currentModeId").and_then(Value::as_str)).flatten()
+}

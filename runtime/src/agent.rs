@@ -1,0 +1,231 @@
+//! A task's agent: its session, and the standing worker that serves turn after turn. Pure; a part of the fold.
+//!
+//! Numbers 1 to 15 of a worker's inbox are the handshake's and follow from its spool alone. From 16 on each number is
+//! allotted by the record that decided on the message; what is in the message is derived again from journal and spool,
+//! so that any runtime can write what was not consumed.
+
+pub mod dialogue;
+pub mod life;
+pub mod upkeep;
+
+use crate::acp::handshake::NUMBER_MAX;
+use crate::acp::modes::Modes;
+use crate::record::{EndingFor, PermissionAnswered, PermissionOutcome, SessionReady, TurnNumbers};
+use serde::{Deserialize, Serialize};
+
+/// The first inbox number that a record allots.
+pub const FIRST_NUMBER: u64 = NUMBER_MAX + 1;
+/// Messages to one worker that may wait to be consumed; past it no more of its requests are taken, which are answered
+/// later. An agent that reads nothing waits for itself.
+pub const MESSAGES: usize = 64;
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Agent {
+    /// The standing worker, from its order until its end.
+    pub worker: Option<StandingWorker>,
+    /// The session, once there was one.
+    pub session: Option<Session>,
+    /// A worker is wanted though no turn asks for it.
+    pub wanted: bool,
+    /// Until when a switch to the task is to be answered, unix milliseconds.
+    pub switching: Option<u64>,
+}
+
+/// A session of the agent, which outlives its workers if the agent can load it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// The agent's name of it.
+    pub id: String,
+    /// A later worker can take it up.
+    pub resumable: bool,
+    /// The worker that is ready took it up.
+    pub resumed: bool,
+    /// Its modes, where the agent has some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modes: Option<Modes>,
+}
+
+/// The one worker of a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StandingWorker {
+    /// Names it for ever.
+    pub spawn_id: String,
+    /// Which try it is to have one, from 1.
+    pub number: u32,
+    /// It has its session and takes prompts.
+    pub ready: bool,
+    /// The next inbox number.
+    pub next: u64,
+    /// Messages that were decided on and are perhaps not consumed, by number.
+    pub messages: Vec<Sent>,
+    /// It is told to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// Its requests up to this output record are answered, or will be by a message.
+    pub taken_to: u64,
+    /// Whatever it asked up to this output record is over, permissions too.
+    pub settled_to: u64,
+    /// Turns that have output in its spool.
+    pub served: u64,
+    /// Output records known to be on disk.
+    pub synced_outputs: u64,
+    /// When it was last of use, unix milliseconds.
+    pub used_at: u64,
+}
+
+/// A message to a worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// Its inbox number.
+    pub number: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// What follows belongs to this turn.
+    Mark(String),
+    /// The running turn's prompt.
+    Prompt,
+    /// The running turn is to be cancelled.
+    Cancel,
+    /// The session's mode.
+    Mode(String),
+    /// The answer to a request.
+    Answer {
+        /// The record that ends the request's line.
+        seq: u64,
+        /// The agent's id of it, as JSON text.
+        id: String,
+    },
+    /// The answer to a request for permission.
+    Permission {
+        /// The record that ends the request's line.
+        seq: u64,
+        /// The agent's id of it, as JSON text.
+        id: String,
+        /// The option chosen; none: cancelled.
+        option: Option<String>,
+    },
+}
+
+/// A worker's end, as it was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// Why.
+    pub why: EndingFor,
+    /// The inbox message that says so.
+    pub number: u64,
+    /// More about why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Agent {
+    /// Another worker in place of the one there was.
+    pub fn order(&mut self, spawn_id: &str, number: u32, at: u64) -> &mut StandingWorker {
+        self.worker.insert(StandingWorker::ordered(spawn_id, number, at))
+    }
+
+    /// The standing worker, if it is this one.
+    pub fn worker_mut(&mut self, spawn_id: &str) -> Option<&mut StandingWorker> {
+        self.worker.as_mut().filter(|worker| worker.spawn_id == spawn_id)
+    }
+
+    /// A worker that takes prompts stands.
+    pub fn is_warm(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| worker.ready && worker.ending.is_none())
+    }
+
+    /// The worker has its session.
+    pub fn ready(&mut self, ready: &SessionReady, at: u64) {
+        let Some(worker) = self.worker_mut(&ready.spawn_id) else { return };
+        (worker.ready, worker.used_at) = (true, at);
+        (worker.taken_to, worker.settled_to) = (ready.outputs, ready.outputs);
+        let (id, modes) = (ready.session.clone(), ready.modes.clone());
+        self.session = Some(Session { id, resumable: ready.resumable, resumed: ready.resumed, modes });
+        (self.wanted, self.switching) = (false, None);
+    }
+
+    /// The session that a new worker is to take up.
+    pub fn session_to_load(&self) -> Option<String> {
+        self.session.as_ref().filter(|session| session.resumable).map(|session| session.id.clone())
+    }
+
+    /// The session goes on in another mode.
+    pub fn set_mode(&mut self, mode: &str) {
+        if let Some(modes) = self.session.as_mut().and_then(|session| session.modes.as_mut()) {
+            modes.current_mode_id = mode.to_owned();
+        }
+    }
+}
+
+impl StandingWorker {
+    fn ordered(spawn_id: &str, number: u32, at: u64) -> Self {
+        Self {
+            spawn_id: spawn_id.to_owned(),
+            number,
+            ready: false,
+            next: FIRST_NUMBER,
+            messages: Vec::new(),
+            ending: None,
+            taken_to: 0,
+            settled_to: 0,
+            served: 0,
+            synced_outputs: 0,
+            used_at: at,
+        }
+    }
+
+    /// The numbers that a turn's mark and prompt would get.
+    pub fn turn_numbers(&self) -> TurnNumbers {
+        TurnNumbers { mark: self.next, prompt: self.next + 1 }
+    }
+
+    /// A message was decided on, with this number.
+    pub fn send(&mut self, number: u64, what: What) {
+        self.next = self.next.max(number + 1);
+        self.messages.push(Sent { number, what });
+    }
+
+    /// A turn is to be brought to it.
+    pub fn bring(&mut self, turn: &str, numbers: TurnNumbers, at: u64) {
+        self.send(numbers.mark, What::Mark(turn.to_owned()));
+        self.send(numbers.prompt, What::Prompt);
+        self.used_at = at;
+    }
+
+    /// Messages up to this one are consumed.
+    pub fn consumed(&mut self, number: u64) {
+        self.messages.retain(|sent| sent.number > number);
+    }
+
+    /// Whether another message may be decided on, `consumed` being taken already.
+    pub fn has_room(&self, consumed: u64) -> bool {
+        self.messages.iter().filter(|sent| sent.number > consumed).count() < MESSAGES
+    }
+
+    /// A permission was answered.
+    pub fn permitted(&mut self, answered: &PermissionAnswered) {
+        self.consumed(answered.consumed);
+        let option = match answered.outcome {
+            PermissionOutcome::Selected => answered.option_id.clone(),
+            PermissionOutcome::Cancelled => None,
+        };
+        self.send(answered.number, What::Permission { seq: answered.seq, id: answered.id.clone(), option });
+    }
+
+    /// Its turn is sealed behind this many of its output records: what only that turn was about is void.
+    pub fn turn_over(&mut self, outputs: u64, has_output: bool, at: u64) {
+        self.messages.retain(|sent| matches!(sent.what, What::Mode(_) | What::Answer { .. }));
+        self.served += u64::from(has_output);
+        self.taken_to = self.taken_to.max(outputs);
+        self.settled_to = self.settled_to.max(outputs);
+        self.used_at = at;
+    }
+}

@@ -1,0 +1,223 @@
+//! What a worker said that is for the runtime itself: answers to its requests, requests of its own, use of tokens.
+//! Pure: the records of the present segment come in, in order, whichever runtime reads them.
+
+use crate::acp::LINE_BYTES_MAX;
+use crate::acp::answer::{Asked, Refusal, asked};
+use crate::acp::ending::Ending;
+use crate::acp::handshake::{Handshake, Numbered, Progress, Wanted};
+use crate::acp::line::{Line, RequestId, parse};
+use crate::acp::lines::{Assembled, Lines};
+use crate::acp::modes;
+use crate::acp::permission::Permission;
+use crate::acp::usage::Usage;
+use bytes::Bytes;
+use holdfast_shared::spool::Stream;
+use memchr::memmem;
+use serde_json::Value;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Requests of an agent that are held at a time; further ones are refused.
+pub const REQUESTS: usize = 64;
+/// Bytes of those; further ones are refused.
+pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
+/// Refused requests that are held until they are answered; still further ones are not heard, and their agent waits.
+const REFUSED_REQUESTS: usize = 1024;
+/// Answers of the agent that are kept until they are looked at; one prompt is asked at a time.
+const RESPONSES: usize = 64;
+/// Lines of the handshake that are kept: it asks a few things, and refuses a few.
+const OPENING_LINES: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Dialogue {
+    lines: Lines,
+    /// No turn was marked yet: the handshake's segment.
+    opening: Option<Vec<(u64, Line)>>,
+    requests: BTreeMap<u64, Request>,
+    request_bytes: usize,
+    responses: VecDeque<(u64, Response)>,
+    usage: Usage,
+    mode: Option<String>,
+}
+
+/// A request of the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Its name for it.
+    pub id: RequestId,
+    /// What it asks for, or how it is refused.
+    pub asked: Result<Asked, Refusal>,
+    bytes: usize,
+}
+
+/// An answer of the agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Response {
+    /// What it means for a turn whose prompt it answers.
+    pub ending: Ending,
+    /// What was used up to then.
+    pub usage: Usage,
+    /// The record that ends its line.
+    pub seq: u64,
+}
+
+/// What the handshake came to, from the lines that are there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opened {
+    /// All messages to the agent so far, by number.
+    pub messages: Vec<Numbered>,
+    /// How far it is.
+    pub progress: Progress,
+    /// The record that ends the line which made it so.
+    pub seq: u64,
+}
+
+impl Request {
+    /// It asks for permission, and can be answered.
+    pub fn permission(&self) -> Option<&Permission> {
+        match &self.asked {
+            Ok(Asked::Permission(permission)) => Some(permission),
+            _ => None,
+        }
+    }
+}
+
+impl Default for Dialogue {
+    fn default() -> Self {
+        Self {
+            lines: Lines::new(LINE_BYTES_MAX),
+            opening: Some(Vec::new()),
+            requests: BTreeMap::new(),
+            request_bytes: 0,
+            responses: VecDeque::new(),
+            usage: Usage::default(),
+            mode: None,
+        }
+    }
+}
+
+impl Dialogue {
+    /// A turn's segment begins.
+    pub fn begin_turn(&mut self) {
+        *self = Self { opening: None, ..Self::default() };
+    }
+
+    /// Takes the next output record.
+    pub fn take(&mut self, seq: u64, stream: Stream, more: bool, bytes: &Bytes) {
+        if stream == Stream::Stdout
+            && let Assembled::Line(line) = self.lines.push(more, bytes)
+            && may_concern(&line)
+        {
+            self.take_line(seq, &line);
+        }
+    }
+
+    fn take_line(&mut self, seq: u64, line: &[u8]) {
+        let parsed = parse(line);
+        if let Some(opening) = &mut self.opening
+            && opening.len() < OPENING_LINES
+            && matches!(parsed, Line::Request { .. } | Line::Response { .. })
+        {
+            opening.push((seq, parsed.clone()));
+        }
+        match parsed {
+            Line::Request { id, method, params } => self.request(seq, id, &method, &params, line.len()),
+            Line::Response { id: Some(number), outcome } => {
+                if let Ok(result) = &outcome {
+                    self.usage.note_result(result);
+                }
+                let response = Response { ending: Ending::of(&outcome), usage: self.usage.clone(), seq };
+                if self.responses.len() == RESPONSES {
+                    self.responses.pop_front();
+                }
+                self.responses.push_back((number, response));
+            }
+            Line::Notification { params, .. } => self.update(params.get("update")),
+            Line::Response { id: None, .. } | Line::Junk => {}
+        }
+    }
+
+    fn request(&mut self, seq: u64, id: RequestId, method: &str, params: &Value, bytes: usize) {
+        if self.requests.len() >= REQUESTS + REFUSED_REQUESTS {
+            return;
+        }
+        let fits = self.requests.len() < REQUESTS && self.request_bytes + bytes <= REQUEST_BYTES;
+        let request = match (fits, asked(method, params)) {
+            (true, Ok(Asked::Unknown)) => {
+                Request { id, asked: Err(Refusal::unknown_method(method)), bytes: 0 }
+            }
+            (true, asked) => Request { id, asked, bytes },
+            (false, _) => {
+                let refusal = Refusal::internal("too many requests wait for their answers");
+                Request { id, asked: Err(refusal), bytes: 0 }
+            }
+        };
+        self.request_bytes += request.bytes;
+        self.requests.insert(seq, request);
+    }
+
+    fn update(&mut self, update: Option<&Value>) {
+        let Some(update) = update else { return };
+        self.usage.note_update(update);
+        if let Some(mode) = modes::of_update(update) {
+            self.mode = Some(mode.to_owned());
+        }
+    }
+
+    /// The handshake, from its beginning to where the lines that are there bring it. `None` once a turn was marked.
+    pub fn opened(&self, wanted: Wanted) -> Option<Opened> {
+        let lines = self.opening.as_ref()?;
+        let (mut handshake, first) = Handshake::begin(wanted);
+        let (mut messages, mut at) = (vec![first], 0);
+        for (seq, line) in lines {
+            if *handshake.progress() != Progress::Waiting {
+                break;
+            }
+            messages.extend(handshake.feed(line));
+            at = *seq;
+        }
+        Some(Opened { messages, progress: handshake.progress().clone(), seq: at })
+    }
+
+    /// Requests behind this output record that are there, in order.
+    pub fn requests_behind(&self, seq: u64) -> impl Iterator<Item = (u64, &Request)> {
+        self.requests.range(seq.saturating_add(1)..).map(|(seq, request)| (*seq, request))
+    }
+
+    /// The request whose line ends with this record.
+    pub fn request_at(&self, seq: u64) -> Option<&Request> {
+        self.requests.get(&seq)
+    }
+
+    /// A request is answered for good.
+    pub fn forget(&mut self, seq: u64) {
+        if let Some(request) = self.requests.remove(&seq) {
+            self.request_bytes -= request.bytes;
+        }
+    }
+
+    /// The first answer to our request with this number.
+    pub fn response(&self, number: u64) -> Option<&Response> {
+        self.responses.iter().find(|(of, _)| *of == number).map(|(_, response)| response)
+    }
+
+    /// What was used so far, as far as it was said.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// The mode that the agent went into by itself.
+    pub fn mode(&self) -> Option<&str> {
+        self.mode.as_deref()
+    }
+}
+
+/// Most lines are updates that only browsers read: those are not parsed. A request or an answer has an `id`, written
+/// so or with escapes.
+fn may_concern(line: &[u8]) -> bool {
+    let has = |word: &[u8]| memmem::find(line, word).is_some();
+    has(br#""id""#) || has(b"usage_update") || has(b"current_mode_update") || has(b"\\u006")
+}
+
+#[cfg(test)]
+mod tests;

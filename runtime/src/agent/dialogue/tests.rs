@@ -1,0 +1,107 @@
+use super::*;
+use crate::span::StopReason;
+
+fn take(dialogue: &mut Dialogue, seq: u64, line: &str) {
+    let mut text = line.as_bytes().to_vec();
+    text.push(b'\n');
+    dialogue.take(seq, Stream::Stdout, false, &Bytes::from(text));
+}
+
+fn turn(lines: &[&str]) -> Dialogue {
+    let mut dialogue = Dialogue::default();
+    dialogue.begin_turn();
+    for (seq, line) in (1..).zip(lines) {
+        take(&mut dialogue, seq, line);
+    }
+    dialogue
+}
+
+fn wanted() -> Wanted {
+    Wanted { version: "1".into(), cwd: "/w".into(), session: None, authenticate: None }
+}
+
+const PERMISSION: &str = r#"{"jsonrpc":"2.0","id":"p","method":"session/request_permission","params":{"sessionId":"s","toolCall":{"toolCallId":"c"},"options":[{"optionId":"y","name":"Yes","kind":"allow_once"}]}}"#;
+
+#[test]
+fn requests_answers_and_use_are_heard_and_all_else_is_passed_over() {
+    let dialogue = turn(&[
+        r#"{"jsonrpc":"2.0","method":"session/update","params":{"update":{"sessionUpdate":"agent_message_chunk"}}}"#,
+        r#"{"jsonrpc":"2.0","method":"session/update","params":{"update":{"sessionUpdate":"usage_update","used":5,"size":9}}}"#,
+        r#"{"jsonrpc":"2.0","method":"session/update","params":{"update":{"sessionUpdate":"current_mode_update","currentModeId":"ask"}}}"#,
+        PERMISSION,
+        r#"{"jsonrpc":"2.0","id":null,"method":"fs/read_text_file","params":{"path":"/w/a"}}"#,
+        r#"{"jsonrpc":"2.0","\u0069d":7,"method":"odd/method"}"#,
+        "rubbish \"id\"",
+        r#"{"jsonrpc":"2.0","id":17,"result":{"stopReason":"end_turn","usage":{"inputTokens":3}}}"#,
+    ]);
+    let seqs: Vec<u64> = dialogue.requests_behind(0).map(|(seq, _)| seq).collect();
+    assert_eq!(seqs, [4, 5, 6]);
+    assert!(dialogue.request_at(4).unwrap().permission().unwrap().option("y").is_some());
+    assert!(matches!(dialogue.request_at(5).unwrap().asked, Ok(Asked::ReadFile { .. })));
+    assert!(dialogue.request_at(6).unwrap().asked.is_err(), "no such method");
+    assert_eq!(dialogue.mode(), Some("ask"));
+    let response = dialogue.response(17).unwrap();
+    assert_eq!(response.ending.stop_reason, StopReason::EndTurn);
+    assert_eq!((response.usage.used, response.usage.input_tokens), (Some(5), Some(3)));
+    assert_eq!(dialogue.response(16), None);
+}
+
+#[test]
+fn parts_make_a_line_named_by_its_last_and_a_new_turn_forgets_all() {
+    let mut dialogue = turn(&[]);
+    let (front, back) = PERMISSION.split_at(100);
+    dialogue.take(1, Stream::Stdout, true, &Bytes::copy_from_slice(front.as_bytes()));
+    dialogue.take(2, Stream::Stderr, false, &Bytes::from_static(b"between\n"));
+    dialogue.take(3, Stream::Stdout, false, &Bytes::copy_from_slice(back.as_bytes()));
+    assert!(dialogue.request_at(3).is_some());
+    dialogue.begin_turn();
+    assert_eq!(dialogue.requests_behind(0).count(), 0);
+}
+
+#[test]
+fn a_flood_of_requests_is_refused_and_then_not_heard() {
+    let mut dialogue = turn(&[]);
+    for seq in 1..=(REQUESTS + REFUSED_REQUESTS + 10) as u64 {
+        take(&mut dialogue, seq, PERMISSION);
+    }
+    let held = dialogue.requests_behind(0).filter(|(_, request)| request.permission().is_some()).count();
+    assert_eq!((held, dialogue.requests_behind(0).count()), (REQUESTS, REQUESTS + REFUSED_REQUESTS));
+    dialogue.forget(1);
+    assert_eq!(dialogue.requests_behind(0).next().unwrap().0, 2);
+}
+
+#[test]
+fn a_file_that_is_too_much_to_be_held_is_refused() {
+    let mut dialogue = turn(&[]);
+    let content = "x".repeat(3 * 1024 * 1024);
+    let line = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"fs/write_text_file","params":{{"path":"/w/a","content":"{content}"}}}}"#
+    );
+    for seq in 1..=7 {
+        take(&mut dialogue, seq, &line);
+    }
+    let taken = dialogue.requests_behind(0).filter(|(_, request)| request.asked.is_ok()).count();
+    assert_eq!(taken, REQUEST_BYTES / line.len());
+}
+
+#[test]
+fn the_handshake_follows_from_the_lines_alone() {
+    let mut dialogue = Dialogue::default();
+    assert_eq!(dialogue.opened(wanted()).unwrap().messages.len(), 1);
+    take(&mut dialogue, 1, "starting ...");
+    take(&mut dialogue, 2, r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":1}}"#);
+    assert_eq!(dialogue.opened(wanted()).unwrap().messages.len(), 2);
+    take(&mut dialogue, 3, PERMISSION);
+    take(&mut dialogue, 4, r#"{"jsonrpc":"2.0","id":2,"result":{"sessionId":"s"}}"#);
+    take(&mut dialogue, 5, PERMISSION);
+    let opened = dialogue.opened(wanted()).unwrap();
+    assert!(matches!(&opened.progress, Progress::Ready(ready) if ready.session == "s"));
+    assert_eq!((opened.seq, opened.messages.len()), (4, 3), "one refusal among them");
+    assert_eq!(
+        dialogue.requests_behind(opened.seq).count(),
+        1,
+        "what comes later is a request like any other"
+    );
+    dialogue.begin_turn();
+    assert_eq!(dialogue.opened(wanted()), None);
+}

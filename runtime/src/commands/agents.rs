@@ -1,0 +1,133 @@
+//! What concerns agents alone: their skills, permissions and modes.
+
+use super::{Seen, Written, admitted, has_room, place};
+use crate::agent::{Agent, StandingWorker};
+use crate::params::{Answer, Mode};
+use crate::record::{self, Body, PermissionOutcome};
+use crate::state::State;
+use crate::task::{Task, TaskCommand};
+use crate::turn::TurnState;
+use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::link::Caller;
+use holdfast_shared::worker::Protocol;
+use serde_json::{Value, json};
+
+/// What the workers of an installed skill speak.
+pub(super) fn protocol(skill: &str, seen: &impl Seen) -> Result<Protocol, ApiError> {
+    let unreadable = |error| ApiError::new(Code::Unavailable, format!("skills cannot be read: {error}"));
+    let missing = || {
+        let message = format!(
+            "skill: {skill:?} is not installed; `holdfast skill list` names those that are, `holdfast skill install \
+             DIR` installs one"
+        );
+        ApiError::new(Code::InvalidRequest, message)
+    };
+    seen.protocol(skill).map_err(unreadable)?.ok_or_else(missing)
+}
+
+/// The message that asks the running turn's agent to cancel, if the turn can have been given to it and it was not asked
+/// yet.
+pub(super) fn cancel_number(task: &Task) -> Option<u64> {
+    let running = task.running.as_ref().filter(|running| running.state != TurnState::Cancelling)?;
+    let worker = task.agent.as_ref()?.worker.as_ref()?;
+    (worker.ready && running.numbers.is_some()).then_some(worker.next)
+}
+
+/// How warm a task is, in a list.
+pub(super) fn worker_state(task: &Task) -> &'static str {
+    match task.agent.as_ref().and_then(|agent| agent.worker.as_ref()) {
+        Some(worker) if worker.ending.is_some() => "none",
+        Some(worker) if worker.ready => "warm",
+        Some(_) => "starting",
+        None => "none",
+    }
+}
+
+/// `permission.answer`: the first answer wins, all others are told how it was answered.
+pub(super) fn answer(state: &State, answer: Answer, caller: &Caller, seen: &impl Seen) -> Written {
+    let task = admitted(state, &answer.task, TaskCommand::Answer, "answered")?;
+    let unknown = || {
+        let message = format!("request: no permission {:?} waits in task {}", answer.request, task.id);
+        ApiError::new(Code::InvalidRequest, message)
+    };
+    let seq: u64 = answer.request.parse().map_err(|_| unknown())?;
+    let open = task.conversation.open.as_ref();
+    let answered = open.and_then(|span| span.permission(seq));
+    let Some(pending) = seen.permission(&task.id, seq).filter(|_| answered.is_none()) else {
+        let mut ended = task.conversation.unfiled.iter().rev();
+        let answered =
+            answered.or_else(|| ended.find_map(|span| span.permission(seq))).ok_or_else(unknown)?;
+        return Ok((Body::CommandAnswered(record::CommandAnswered {}), told(&task.id, answered)));
+    };
+    if let Some(option) = answer.option.as_ref().filter(|option| !pending.options.contains(option)) {
+        let message = format!("option: {option:?} is none of {}", pending.options.join(", "));
+        return Err(ApiError::new(Code::InvalidRequest, message));
+    }
+    let (Some(running), Some(worker)) = (&task.running, standing(task)) else { return Err(unknown()) };
+    let consumed = seen.consumed(&task.id);
+    has_room(task)?;
+    has_room_for_messages(task, worker, consumed)?;
+    let outcome = match answer.option {
+        Some(_) => PermissionOutcome::Selected,
+        None => PermissionOutcome::Cancelled,
+    };
+    let mut result = json!({"task": task.id, "request": seq.to_string(), "outcome": outcome, "won": true});
+    if let Some(option) = &answer.option {
+        result["option_id"] = json!(option);
+    }
+    let body = record::PermissionAnswered {
+        task: task.id.clone(),
+        turn: running.turn.clone(),
+        spawn_id: worker.spawn_id.clone(),
+        seq,
+        id: pending.id,
+        number: worker.next,
+        outcome,
+        option_id: answer.option,
+        by: Some(caller.principal.clone()),
+        after: place(seen, &task.id)?,
+        consumed,
+    };
+    Ok((Body::PermissionAnswered(body), result))
+}
+
+/// What is told to whoever answers late.
+fn told(task: &str, answered: &Value) -> Value {
+    let mut result = json!({
+        "task": task, "request": answered["request"], "outcome": answered["outcome"], "won": false,
+    });
+    if let Some(option) = answered.get("option_id") {
+        result["option_id"] = option.clone();
+    }
+    result
+}
+
+/// `task.mode`
+pub(super) fn set_mode(state: &State, Mode { task, mode }: Mode, seen: &impl Seen) -> Written {
+    let found = admitted(state, &task, TaskCommand::Mode, "set to a mode")?;
+    let session = found.agent.as_ref().and_then(|agent| agent.session.as_ref());
+    if !session.and_then(|session| session.modes.as_ref()).is_some_and(|modes| modes.has(&mode)) {
+        let message = format!("mode: task {task} has no mode {mode:?}");
+        return Err(ApiError::new(Code::InvalidRequest, message));
+    }
+    let worker = standing(found).filter(|_| found.agent.as_ref().is_some_and(Agent::is_warm));
+    let Some(worker) = worker else {
+        let message = format!("the agent of task {task} is not warm; switch to the task first");
+        return Err(ApiError::new(Code::TaskNotReady, message));
+    };
+    has_room_for_messages(found, worker, seen.consumed(&task))?;
+    let (spawn_id, number) = (worker.spawn_id.clone(), worker.next);
+    let answer = json!({"task": task, "mode": mode});
+    Ok((Body::ModeSet(record::ModeSet { task, spawn_id, mode, number }), answer))
+}
+
+fn standing(task: &Task) -> Option<&StandingWorker> {
+    task.agent.as_ref()?.worker.as_ref()
+}
+
+fn has_room_for_messages(task: &Task, worker: &StandingWorker, consumed: u64) -> Result<(), ApiError> {
+    if worker.has_room(consumed) {
+        return Ok(());
+    }
+    Err(ApiError::new(Code::Busy, format!("the agent of task {} does not read what it is told", task.id)))
+}

@@ -1,0 +1,114 @@
+//! Commands to tasks with agents.
+
+use super::*;
+use crate::acp::modes::{Mode, Modes};
+use crate::agent::MESSAGES;
+use crate::record::{OrderedFor, SessionReady, WorkerOrdered};
+
+/// A task whose agent is ready.
+fn warm(task: &str) -> Lifetime {
+    let mut life = Lifetime::default();
+    life.does("task.open", json!({"task": task, "skill": "demo"}));
+    order(&mut life, task);
+    let mode = |id: &str| Mode { id: id.into(), name: id.into(), description: None };
+    let modes = Modes { current_mode_id: "ask".into(), available_modes: vec![mode("ask"), mode("code")] };
+    let ready = SessionReady {
+        task: task.into(),
+        spawn_id: "w".into(),
+        session: "s".into(),
+        resumed: false,
+        resumable: true,
+        modes: Some(modes),
+        outputs: 2,
+    };
+    life.take(Record::new(NOW, Body::SessionReady(ready)));
+    life
+}
+
+fn order(life: &mut Lifetime, task: &str) {
+    let (task, spawn_id) = (task.to_owned(), "w".to_owned());
+    let ordered = WorkerOrdered { task, spawn_id, number: 1, why: OrderedFor::Warm };
+    life.take(Record::new(NOW, Body::WorkerOrdered(ordered)));
+}
+
+fn numbers(life: &Lifetime) -> Vec<u64> {
+    let agent = life.state.task("x").unwrap().agent.as_ref().unwrap();
+    agent.worker.as_ref().unwrap().messages.iter().map(|sent| sent.number).collect()
+}
+
+#[test]
+fn a_task_with_an_agent_is_creating_until_its_first_session() {
+    let mut life = Lifetime::default();
+    let opened = life.does("task.open", json!({"task": "x", "skill": "demo"}));
+    assert_eq!(opened, json!({"task": "x", "mode": "created", "state": "creating"}));
+    life.refuses("task.open", json!({"task": "x", "skill": "demo"}), Code::AlreadyActive);
+    life.refuses("task.mode", json!({"task": "x", "mode": "ask"}), Code::TaskNotReady);
+    let listed = &life.does("task.list", json!({}))["tasks"][0];
+    assert_eq!((&listed["protocol"], &listed["worker"]), (&json!("acp"), &json!("none")));
+    order(&mut life, "x");
+    assert_eq!(life.does("task.list", json!({}))["tasks"][0]["worker"], "starting");
+    let switched = life.does("task.switch", json!({"task": "x"}));
+    assert_eq!(switched, json!({"task": "x", "state": "switching"}));
+    assert_eq!(life.does("task.cancel", json!({"task": "x"}))["turn"], json!(null));
+    life.does("task.prompt", json!({"task": "x", "text": "early"}));
+    assert_eq!(numbers(&life), [16, 17]);
+    life.does("task.stop", json!({"task": "x"}));
+}
+
+#[test]
+fn messages_to_an_agent_take_rising_numbers_by_their_records() {
+    let mut life = warm("x");
+    life.does("task.mode", json!({"task": "x", "mode": "code"}));
+    life.does("task.prompt", json!({"task": "x", "text": "a"}));
+    life.does("task.cancel", json!({"task": "x"}));
+    life.does("task.cancel", json!({"task": "x"}));
+    assert_eq!(numbers(&life), [16, 17, 18, 19], "mode, mark, prompt, cancel");
+    life.does("task.prompt", json!({"task": "x", "text": "b", "queue": true}));
+    life.seal("x", StopReason::Cancelled, None);
+    life.start_queued("x");
+    assert_eq!(numbers(&life), [16, 20, 21], "what only the first turn was about is void");
+    life.refuses("task.mode", json!({"task": "x", "mode": "odd"}), Code::InvalidRequest);
+}
+
+#[test]
+fn the_first_answer_to_a_permission_wins() {
+    let mut life = warm("x");
+    life.does("task.prompt", json!({"task": "x", "text": "a"}));
+    let ask = |option: Value| json!({"task": "x", "request": "9", "option": option});
+    life.refuses("permission.answer", ask(json!("yes")), Code::InvalidRequest);
+    let pending = PendingPermission { id: "\"p\"".into(), options: vec!["yes".into(), "no".into()] };
+    life.permissions.insert(("x".into(), 9), pending);
+    life.refuses("permission.answer", ask(json!("odd")), Code::InvalidRequest);
+    life.refuses("permission.answer", json!({"task": "x", "request": "-9"}), Code::InvalidRequest);
+    let won = life.does("permission.answer", ask(json!("yes")));
+    assert_eq!((&won["won"], &won["outcome"]), (&json!(true), &json!("selected")));
+    let late = life.does("permission.answer", ask(json!(null)));
+    let told = json!({"task": "x", "request": "9", "outcome": "selected", "option_id": "yes", "won": false});
+    assert_eq!(late, told);
+    life.seal("x", StopReason::EndTurn, None);
+    life.permissions.clear();
+    assert_eq!(life.does("permission.answer", ask(json!("no")))["won"], false, "after the turn too");
+}
+
+#[test]
+fn an_agent_that_reads_nothing_is_not_told_without_end() {
+    let mut life = warm("x");
+    for _ in 0..MESSAGES {
+        life.does("task.mode", json!({"task": "x", "mode": "code"}));
+    }
+    life.refuses("task.mode", json!({"task": "x", "mode": "code"}), Code::Busy);
+}
+
+#[test]
+fn a_scope_of_one_task_allows_answers_to_no_other() {
+    let mut life = warm("x");
+    let mut who = caller(TokenRole::Operator);
+    who.scope = holdfast_shared::token::Scope { tasks: vec!["y".into()] };
+    for (method, params) in [
+        ("permission.answer", json!({"task": "x", "request": "1"})),
+        ("task.mode", json!({"task": "x", "mode": "code"})),
+    ] {
+        let refused = life.call_as(method, &params, &id_at(NOW, 902), &who).unwrap_err();
+        assert_eq!(refused.code, Code::Forbidden);
+    }
+}

@@ -1,0 +1,157 @@
+//! What is written to agents: the handshake's messages, then those that were decided on, in the order of their numbers.
+
+use super::super::active::Active;
+use crate::acp::line::RequestId;
+use crate::acp::{outgoing, permission};
+use crate::agent::{Sent, What};
+use holdfast_shared::inbox::Message;
+use std::time::{Duration, Instant};
+
+/// After a session was taken up, some agents replay what was said only behind their answer: the first turn waits for
+/// so long a silence, so that a replay is not taken for the turn's.
+const QUIET: Duration = Duration::from_millis(250);
+/// It waits no longer than this.
+const QUIET_LONGEST: Duration = Duration::from_secs(2);
+/// Until the silence is looked at again.
+const QUIET_LOOK: Duration = Duration::from_millis(50);
+
+/// What a message needs of the task.
+struct About {
+    task: String,
+    worker: String,
+    session: String,
+    /// The running turn's prompt.
+    text: String,
+    /// Messages up to this one are written or taken.
+    told: u64,
+    messages: Vec<Sent>,
+    resumed: bool,
+    /// No turn was marked yet.
+    opening: bool,
+}
+
+impl Active {
+    /// Writes whatever the agent is to be told and was not yet.
+    pub(super) fn tell_agent(&mut self, id: &str) {
+        if self.open_agent(id) {
+            return;
+        }
+        self.forget_answered(id);
+        let Some(about) = self.about(id) else { return };
+        for sent in &about.messages {
+            if sent.number <= about.told {
+                continue;
+            }
+            if matches!(sent.what, What::Mark(_)) && self.waits_for_silence(&about) {
+                return;
+            }
+            let Some(message) = self.message(&about, sent) else { return };
+            if !self.tell(&about.worker, sent.number, &message) {
+                return;
+            }
+        }
+    }
+
+    /// The messages of the handshake; whether it goes on.
+    fn open_agent(&mut self, id: &str) -> bool {
+        let Some((wanted, worker)) = self.handshake_wanted(id) else { return false };
+        let (opened, consumed) = {
+            let served = self.shared.borrow();
+            let opened = served.spools.dialogue(&worker).and_then(|dialogue| dialogue.opened(wanted));
+            (opened, served.spools.consumed(&worker))
+        };
+        let told = self.workers.told(&worker).max(consumed);
+        for message in opened.into_iter().flat_map(|opened| opened.messages) {
+            let input = Message::Input { bytes: message.bytes };
+            if message.number > told && !self.tell(&worker, message.number, &input) {
+                break;
+            }
+        }
+        true
+    }
+
+    fn about(&self, id: &str) -> Option<About> {
+        let served = self.shared.borrow();
+        let task = served.folded.state.task(id)?;
+        let agent = task.agent.as_ref()?;
+        let worker = agent.worker.as_ref().filter(|worker| worker.ready && worker.ending.is_none())?;
+        let session = agent.session.as_ref()?;
+        let told = self.workers.told(&worker.spawn_id).max(served.spools.consumed(&worker.spawn_id));
+        Some(About {
+            task: id.to_owned(),
+            worker: worker.spawn_id.clone(),
+            session: session.id.clone(),
+            text: task.running.as_ref().map(|running| running.order.text.clone()).unwrap_or_default(),
+            told,
+            messages: worker.messages.clone(),
+            resumed: session.resumed,
+            opening: served.spools.turn(&worker.spawn_id).is_empty(),
+        })
+    }
+
+    /// What a message says; `None` while it is not known yet.
+    fn message(&mut self, about: &About, sent: &Sent) -> Option<Message> {
+        let request_id = |id: &str| RequestId::new(id).or_else(|| RequestId::new("null"));
+        let bytes = match &sent.what {
+            What::Mark(turn) => return Some(Message::TurnMark { turn: turn.clone() }),
+            What::Prompt => outgoing::session_prompt(sent.number, &about.session, &about.text),
+            What::Cancel => outgoing::session_cancel(&about.session),
+            What::Mode(mode) => outgoing::session_set_mode(sent.number, &about.session, mode),
+            What::Answer { seq, id } => self.answer_to(&about.task, &about.worker, *seq, &request_id(id)?)?,
+            What::Permission { id, option, .. } => {
+                let result = option.as_deref().map_or_else(permission::cancelled, permission::selected);
+                outgoing::reply_result(&request_id(id)?, &result)
+            }
+        };
+        Some(Message::Input { bytes })
+    }
+
+    fn waits_for_silence(&mut self, about: &About) -> bool {
+        if !about.resumed || !about.opening {
+            return false;
+        }
+        let held = self.agents.entry(about.worker.clone()).or_default();
+        let waited = held.ready_at.get_or_insert_with(Instant::now).elapsed();
+        let silent = self.shared.borrow().spools.silent_for(&about.worker).unwrap_or(waited);
+        let waits = waited < QUIET_LONGEST && silent < QUIET;
+        if waits {
+            self.look_later(&about.task, &about.worker, QUIET_LOOK);
+        }
+        waits
+    }
+
+    /// Whether it was written.
+    fn tell(&mut self, worker: &str, number: u64, message: &Message) -> bool {
+        match self.workers.tell(worker, number, message) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, worker, number, "agent cannot be told");
+                if error.is_disk_full() {
+                    self.make_room_for_a_message();
+                }
+                false
+            }
+        }
+    }
+
+    /// Requests whose answers were taken are not needed any more.
+    fn forget_answered(&mut self, id: &str) {
+        let mut served = self.shared.borrow_mut();
+        let served = &mut *served;
+        let task = served.folded.state.task(id);
+        let Some(worker) = task.and_then(|task| task.agent.as_ref()?.worker.as_ref()) else { return };
+        let consumed = served.spools.consumed(&worker.spawn_id);
+        let held = self.agents.get_mut(&worker.spawn_id);
+        let taken = worker.messages.iter().filter(|sent| sent.number <= consumed);
+        let seqs: Vec<u64> = taken
+            .filter_map(|sent| match sent.what {
+                What::Answer { seq, .. } | What::Permission { seq, .. } => Some(seq),
+                _ => None,
+            })
+            .collect();
+        if let Some(held) = held {
+            held.answers.retain(|seq, _| !seqs.contains(seq));
+        }
+        seqs.iter().for_each(|seq| served.spools.answered(&worker.spawn_id, *seq));
+    }
+}

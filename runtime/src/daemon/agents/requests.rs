@@ -1,0 +1,157 @@
+//! What agents ask for: taken by record, served away from the loop, answered by a message.
+
+use super::super::active::Active;
+use super::super::{Event, RunError};
+use crate::acp::answer::{Asked, Refusal};
+use crate::acp::line::RequestId;
+use crate::acp::{outgoing, permission};
+use crate::agent::StandingWorker;
+use crate::agent::dialogue::Request;
+use crate::io::files;
+use crate::io::served::Served;
+use crate::record::{Body, PermissionAnswered, PermissionOutcome, RequestTaken};
+use crate::task::Task;
+use crate::turn::TurnState;
+
+/// Whether the turn waits for somebody to answer a request for permission.
+pub(super) fn waits_for_people(served: &Served, task: &Task, worker: &StandingWorker) -> bool {
+    pending_permissions(served, task, worker).next().is_some()
+}
+
+/// Requests for permission of the running turn that are not answered.
+fn pending_permissions<'a>(
+    served: &'a Served,
+    task: &'a Task,
+    worker: &'a StandingWorker,
+) -> impl Iterator<Item = (u64, &'a Request)> {
+    let in_turn = is_in_turn(served, task, worker);
+    let dialogue = served.spools.dialogue(&worker.spawn_id).filter(|_| in_turn);
+    let requests = dialogue.into_iter().flat_map(|dialogue| dialogue.requests_behind(worker.settled_to));
+    let open = task.conversation.open.as_ref();
+    requests.filter(move |(seq, request)| {
+        request.permission().is_some() && open.is_some_and(|span| span.permission(*seq).is_none())
+    })
+}
+
+/// What the worker says now belongs to the running turn.
+fn is_in_turn(served: &Served, task: &Task, worker: &StandingWorker) -> bool {
+    task.running.as_ref().is_some_and(|running| served.spools.turn(&worker.spawn_id) == running.turn)
+}
+
+impl Active {
+    /// Journals which messages will answer what the agent asks for; whether there was something.
+    pub(super) fn take_requests(&mut self, id: &str) -> Result<bool, RunError> {
+        let mut taken = false;
+        while let Some(body) = self.next_request(id) {
+            if !self.journal(body)? {
+                return Ok(false);
+            }
+            taken = true;
+        }
+        Ok(taken)
+    }
+
+    fn next_request(&self, id: &str) -> Option<Body> {
+        let served = self.shared.borrow();
+        let task = served.folded.state.task(id)?;
+        let worker = task.agent.as_ref()?.worker.as_ref()?;
+        let consumed = served.spools.consumed(&worker.spawn_id);
+        if !worker.ready || worker.ending.is_some() || !worker.has_room(consumed) {
+            return None;
+        }
+        let running = task.running.as_ref();
+        let cancelling = running.filter(|running| running.state == TurnState::Cancelling);
+        if let (Some(running), Some((seq, request))) =
+            (cancelling, pending_permissions(&served, task, worker).next())
+        {
+            return Some(Body::PermissionAnswered(PermissionAnswered {
+                task: id.to_owned(),
+                turn: running.turn.clone(),
+                spawn_id: worker.spawn_id.clone(),
+                seq,
+                id: request.id.as_json().to_owned(),
+                number: worker.next,
+                outcome: PermissionOutcome::Cancelled,
+                option_id: None,
+                by: None,
+                after: served.known_outputs(id)?,
+                consumed,
+            }));
+        }
+        let in_turn = is_in_turn(&served, task, worker);
+        let dialogue = served.spools.dialogue(&worker.spawn_id)?;
+        let mut requests = dialogue.requests_behind(worker.taken_to.max(worker.settled_to));
+        // People answer those of a turn; nobody is asked outside of one.
+        let (seq, request) = requests.find(|(_, request)| !in_turn || request.permission().is_none())?;
+        Some(Body::RequestTaken(RequestTaken {
+            task: id.to_owned(),
+            spawn_id: worker.spawn_id.clone(),
+            seq,
+            id: request.id.as_json().to_owned(),
+            number: worker.next,
+            consumed,
+        }))
+    }
+
+    /// The text that answers a request which was taken; `None` while it is being served.
+    pub(super) fn answer_to(
+        &mut self,
+        task: &str,
+        worker: &str,
+        seq: u64,
+        id: &RequestId,
+    ) -> Option<Vec<u8>> {
+        let held = self.agents.entry(worker.to_owned()).or_default();
+        if let Some(answer) = held.answers.get(&seq) {
+            return Some(answer.clone());
+        }
+        if held.serving.contains(&seq) {
+            return None;
+        }
+        let served = self.shared.borrow();
+        let request = served.spools.dialogue(worker).and_then(|dialogue| dialogue.request_at(seq));
+        let refused = |refusal: &Refusal| Some(outgoing::reply_error(id, refusal.code, &refusal.message));
+        let asked = match request.map(|request| &request.asked) {
+            Some(Ok(asked)) => asked,
+            Some(Err(refusal)) => return refused(refusal),
+            None => return refused(&Refusal::internal("the request cannot be read any more")),
+        };
+        match asked {
+            Asked::Permission(_) => Some(outgoing::reply_result(id, &permission::cancelled())),
+            Asked::Unknown => refused(&Refusal::unknown_method("")),
+            Asked::Terminal(_) => refused(&Refusal::unknown_method("terminal/*")),
+            Asked::ReadFile { .. } | Asked::WriteFile { .. } => {
+                held.serving.insert(seq);
+                let (home, asked, name) = (served.home.clone(), asked.clone(), task.to_owned());
+                let (events, spawn_id, id) = (self.events.clone(), worker.to_owned(), id.clone());
+                let permit = self.writing.permit();
+                tokio::task::spawn_local(async move {
+                    let task = name.clone();
+                    let serve = move || files::serve(&home, &name, &asked, &permit);
+                    let done = tokio::task::spawn_blocking(serve).await;
+                    let done = done.unwrap_or_else(|error| Err(Refusal::internal(&error.to_string())));
+                    let answer = match done {
+                        Ok(result) => outgoing::reply_result(&id, &result),
+                        Err(refusal) => outgoing::reply_error(&id, refusal.code, &refusal.message),
+                    };
+                    let _sent = events.send(Event::Served { task, spawn_id, seq, answer }).await;
+                });
+                None
+            }
+        }
+    }
+
+    pub(in crate::daemon) fn request_served(
+        &mut self,
+        task: String,
+        worker: &str,
+        seq: u64,
+        answer: Vec<u8>,
+    ) {
+        if let Some(held) = self.agents.get_mut(worker) {
+            held.serving.remove(&seq);
+            held.answers.insert(seq, answer);
+        }
+        self.look_at.insert(task);
+    }
+}
