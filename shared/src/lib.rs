@@ -8,6 +8,7 @@ pub mod control;
 pub mod decision;
 pub mod durable_file;
 pub mod error;
+pub mod free_space;
 pub mod home;
 pub mod inbox;
 pub mod journal;

@@ -10,6 +10,7 @@ mod output;
 mod place;
 mod promote;
 mod release;
+mod skill;
 mod status;
 mod stop;
 mod switch;
@@ -103,6 +104,9 @@ enum Command {
     /// Tasks and their turns.
     #[command(subcommand)]
     Task(task::TaskCommand),
+    /// What may run in tasks: agents and commands installed from a directory with a skill.toml.
+    #[command(subcommand)]
+    Skill(skill::SkillCommand),
     /// Call a method, as browsers do.
     Rpc {
         /// The method, as in `task.list`.
@@ -164,6 +168,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
             doctor::doctor(&place, output)
         }
         Command::Release(command) => release::release(home, command, output),
+        Command::Skill(command) => skill::skill(home, command, output),
         command => {
             let place = Place::find(home)?;
             match command {
@@ -190,6 +195,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 | Command::Demo(_)
                 | Command::Doctor
                 | Command::Release(_)
+                | Command::Skill(_)
                 | Command::AgentDemo
                 | Command::Completion { .. } => Ok(crate::exit::USAGE),
             }

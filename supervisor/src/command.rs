@@ -5,6 +5,7 @@ use holdfast_shared::slot::Slot;
 use holdfast_shared::supervisor_control::SpawnWorker;
 use holdfast_shared::token::{Scope, TokenRole};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,8 +36,30 @@ pub enum Command {
     Events,
     /// `GET /metrics`; answered with a text.
     Metrics,
+    /// `GET /v1/skills`
+    ListSkills,
+    /// `POST /v1/skills`
+    InstallSkill(InstallSkill),
+    /// `DELETE /v1/skills`
+    RemoveSkill(RemoveSkill),
     /// `POST /v1/workers`
     Spawn(SpawnWorker),
+}
+
+/// Asks that a skill be installed, or put in the place of the one with its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstallSkill {
+    /// Absolute path of the directory with its `skill.toml`, which the supervisor's user can read.
+    pub directory: PathBuf,
+}
+
+/// Asks that an installed skill be removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveSkill {
+    /// Its name.
+    pub name: String,
 }
 
 /// Asks for a warm switch.

@@ -1,6 +1,9 @@
 //! What `doctor` says of what it has found: what is wrong, why, and the next step. Pure.
 
+pub mod work;
+
 use crate::memory::{self, Gate};
+use holdfast_shared::free_space::is_enough;
 use holdfast_shared::journal::Limits;
 use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
@@ -147,8 +150,9 @@ pub fn memory(available: Option<u64>, active_resident: Option<u64>, gate: Gate) 
     }
 }
 
-/// The disk against what the runtime keeps for itself.
-pub fn disk(free: u64) -> Check {
+/// The disk against what the runtime keeps for itself, and what has to be free before work is begun (`min_work`, 0: not
+/// looked at).
+pub fn disk(free: u64, min_work: u64) -> Check {
     let limits = Limits::RUNTIME;
     let own = format!(
         "{} free; new commands are refused below {}, beside the reserve of {} and {} ahead of the journal",
@@ -160,6 +164,10 @@ pub fn disk(free: u64) -> Check {
     let next = "make room on the disk of the home; the node goes on by itself";
     match free {
         free if free < limits.low_space_bytes => Check::fail("disk", own, next),
+        free if !is_enough(free, min_work) => {
+            let message = format!("{own}; no worker is started below {} (min_free_bytes)", mib(min_work));
+            Check::fail("disk", message, next)
+        }
         free if free < LOW_DISK_BYTES => Check::warn("disk", own, next),
         _ => Check::ok("disk", own),
     }

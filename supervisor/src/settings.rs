@@ -2,8 +2,10 @@
 
 use crate::attempt::{OnLowMemory, Rules};
 use crate::memory::Gate;
+use holdfast_shared::free_space::MIN_FREE_BYTES;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What the inactive slot does when no switch is under way.
@@ -69,6 +71,11 @@ pub struct SupervisorSettings {
     pub reserve_memory_bytes: u64,
     /// Memory that a candidate may take at most; not named: 40 % of the machine's, 512 MiB to 1.5 GiB.
     pub candidate_limit_bytes: Option<u64>,
+    /// No worker is started while less is free on the disk of workers and workspaces; 0: it is not looked at.
+    pub min_free_bytes: u64,
+    /// A directory of the cgroup v2 hierarchy that this node may make groups in, for its workers; looked for when not
+    /// named.
+    pub worker_cgroup: Option<PathBuf>,
     /// Other root files (supervisor, sidecar, holder) of a release are put in place without `holdfast promote`.
     pub auto_promote: bool,
 }
@@ -92,6 +99,8 @@ impl Default for SupervisorSettings {
             candidate_memory_bytes: Gate::default().candidate_bytes,
             reserve_memory_bytes: Gate::default().reserve_bytes,
             candidate_limit_bytes: None,
+            min_free_bytes: MIN_FREE_BYTES,
+            worker_cgroup: None,
             auto_promote: false,
         }
     }
@@ -160,6 +169,7 @@ impl Settings {
                 1 << 20,
                 1 << 50,
             ),
+            ("supervisor.min_free_bytes", own.min_free_bytes, 0, 1 << 50),
             ("command.output_quota_bytes", settings.command.output_quota_bytes, 4_096, 1 << 40),
             ("command.kill_grace_ms", settings.command.kill_grace_ms, 0, 600_000),
         ];

@@ -57,7 +57,7 @@ pub struct Mistakes(pub Vec<String>);
 /// The limits a manifest may name, each with the lowest and the highest value that makes sense.
 const LIMITS: [(&str, u64, u64); 7] = [
     ("output_bytes", 4_096, 1 << 40),
-    ("memory_bytes", 4 * 1024 * 1024, 1 << 50),
+    ("memory_bytes", 16 * 1024 * 1024, 1 << 50),
     ("processes", 1, 1_000_000),
     ("open_files", 16, 1_000_000),
     ("cpu_seconds", 1, 31_536_000),

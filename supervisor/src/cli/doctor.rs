@@ -41,8 +41,9 @@ pub fn doctor(place: &Place, output: &Output) -> Result<u8, CliError> {
     checks.extend(running(place));
     checks.extend([memory_check(place, &restricted), disk(place), pidfd(), open_files()]);
     checks.extend(Slot::BOTH.map(|slot| doctor::slot(slot, &slots::issues(&place.home, slot))));
-    checks
-        .extend([restriction_check(&restricted), task_user(), cgroup(), units(place)].into_iter().flatten());
+    checks.extend(restriction_check(&restricted));
+    checks.extend(work(place));
+    checks.extend(units(place));
     slots_as_told(place, &mut checks);
     let failed = checks.iter().any(|check| check.state == State::Fail);
     let value = json!({
@@ -221,6 +222,12 @@ fn modes(place: &Place, restricted: &[Restricted]) -> Vec<Check> {
     [one(place.home.path(), false), one(&place.home.token(), true)].into_iter().flatten().collect()
 }
 
+/// The settings in the file; what is wrong with it is told by its own check.
+fn settings_here(place: &Place) -> Settings {
+    let text = std::fs::read_to_string(place.home.config()).ok();
+    text.and_then(|text| Settings::parse(&text).ok()).unwrap_or_default()
+}
+
 fn memory_check(place: &Place, restricted: &[Restricted]) -> Check {
     let resident = |one: &Restricted| {
         memory::resident(&std::fs::read_to_string(format!("/proc/{}/status", one.pid)).ok()?)
@@ -229,9 +236,7 @@ fn memory_check(place: &Place, restricted: &[Restricted]) -> Check {
     let runtimes = restricted.iter().filter(|one| matches!(one.role, Role::Runtime(_)));
     let resident = runtimes.filter_map(resident).max();
     let meminfo = std::fs::read_to_string("/proc/meminfo").ok();
-    let settings =
-        std::fs::read_to_string(place.home.config()).ok().and_then(|text| Settings::parse(&text).ok());
-    let gate = settings.unwrap_or_default().supervisor.memory_gate();
+    let gate = settings_here(place).supervisor.memory_gate();
     doctor::memory(meminfo.and_then(|text| memory::available(&text)), resident, gate)
 }
 
@@ -296,7 +301,7 @@ fn pidfd() -> Check {
 fn disk(place: &Place) -> Check {
     let there = place.home.path().ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
     match free_bytes(there) {
-        Ok(free) => doctor::disk(free),
+        Ok(free) => doctor::disk(free, settings_here(place).supervisor.min_free_bytes),
         Err(error) => Check::warn("disk", format!("free space of {}: {error}", there.display()), ""),
     }
 }
@@ -313,25 +318,26 @@ fn open_files() -> Check {
     }
 }
 
-fn task_user() -> Option<Check> {
-    Some(Check::warn(
-        "task user",
-        "work runs as the node's own user: it can read and change what this user can, the node's files too",
-        "",
-    ))
-}
-
-fn cgroup() -> Option<Check> {
-    let writable = Path::new("/sys/fs/cgroup/cgroup.procs");
-    let v2 = writable.exists() && nix::unistd::access(writable, nix::unistd::AccessFlags::W_OK).is_ok();
-    Some(match v2 {
-        true => Check::ok("cgroup v2", "writable"),
-        false => Check::warn(
-            "cgroup v2",
-            "not writable here: work is ended by its session and its holder, memory is not limited",
-            "",
-        ),
-    })
+/// Skills and limits: the supervisor's word, who knows what is possible for it; of a node that does not run, what lies in
+/// its home.
+fn work(place: &Place) -> Vec<Check> {
+    let told = told(place, "/v1/skills");
+    let known = match told.is_object() {
+        true => Ok(told),
+        false => crate::io::skills::list(&place.home),
+    };
+    match known {
+        Ok(known) => {
+            let mut checks = doctor::work::skills(&known);
+            checks.extend(doctor::work::limits(&known["limits"]));
+            checks
+        }
+        Err(error) => vec![Check::fail(
+            "skills",
+            error.message,
+            "restore the file, or remove it and install the skills again",
+        )],
+    }
 }
 
 fn units(place: &Place) -> Option<Check> {

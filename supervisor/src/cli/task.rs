@@ -23,8 +23,8 @@ pub enum TaskCommand {
     Open {
         /// Its name: a-z 0-9 . _ -
         task: String,
-        /// What runs its prompts: command (each prompt is a shell command line), demo (a small agent that does as it is
-        /// told), or one that was installed with `holdfast skill install`.
+        /// What runs its prompts: command (each a shell command line), demo (a small agent that does what its prompt
+        /// says, see `holdfast agent-demo --help`), or one that is installed (`holdfast skill list`).
         #[arg(long, default_value = "command")]
         skill: String,
     },

@@ -5,10 +5,10 @@ use super::{Event, SuperviseError, Supervisor};
 use crate::attempt::Kind;
 use crate::command::Command;
 use crate::io::control::Responder;
-use crate::io::{stop_tree, workers};
+use crate::io::{cgroups, skills, stop_tree, workers};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::supervisor_control::SpawnWorker;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The sidecar is told that the node stops before it is stopped itself.
@@ -44,6 +44,25 @@ impl Supervisor {
             }
             Command::Spawn(request) => {
                 self.spawn(request, responder);
+                return Ok(());
+            }
+            Command::ListSkills => {
+                let (home, settings) = (self.home.clone(), self.settings.supervisor.clone());
+                apart(responder, move || {
+                    let mut all = skills::list(&home)?;
+                    all["limits"] = cgroups::means(&home, settings.worker_cgroup.as_deref());
+                    Ok(all)
+                });
+                return Ok(());
+            }
+            Command::InstallSkill(request) => {
+                let home = self.home.clone();
+                apart(responder, move || skills::install(&home, &request.directory));
+                return Ok(());
+            }
+            Command::RemoveSkill(request) => {
+                let home = self.home.clone();
+                apart(responder, move || skills::remove(&home, &request.name));
                 return Ok(());
             }
         };
@@ -92,16 +111,19 @@ impl Supervisor {
             let _ = responder.send(Err(ApiError::new(Code::NotActive, message)));
             return;
         }
-        let settings = self.settings.command.clone();
-        let home = self.home.clone();
-        tokio::task::spawn_local(async move {
-            let spawned =
-                tokio::task::spawn_blocking(move || workers::start(&home, &request, &settings)).await;
-            let answer = match spawned {
-                Ok(spawned) => spawned.map(|spawned| json!(spawned)),
-                Err(error) => Err(ApiError::new(Code::InternalError, format!("start a worker: {error}"))),
-            };
-            let _ = responder.send(answer);
-        });
+        let (home, settings) = (self.home.clone(), self.settings.clone());
+        apart(responder, move || workers::start(&home, &request, &settings).map(|spawned| json!(spawned)));
     }
+}
+
+/// Answers from a thread of its own: what is asked for reads and writes files.
+fn apart(responder: Responder, answer: impl FnOnce() -> Result<Value, ApiError> + Send + 'static) {
+    tokio::task::spawn_local(async move {
+        let answer = tokio::task::spawn_blocking(answer).await;
+        // Whoever asked may have gone.
+        let _ = responder.send(
+            answer
+                .unwrap_or_else(|error| Err(ApiError::new(Code::InternalError, format!("answer: {error}")))),
+        );
+    });
 }

@@ -51,9 +51,11 @@ fn memory_and_disk_are_compared_with_what_is_needed() {
         low.state == State::Warn && low.message.contains("448 MiB") && low.message.contains("memory_blocked")
     );
     assert_eq!(memory(None, None, Gate::default()).state, State::Warn);
-    let states = [2048, 1000, 31].map(|free| disk(free * MIB).state);
-    assert_eq!(states, [State::Ok, State::Warn, State::Fail]);
-    assert!(disk(0).message.contains("64 MiB"));
+    let states = [2048, 1000, 99, 31].map(|free| disk(free * MIB, 100 * MIB).state);
+    assert_eq!(states, [State::Ok, State::Warn, State::Fail, State::Fail]);
+    assert!(disk(0, 0).message.contains("64 MiB"));
+    assert!(disk(99 * MIB, 100 * MIB).message.contains("min_free_bytes"));
+    assert_eq!(disk(99 * MIB, 0).state, State::Warn);
 }
 
 #[test]

@@ -3,13 +3,14 @@
 mod actions;
 mod messages;
 
-use super::HoldError;
 use super::feed::Feed;
+use super::io::cgroup::Group;
 use super::io::tree::{self, Reaped};
 use super::io::wake::Signals;
-use super::io::{child, log};
+use super::io::{child, confine, log};
 use super::machine::{self, Event, Phase, State};
 use super::output::{Output, Quota, Taken};
+use super::{CGROUP_VARIABLE, HoldError};
 use holdfast_shared::peer::{HOLDER_NAME, ProcessStat};
 use holdfast_shared::process;
 use holdfast_shared::spool::{Flushed, SpoolLock, SpoolWriter, Stream};
@@ -19,7 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// First pause between two rounds of KILL; doubled up to [`KILL_PAUSE_MAX`]. There is no last round: while a
@@ -62,6 +63,7 @@ fn refuse_second_start(directory: &Path) -> Result<(), HoldError> {
 
 struct Holder {
     order: Order,
+    group: Option<Group>,
     spool: SpoolWriter,
     signals: Signals,
     feed: Feed,
@@ -94,7 +96,10 @@ impl Holder {
         let passed = std::env::var(CWD_FD_VARIABLE).ok();
         let workspace =
             child::inherited_workspace(passed.as_deref()).map_err(HoldError::system("take the workspace"))?;
-        let waiting = child::fork_waiting(&order, workspace).map_err(HoldError::system("fork the worker"))?;
+        let base = std::env::var_os(CGROUP_VARIABLE).map(PathBuf::from);
+        let (group, confinement) = confine::prepare(directory, &order, base.as_deref())?;
+        let waiting = child::fork_waiting(&order, workspace, &confinement)
+            .map_err(HoldError::system("fork the worker"))?;
         started(waiting.pid)?.write(directory).map_err(HoldError::system("write started"))?;
         let (worker, pipes) = waiting.go().map_err(HoldError::system("let the worker run"))?;
         let feed = Feed::open(directory, pipes.stdin)?;
@@ -105,6 +110,7 @@ impl Holder {
         ];
         let mut holder = Self {
             order,
+            group,
             spool,
             signals,
             feed,

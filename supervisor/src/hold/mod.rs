@@ -7,6 +7,7 @@ pub mod cutter;
 mod daemon;
 mod feed;
 pub mod io;
+pub mod limits;
 pub mod machine;
 mod output;
 
@@ -14,6 +15,9 @@ use holdfast_shared::inbox::InboxError;
 use holdfast_shared::spool::SpoolError;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// Environment variable naming the directory of the cgroup v2 hierarchy in which the holder makes a group for its worker.
+pub const CGROUP_VARIABLE: &str = "HOLDFAST_CGROUP";
 
 /// The worker ended and its exit is in the spool.
 const EXIT_DONE: u8 = 0;

@@ -67,6 +67,9 @@ fn command(request: &Request) -> Result<Command, ApiError> {
         (&Method::GET, "/v1/slots") => Command::Slots,
         (&Method::GET, "/v1/events") => Command::Events,
         (&Method::GET, "/metrics") => Command::Metrics,
+        (&Method::GET, "/v1/skills") => Command::ListSkills,
+        (&Method::POST, "/v1/skills") => Command::InstallSkill(request.json()?),
+        (&Method::DELETE, "/v1/skills") => Command::RemoveSkill(request.json()?),
         (&Method::POST, "/v1/workers") => Command::Spawn(request.json()?),
         _ => return Err(unknown_method(request)),
     })

@@ -1,6 +1,7 @@
 //! The home directory at start: made, recognised, or refused without touching it (DESIGN.md 3, "First start").
 
 use holdfast_shared::error::{ApiError, Code};
+pub use holdfast_shared::free_space::free_bytes;
 use holdfast_shared::home::Home;
 use holdfast_shared::journal::{Inspection, inspect};
 use holdfast_shared::version;
@@ -138,15 +139,6 @@ pub fn write_identity(home: &Home, id: &str) -> Result<Identity, ApiError> {
 /// What the file system says, with the path.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), ApiError> {
     holdfast_shared::durable_file::write(path, bytes).map_err(|error| on_file("write", path, &error))
-}
-
-/// Bytes that this user may still write on the disk of a path.
-///
-/// # Errors
-/// What the file system says.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let disk = nix::sys::statvfs::statvfs(path)?;
-    Ok(disk.blocks_available().saturating_mul(disk.fragment_size()))
 }
 
 #[cfg(test)]

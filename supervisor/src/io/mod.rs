@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod centrifuge_client;
+pub mod cgroups;
 pub mod child;
 pub mod control;
 pub mod demo;

@@ -1,12 +1,14 @@
 //! Workers' holders: started once per spawn id.
 
+use crate::hold::CGROUP_VARIABLE;
 use crate::io::child::{self, ChildPlan};
 use crate::io::home::on_file;
 use crate::io::slots::own_program;
-use crate::io::{skills, task_user};
+use crate::io::{cgroups, skills, task_user};
 use crate::order::{self, order};
-use crate::settings::CommandSettings;
+use crate::settings::Settings;
 use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::free_space;
 use holdfast_shared::home::Home;
 use holdfast_shared::spool::is_locked;
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
@@ -54,19 +56,21 @@ pub fn living_contracts(home: &Home) -> Vec<Contracts> {
 /// # Errors
 /// `INVALID_REQUEST` and `REFUSED` for what is no worker or cannot be one here, `WORKSPACE_POLICY_VIOLATION`,
 /// `STORAGE_FULL`, `BOOTSTRAP_FAILED`; a directory that was made stays, so this spawn id never runs.
-pub fn start(home: &Home, request: &SpawnWorker, settings: &CommandSettings) -> Result<Spawned, ApiError> {
+pub fn start(home: &Home, request: &SpawnWorker, settings: &Settings) -> Result<Spawned, ApiError> {
     order::check(request)?;
     let directory = home.worker(&request.spawn_id);
     if directory.try_exists().map_err(|error| on_file("look for", &directory, &error))? {
         return Ok(Spawned { spawn_id: request.spawn_id.clone(), started: false });
     }
     let skill = skills::load(home, &request.skill, &request.version)?;
-    let order = order(request, home, skill, settings, |name| std::env::var(name).ok())?;
+    let order = order(request, home, skill, &settings.command, |name| std::env::var(name).ok())?;
+    // Before anything is made: what is refused here may be asked for again under its name.
+    free_space::check(&[&home.workers(), &home.workspaces()], settings.supervisor.min_free_bytes)?;
     let below = request.terminal.as_ref().map_or("", |terminal| terminal.cwd.as_str());
-    spawn(home, &order, below)
+    spawn(home, &order, below, settings.supervisor.worker_cgroup.as_deref())
 }
 
-fn spawn(home: &Home, order: &Order, below: &str) -> Result<Spawned, ApiError> {
+fn spawn(home: &Home, order: &Order, below: &str, worker_cgroup: Option<&Path>) -> Result<Spawned, ApiError> {
     let directory = home.worker(&order.spawn_id);
     let spawned = |started| Spawned { spawn_id: order.spawn_id.clone(), started };
     match DirBuilder::new().mode(0o700).create(&directory) {
@@ -85,13 +89,15 @@ fn spawn(home: &Home, order: &Order, below: &str) -> Result<Spawned, ApiError> {
         workspace = open_step(&workspace, step, &order.cwd)?;
     }
     order.write(&directory).map_err(|error| on_file("write", &Order::path(&directory), &error))?;
+    let mut variables = vec![(CWD_FD_VARIABLE, holdfast_shared::process::FIRST_PASSED.to_string().into())];
+    variables.extend(cgroups::base(home, worker_cgroup).map(|base| (CGROUP_VARIABLE, base.into())));
     let plan = ChildPlan {
         program: own_program(),
         arguments: vec!["hold".into(), directory.clone().into()],
         log: "holder",
         notify: None,
         passed: vec![workspace.as_fd()],
-        variables: vec![(CWD_FD_VARIABLE, holdfast_shared::process::FIRST_PASSED.to_string().into())],
+        variables,
     };
     child::start(home, &plan)
         .map(|_| spawned(true))

@@ -1,6 +1,7 @@
 mod disk;
 mod ending;
 mod feeding;
+mod limits;
 mod records;
 mod size;
 mod starting;

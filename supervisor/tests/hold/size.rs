@@ -3,7 +3,7 @@
 use super::support::{Held, shell, with_stdin};
 use holdfast_shared::inbox::Message;
 use holdfast_shared::peer::is_worker;
-use holdfast_shared::worker::OutputMode;
+use holdfast_shared::worker::{Limits, OutputMode};
 
 const ANONYMOUS_KIB_MAX: u64 = 3 * 1024;
 
@@ -19,6 +19,7 @@ fn a_holder_takes_at_most_three_mebibytes_whatever_the_worker_writes_and_reads()
         "seq 1 300000; yes '' | head -c 400000; head -c 4000000 >/dev/null; echo read; sleep 1000",
     );
     order.mode = OutputMode::Lines;
+    order.limits = Limits { open_files: Some(100), memory_bytes: Some(1 << 30), ..Limits::default() };
     let held = Held::start(&order);
     held.inbox(1).send(1, &Message::Input { bytes: vec![b'x'; 4_000_000] }).unwrap();
     held.wait_for_output("read");

@@ -100,6 +100,11 @@ impl Held {
         std::fs::create_dir(&directory).unwrap();
         order.write(&directory).unwrap();
         let holder = spawn_holder(&directory);
+        Held::of(directory, holder)
+    }
+
+    /// A worker whose directory and holder the test has made itself.
+    pub fn of(directory: PathBuf, holder: Child) -> Self {
         Held { _home: None, directory, holder }
     }
 

@@ -9,6 +9,7 @@ mod hostile;
 mod metrics;
 mod promotion;
 mod public_status;
+mod skills;
 mod starts;
 mod updates;
 mod watch;

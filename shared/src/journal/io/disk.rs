@@ -99,8 +99,7 @@ impl Disk for RealDisk {
     }
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
-        let stat = nix::sys::statvfs::statvfs(dir)?;
-        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+        crate::free_space::free_bytes(dir)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Holder, KILL_PAUSE_MAX};
 use crate::hold::HoldError;
+use crate::hold::io::cgroup::Group;
 use crate::hold::io::tree;
 use crate::hold::machine::{Action, State, Timer};
 use crate::hold::output::{Output, Quota};
@@ -32,7 +33,11 @@ impl Holder {
                 Ok(())
             }
             Action::Terminate => self.signal(&[Signal::SIGTERM, Signal::SIGCONT]),
-            Action::Kill => self.signal(&[Signal::SIGKILL]),
+            Action::Kill => {
+                // At once where the kernel can; what is not in the group, and older kernels, are below.
+                let _ = self.group.as_ref().map(Group::kill);
+                self.signal(&[Signal::SIGKILL])
+            }
             Action::Arm(timer) => {
                 self.deadline = Some(Instant::now() + self.time_of(timer));
                 Ok(())

@@ -1,5 +1,6 @@
 //! Starting the worker's program: forked, made ready, and held back until `started` is durable.
 
+use super::confine::Confinement;
 use holdfast_shared::leftovers::{WORKER_VARIABLE, worker_mark};
 use holdfast_shared::peer::ProcessStat;
 use holdfast_shared::worker::{Order, Protocol};
@@ -63,13 +64,18 @@ struct Descriptors<'a> {
     stderr: OwnedFd,
     go: OwnedFd,
     workspace: Option<BorrowedFd<'a>>,
+    confinement: &'a Confinement,
 }
 
 /// Forks the worker. `workspace` is the directory to start in, where the order's `cwd` is not to be used.
 ///
 /// # Errors
 /// `InvalidInput` for an order without a program or with NUL bytes; else what the operating system says.
-pub fn fork_waiting(order: &Order, workspace: Option<BorrowedFd<'_>>) -> io::Result<Waiting> {
+pub fn fork_waiting(
+    order: &Order,
+    workspace: Option<BorrowedFd<'_>>,
+    confinement: &Confinement,
+) -> io::Result<Waiting> {
     let program = Program::of(order)?;
     let (stdin_theirs, stdin) = match order.protocol {
         Protocol::Command => (File::open("/dev/null")?.into(), None),
@@ -88,6 +94,7 @@ pub fn fork_waiting(order: &Order, workspace: Option<BorrowedFd<'_>>) -> io::Res
         stderr: stderr_theirs,
         go: go_theirs,
         workspace,
+        confinement,
     };
     // SAFETY: the holder has one thread, so the child may do what any process may.
     match unsafe { fork() }? {
@@ -132,11 +139,17 @@ fn say(code: i32, text: &str) -> i32 {
 fn prepare(descriptors: &Descriptors<'_>, cwd: &Path) -> Result<(), (&'static str, Errno)> {
     nix::unistd::setsid().map_err(|errno| ("begin a session in", errno))?;
     // A holder that is killed takes its worker with it: nobody would record what it says.
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
-        .map_err(|errno| ("tie the worker to its holder in", errno))?;
+    let tie = || {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+            .map_err(|errno| ("tie the worker to its holder in", errno))
+    };
+    tie()?;
     nix::unistd::dup2_stdin(&descriptors.stdin).map_err(|errno| ("set stdin in", errno))?;
     nix::unistd::dup2_stdout(&descriptors.stdout).map_err(|errno| ("set stdout in", errno))?;
     nix::unistd::dup2_stderr(&descriptors.stderr).map_err(|errno| ("set stderr in", errno))?;
+    descriptors.confinement.enter()?;
+    // The kernel unties who becomes another user.
+    tie()?;
     match descriptors.workspace {
         Some(workspace) => nix::unistd::fchdir(workspace),
         None => nix::unistd::chdir(cwd),

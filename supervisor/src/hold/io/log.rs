@@ -20,6 +20,11 @@ pub fn error(directory: &Path, error: &dyn Error) {
     line(directory, "ERROR", &text);
 }
 
+/// Writes that something is done otherwise, and why, as one JSON line.
+pub fn warn(directory: &Path, what: &str, error: &dyn Error) {
+    line(directory, "WARN", &format!("{what}: {error}"));
+}
+
 fn line(directory: &Path, level: &str, text: &str) {
     let instance = directory.file_name().unwrap_or_default().to_string_lossy();
     let line = serde_json::json!({

@@ -1,6 +1,8 @@
 //! What a holder does to the world.
 
+pub mod cgroup;
 pub mod child;
+pub mod confine;
 pub mod log;
 pub mod tree;
 pub mod wake;

@@ -1,8 +1,8 @@
 //! A skill's directory copied into the home: files, directories, and links that stay inside.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// Bytes of a skill at most: the largest agents are some hundred megabytes.
@@ -25,7 +25,7 @@ struct Copied {
 /// # Errors
 /// What cannot be copied, by name; what was copied before it stays.
 pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    DirBuilder::new().mode(0o755).create(to)?;
+    make_directory(to)?;
     let mut copied = Copied::default();
     let mut left = vec![PathBuf::new()];
     while let Some(below) = left.pop() {
@@ -48,7 +48,7 @@ fn copy_one(path: &Path, below: &Path, to: &Path, copied: &mut Copied) -> io::Re
         return Err(refused(format!("more than {ENTRIES_MAX} entries, or {DEPTH_MAX} directories deep")));
     }
     if metadata.is_dir() {
-        DirBuilder::new().mode(0o755).create(to)?;
+        make_directory(to)?;
         return Ok(true);
     }
     if metadata.is_symlink() {
@@ -64,12 +64,19 @@ fn copy_one(path: &Path, below: &Path, to: &Path, copied: &mut Copied) -> io::Re
     }
     let mode = if metadata.mode() & 0o111 == 0 { 0o644 } else { 0o755 };
     let mut source = File::open(path)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(to)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
     copied.bytes = copied.bytes.saturating_add(io::copy(&mut source, &mut file)?);
     if copied.bytes > BYTES_MAX {
         return Err(refused(format!("the skill has more than {BYTES_MAX} bytes")));
     }
     Ok(false)
+}
+
+/// Whatever this process's umask says.
+fn make_directory(path: &Path) -> io::Result<()> {
+    std::fs::create_dir(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// Whether a link at `below` leads to something below the same root.
