@@ -1,5 +1,6 @@
 //! The operator's command line: what it looks like, and the way into each command.
 
+mod attach;
 mod attempts;
 mod demo;
 mod doctor;
@@ -15,6 +16,7 @@ mod status;
 mod stop;
 mod switch;
 mod task;
+mod terminal;
 mod token;
 mod up;
 mod update;

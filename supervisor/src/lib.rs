@@ -19,6 +19,7 @@ pub mod node_state;
 pub mod order;
 pub mod promotion;
 pub mod release;
+pub mod render;
 pub mod restart;
 pub mod restrictions;
 pub mod settings;

@@ -1,6 +1,7 @@
 //! What the real-process tests and the benchmarks share: a node in a directory of its own, a client that
 //! checks every offset, faults at random but repeatable moments, and waits for a level with a deadline.
 
+pub mod agents;
 pub mod client;
 pub mod faults;
 pub mod http;
@@ -8,6 +9,7 @@ pub mod journal_witness;
 pub mod model;
 pub mod node;
 pub mod processes;
+pub mod terminal;
 pub mod wait;
 pub mod work;
 

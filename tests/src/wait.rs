@@ -12,13 +12,20 @@ const LOOK_QUICKLY_EVERY: Duration = Duration::from_millis(1);
 ///
 /// # Panics
 /// At the deadline, naming what was waited for.
-pub async fn until<T>(what: &str, deadline: Duration, mut level: impl FnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, deadline: Duration, level: impl FnMut() -> Option<T>) -> T {
+    try_until(deadline, level).await.unwrap_or_else(|| panic!("after {deadline:?} still not: {what}"))
+}
+
+/// The same; `None` at the deadline.
+pub async fn try_until<T>(deadline: Duration, mut level: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
     loop {
         if let Some(value) = level() {
-            return value;
+            return Some(value);
         }
-        assert!(started.elapsed() < deadline, "after {deadline:?} still not: {what}");
+        if started.elapsed() >= deadline {
+            return None;
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -48,6 +55,11 @@ pub fn try_until_blocking<T>(deadline: Duration, mut level: impl FnMut() -> Opti
 /// Lets time pass: for the random moments of faults, never to wait for something.
 pub async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// The same, from code that is not async: for what is written at a pace.
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// Looks until `level`, which asks something, gives a value; without a pause, for levels that pass quickly.

@@ -24,6 +24,7 @@ pub struct Follower<'a> {
     epoch: String,
     offset: u64,
     ready: VecDeque<Publication>,
+    connected: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -43,26 +44,47 @@ impl<'a> Follower<'a> {
             epoch: subscribed.epoch,
             offset,
             ready: subscribed.publications.into(),
+            connected: true,
         })
     }
 
-    /// The next event.
+    /// Whether there is a session; without one, [`Follower::next`] tries to have one again.
+    pub fn connected(&self) -> bool {
+        self.connected
+    }
+
+    /// The next event, if it has come already.
+    pub fn ready(&mut self) -> Option<Value> {
+        while let Some(publication) = self.ready.front() {
+            if publication.offset > self.offset + 1 && self.offset > 0 {
+                // `next` says so.
+                return None;
+            }
+            let publication = self.ready.pop_front()?;
+            if publication.offset > self.offset {
+                self.offset = publication.offset;
+                return Some(publication.data);
+            }
+        }
+        None
+    }
+
+    /// The next event. Safe to drop and call again.
     ///
     /// # Errors
     /// When the node is gone for long, the session is refused, or events are certainly lost.
     pub async fn next(&mut self) -> Result<Value, CliError> {
         loop {
-            while let Some(publication) = self.ready.pop_front() {
-                if publication.offset <= self.offset {
-                    continue;
-                }
-                if publication.offset > self.offset + 1 && self.offset > 0 {
-                    let message =
-                        format!("events {} to {} are missing", self.offset + 1, publication.offset - 1);
-                    return Err(ApiError::new(Code::InternalError, message).into());
-                }
-                self.offset = publication.offset;
-                return Ok(publication.data);
+            if let Some(event) = self.ready() {
+                return Ok(event);
+            }
+            if let Some(publication) = self.ready.front() {
+                let message = format!("events {} to {} are missing", self.offset + 1, publication.offset - 1);
+                return Err(ApiError::new(Code::InternalError, message).into());
+            }
+            if !self.connected {
+                self.reconnect().await?;
+                continue;
             }
             match self.session.next().await {
                 Ok(Push::Publication(channel, publication)) if channel == self.channel => {
@@ -72,10 +94,10 @@ impl<'a> Follower<'a> {
                     if code < 2500 {
                         return Err(ClientError::Refused { code, message: reason, temporary: false }.into());
                     }
-                    self.reconnect().await?;
+                    self.connected = false;
                 }
                 Ok(_) => {}
-                Err(error) if error.may_reconnect() => self.reconnect().await?,
+                Err(error) if error.may_reconnect() => self.connected = false,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -104,6 +126,7 @@ impl<'a> Follower<'a> {
         self.epoch = subscribed.epoch;
         self.ready = subscribed.publications.into();
         self.session = session;
+        self.connected = true;
         Ok(())
     }
 }

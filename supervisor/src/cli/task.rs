@@ -1,15 +1,12 @@
 //! `task ...` and `rpc`: commands as browsers send them, over the sidecar's control socket.
 
-use super::follow::Follower;
+use super::attach::{Attached, Ended};
 use super::output::{CliError, Output};
 use super::place::Place;
-use crate::io::centrifuge_client::ClientError;
 use clap::Subcommand;
 use holdfast_shared::control::CallError;
-use holdfast_shared::error::{ApiError, Code};
-use holdfast_shared::process::Signals;
+use holdfast_shared::error::Code;
 use serde_json::{Value, json};
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// One attempt; the sidecar itself answers within 4 s.
@@ -47,10 +44,34 @@ pub enum TaskCommand {
         #[arg(required = true)]
         text: Vec<String>,
     },
-    /// Show a task's whole conversation and go on live. Ctrl-C detaches; the work goes on.
+    /// Show a task's whole conversation and go on live; on a terminal, keys answer what an agent asks. q or Ctrl-C
+    /// detaches; the work goes on.
     Attach {
         /// The task.
         task: String,
+    },
+    /// Put an agent into one of its modes; `task list` shows them.
+    Mode {
+        /// The task.
+        task: String,
+        /// The mode's id.
+        mode: String,
+    },
+    /// Answer an agent's request for permission.
+    Permit {
+        /// The task.
+        task: String,
+        /// The request, as `task attach` names it.
+        request: String,
+        /// The option's id; without one the request is cancelled.
+        option: Option<String>,
+    },
+    /// Take back a prompt that waits in line.
+    Dequeue {
+        /// The task.
+        task: String,
+        /// The turn that waits.
+        turn: String,
     },
     /// Cancel the running turn.
     Cancel {
@@ -79,7 +100,24 @@ pub fn task(place: &Place, command: TaskCommand, output: &Output) -> Result<u8, 
             TaskCommand::Prompt { task, queue, wait, text } => {
                 return prompt(place, &task, &text.join(" "), queue, wait, output).await;
             }
-            TaskCommand::Attach { task } => return attach(place, &task, output).await,
+            TaskCommand::Attach { task } => {
+                if let Ended::Detached = Attached::open(place, &task, true, output).await?.run().await? {
+                    detached(&task, output);
+                }
+            }
+            TaskCommand::Mode { task, mode } => {
+                let answer = write(place, "task.mode", json!({"task": task, "mode": mode})).await?;
+                output.result(&answer, || format!("{task}: mode {}.", text(&answer["mode"])));
+            }
+            TaskCommand::Permit { task, request, option } => {
+                let wish = json!({"task": task, "request": request, "option": option});
+                let answer = write(place, "permission.answer", wish).await?;
+                output.result(&answer, || permitted(&task, &answer));
+            }
+            TaskCommand::Dequeue { task, turn } => {
+                let answer = write(place, "task.dequeue", json!({"task": task, "turn": turn})).await?;
+                output.result(&answer, || format!("{task}: {turn} is taken back."));
+            }
             TaskCommand::Cancel { task } => {
                 let answer = write(place, "task.cancel", json!({"task": task})).await?;
                 output.result(&answer, || format!("{task}: cancelled."));
@@ -116,7 +154,7 @@ async fn call(place: &Place, method: &str, params: &Value) -> Result<Value, CliE
 }
 
 /// A command with an id: asked for again, under it, until its outcome is known. It happens once.
-async fn write(place: &Place, method: &str, mut params: Value) -> Result<Value, CliError> {
+pub(super) async fn write(place: &Place, method: &str, mut params: Value) -> Result<Value, CliError> {
     params["command_id"] = json!(uuid::Uuid::now_v7());
     let deadline = Instant::now() + ASKS_AGAIN;
     loop {
@@ -137,18 +175,6 @@ async fn write(place: &Place, method: &str, mut params: Value) -> Result<Value, 
     }
 }
 
-/// Follows a task's conversation, from its beginning or from now on.
-async fn watch<'a>(place: &'a Place, task: &str, from_the_beginning: bool) -> Result<Follower<'a>, CliError> {
-    let opened = Follower::open(place, &format!("conversation:{task}"), from_the_beginning).await;
-    opened.map_err(|error| match error {
-        CliError::Session(ClientError::Refused { code, .. }) if code == Code::UnknownChannel.number() => {
-            let message = format!("there is no task {task}; `holdfast task open {task}` opens one");
-            CliError::Refused(ApiError::new(Code::TaskNotFound, message))
-        }
-        error => error,
-    })
-}
-
 async fn prompt(
     place: &Place,
     task: &str,
@@ -158,31 +184,21 @@ async fn prompt(
     output: &Output,
 ) -> Result<u8, CliError> {
     // Watching begins before the prompt, so nothing of the turn is missed.
-    let follower = match wait {
-        true => Some(watch(place, task, false).await?),
+    let attached = match wait {
+        true => Some(Attached::open(place, task, false, output).await?),
         false => None,
     };
     let answer = write(place, "task.prompt", json!({"task": task, "text": text, "queue": queue})).await?;
-    let Some(mut follower) = follower else {
+    let Some(mut attached) = attached else {
         output.result(&answer, || format!("{task}: {}", self::text(&answer["turn"])));
         return Ok(crate::exit::FINE);
     };
-    let turn = answer["turn"].clone();
-    let mut signals = Signals::listen(&[libc::SIGINT]).map_err(CliError::system("catch Ctrl-C"))?;
-    loop {
-        let event = tokio::select! {
-            event = follower.next() => event?,
-            _ = signals.next() => {
-                detached(task, output);
-                return Ok(130);
-            }
-        };
-        if event["turn"] != turn {
-            continue;
-        }
-        show(&event, output);
-        if event["type"] == "turn.sealed" {
-            return Ok(exit_code(&event, output));
+    attached.only(answer["turn"].clone());
+    match attached.run().await? {
+        Ended::Sealed(event) => Ok(exit_code(&event, output)),
+        Ended::Detached => {
+            detached(task, output);
+            Ok(130)
         }
     }
 }
@@ -194,22 +210,9 @@ fn exit_code(sealed: &Value, output: &Output) -> u8 {
         Some(code) => u8::try_from(code).unwrap_or(crate::exit::FAILED),
         None if reason == "end_turn" => crate::exit::FINE,
         None => {
-            output.say(&format!("The turn ended: {reason}."));
+            let detail = sealed["detail"].as_str().map_or(String::new(), |detail| format!(" ({detail})"));
+            output.say(&format!("The turn ended: {reason}{detail}."));
             crate::exit::FAILED
-        }
-    }
-}
-
-async fn attach(place: &Place, task: &str, output: &Output) -> Result<u8, CliError> {
-    let mut follower = watch(place, task, true).await?;
-    let mut signals = Signals::listen(&[libc::SIGINT]).map_err(CliError::system("catch Ctrl-C"))?;
-    loop {
-        tokio::select! {
-            event = follower.next() => show_with_marks(&event?, output),
-            _ = signals.next() => {
-                detached(task, output);
-                return Ok(crate::exit::FINE);
-            }
         }
     }
 }
@@ -218,48 +221,30 @@ fn detached(task: &str, output: &Output) {
     output.say(&format!("\nDetached; the work goes on. `holdfast task cancel {task}` cancels it."));
 }
 
-/// An event as the terminal shows it: stdout on stdout, stderr on stderr; as JSON, one event per line.
-fn show(event: &Value, output: &Output) {
-    if output.json {
-        output.write(&format!("{event}\n"));
-        return;
-    }
-    if event["type"] == "turn.output" {
-        let text = event["text"].as_str().unwrap_or_default();
-        match event["stream"].as_str() {
-            Some("stderr") => {
-                let mut stderr = std::io::stderr().lock();
-                let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
-            }
-            _ => output.write(text),
-        }
-    }
-}
-
-fn show_with_marks(event: &Value, output: &Output) {
-    show(event, output);
-    if output.json {
-        return;
-    }
-    let turn = text(&event["turn"]);
-    match event["type"].as_str().unwrap_or_default() {
-        "turn.started" => output.say(&output.paint("36", &format!("[{turn}] $ {}", text(&event["text"])))),
-        "turn.queued" => {
-            output.say(&output.paint("36", &format!("[{turn}] queued: {}", text(&event["text"]))))
-        }
-        "turn.sealed" => {
-            let code =
-                event["exit_code"].as_i64().map_or(String::new(), |code| format!(", exit code {code}"));
-            output.say(&output.paint("36", &format!("[{turn}] {}{code}", text(&event["stop_reason"]))));
-        }
-        "truncated" => output.say("[older turns are gone]"),
-        _ => {}
+fn permitted(task: &str, answer: &Value) -> String {
+    let said = match answer["option_id"].as_str() {
+        Some(option) => option.to_owned(),
+        None => text(&answer["outcome"]),
+    };
+    match answer["won"] == false {
+        true => format!("{task}: another answer was first: {said}."),
+        false => format!("{task}: answered {said}."),
     }
 }
 
 fn table(tasks: &Value) -> String {
     let row = |task: &Value| {
-        format!("{:<24} {:<10} {}", text(&task["task"]), text(&task["state"]), text(&task["skill"]))
+        let mode = text(&task["modes"]["currentModeId"]);
+        format!(
+            "{:<24} {:<10} {:<16} {:<9} {:<9} {mode}",
+            text(&task["task"]),
+            text(&task["state"]),
+            text(&task["skill"]),
+            text(&task["protocol"]),
+            text(&task["worker"]),
+        )
+        .trim_end()
+        .to_owned()
     };
     tasks.as_array().into_iter().flatten().map(row).collect::<Vec<String>>().join("\n")
 }

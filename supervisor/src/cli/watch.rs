@@ -2,24 +2,18 @@
 
 use super::output::{CliError, Output};
 use super::place::Place;
+use super::terminal::{self, Keys};
 use crate::watch::{Line, View, draw, status_object};
 use holdfast_shared::control::Client;
 use holdfast_shared::process::Signals;
-use nix::sys::signal::{Signal, raise};
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Read, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
-use tokio::sync::mpsc;
 
 /// Between two looks: a countdown goes by the second, a switch is an event in the list.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// Each answer of a look; past it what was known before is not shown as if it were now.
 const ANSWERS: Duration = Duration::from_secs(1);
-/// Keys that were pressed and not taken yet.
-const KEYS: usize = 16;
-/// A terminal that does not say its size.
-const SIZE: (usize, usize) = (80, 24);
 /// Other screen, cleared, without cursor; and back.
 const ENTER: &str = "\x1b[?1049h\x1b[2J\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
@@ -92,7 +86,7 @@ async fn on_terminal(place: &Place, output: &Output) -> Result<(), CliError> {
     let caught = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGWINCH, libc::SIGTSTP];
     let mut signals = Signals::listen(&caught).map_err(CliError::system("catch signals"))?;
     let mut screen = Screen::enter(output);
-    let mut keys = keys();
+    let mut keys = terminal::pressed();
     loop {
         screen.show(&sockets.look(place).await);
         tokio::select! {
@@ -100,47 +94,30 @@ async fn on_terminal(place: &Place, output: &Output) -> Result<(), CliError> {
                 libc::SIGWINCH => screen.clear(),
                 libc::SIGTSTP => {
                     drop(screen);
-                    // Goes on here when the shell brings it back.
-                    let _ = raise(Signal::SIGSTOP);
+                    terminal::pause();
                     screen = Screen::enter(output);
                 }
                 _ => return Ok(()),
             },
-            Some(key) = keys.recv() => if matches!(key, b'q' | b'Q' | 3 | 4) { return Ok(()) },
+            Some(key) = keys.recv() => if terminal::leaves(key) { return Ok(()) },
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }
 }
 
-/// The keys that are pressed, where they can be read. The thread ends with the process.
-fn keys() -> mpsc::Receiver<u8> {
-    let (pressed, keys) = mpsc::channel(KEYS);
-    if std::io::stdin().is_terminal() {
-        std::thread::spawn(move || {
-            let mut one = [0_u8];
-            while std::io::stdin().read_exact(&mut one).is_ok() && pressed.blocking_send(one[0]).is_ok() {}
-        });
-    }
-    keys
-}
-
 /// The terminal while it is ours; it is given back as it was when this is dropped.
 struct Screen<'a> {
     output: &'a Output,
-    before: Option<Termios>,
+    /// Given back after the screen.
+    _keys: Keys,
     shown: Vec<Line>,
 }
 
 impl<'a> Screen<'a> {
     fn enter(output: &'a Output) -> Self {
-        let before = tcgetattr(std::io::stdin()).ok();
-        if let Some(before) = &before {
-            let mut quiet = before.clone();
-            quiet.local_flags.remove(LocalFlags::ECHO | LocalFlags::ICANON);
-            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, &quiet);
-        }
+        let keys = Keys::take();
         output.write(ENTER);
-        Self { output, before, shown: Vec::new() }
+        Self { output, _keys: keys, shown: Vec::new() }
     }
 
     /// The size has changed: nothing of what is shown is where it was.
@@ -150,8 +127,7 @@ impl<'a> Screen<'a> {
     }
 
     fn show(&mut self, view: &View) {
-        let (width, height) = terminal_size::terminal_size()
-            .map_or(SIZE, |(width, height)| (usize::from(width.0), usize::from(height.0)));
+        let (width, height) = terminal::size();
         let now = jiff::Timestamp::now().as_millisecond();
         let lines = draw(view, width, height, now, clock);
         // Only lines that differ are written: no flicker, and little over a slow connection.
@@ -175,10 +151,6 @@ impl<'a> Screen<'a> {
 impl Drop for Screen<'_> {
     fn drop(&mut self) {
         self.output.write(LEAVE);
-        if let Some(before) = &self.before {
-            let _ = tcsetattr(std::io::stdin(), SetArg::TCSANOW, before);
-        }
-        let _ = std::io::stdout().flush();
     }
 }
 

@@ -7,10 +7,16 @@ mod journal;
 mod options;
 mod releases;
 mod table;
+mod tasks;
 
 use options::{Options, What};
 
 fn main() -> std::process::ExitCode {
+    // What the flood's turn runs.
+    if let Some(rate) = std::env::args().skip_while(|argument| argument != tasks::LINES).nth(1) {
+        tasks::write_lines(rate.parse().expect("a number"));
+        return std::process::ExitCode::SUCCESS;
+    }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(usage) => {
@@ -24,6 +30,7 @@ fn main() -> std::process::ExitCode {
         What::Switch | What::Crash | What::Update => holdfast_tests::run(gaps::measure(&options, print)),
         What::Fanout => print(holdfast_tests::run(fanout::measure(&options))),
         What::Journal => print(journal::measure(&options)),
+        What::Tasks => holdfast_tests::run(tasks::measure(&options, print)),
     }
     std::process::ExitCode::SUCCESS
 }

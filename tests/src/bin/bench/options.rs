@@ -13,6 +13,8 @@ pub enum What {
     Fanout,
     /// Durable appends.
     Journal,
+    /// Tasks of agents: switches, late joiners, a flood, memory.
+    Tasks,
 }
 
 /// The command line.
@@ -34,12 +36,19 @@ pub struct Options {
     pub standby: String,
     /// The journal is filled with so many records of ended turns before.
     pub records: usize,
+    /// Tasks that there are, and of these so many with a warm worker.
+    pub tasks: usize,
+    /// See `tasks`.
+    pub warm: usize,
+    /// Switches between tasks, warm and cold each.
+    pub switches: usize,
     /// As JSON.
     pub json: bool,
 }
 
-const USAGE: &str = "usage: tests/bench switch|crash|update|fanout|journal [--faults N] [--sessions N] [--watchers N] \
-                     [--records N] [--seconds N] [--rounds N] [--standby warm|none] [--json]";
+const USAGE: &str = "usage: tests/bench switch|crash|update|fanout|journal|tasks [--faults N] [--sessions N] \
+                     [--watchers N] [--records N] [--seconds N] [--rounds N] [--standby warm|none] [--tasks N] \
+                     [--warm N] [--switches N] [--json]";
 
 impl Options {
     /// # Errors
@@ -51,6 +60,7 @@ impl Options {
             Some("update") => What::Update,
             Some("fanout") => What::Fanout,
             Some("journal") => What::Journal,
+            Some("tasks") => What::Tasks,
             _ => return Err(USAGE.to_owned()),
         };
         let mut options = Options {
@@ -62,6 +72,9 @@ impl Options {
             rounds: 10,
             standby: "none".to_owned(),
             records: 0,
+            tasks: 200,
+            warm: 20,
+            switches: 300,
             json: false,
         };
         while let Some(name) = arguments.next() {
@@ -79,6 +92,9 @@ impl Options {
                 "--seconds" => options.seconds = number()? as u64,
                 "--records" => options.records = number()?,
                 "--rounds" => options.rounds = number()?,
+                "--tasks" => options.tasks = number()?,
+                "--warm" => options.warm = number()?,
+                "--switches" => options.switches = number()?,
                 "--standby" if value == "warm" || value == "none" => options.standby = value,
                 _ => return Err(USAGE.to_owned()),
             }

@@ -1,0 +1,148 @@
+//! `holdfast task attach` on a terminal of its own.
+
+use holdfast_shared::home::Role;
+use holdfast_tests::agents::{Agent, Stage, Step, said};
+use holdfast_tests::node::{self, Node};
+use holdfast_tests::run;
+use holdfast_tests::terminal::Terminal;
+use holdfast_tests::work::SEALED_DEADLINE;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+/// `task attach` on a terminal.
+fn attach(node: &Node) -> Terminal {
+    Terminal::start(node.command(&["task", "attach", "t"]), 80, 30)
+}
+
+/// A turn is seen live, its question answered by a key while the other terminal sees who did it, `q` leaves both as
+/// they were, and whoever attaches later sees the turn from its beginning.
+#[test]
+fn attach_shows_a_turn_answers_by_a_key_and_detaches() {
+    run(async {
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let mut one = attach(node);
+        let mut other = attach(node);
+        one.shows("q detaches").await;
+        other.shows("q detaches").await;
+        one.takes_keys().await;
+        let steps = [Step::Count(3, 10), Step::Ask, Step::Count(100, 20)];
+        let turn = stage.prompt(&Agent::Demo.prompt(&steps)).await;
+        one.shows("1 \u{1b}[0mAllow").await;
+        other.shows("1 \u{1b}[0mAllow").await;
+        one.press("x1");
+        one.shows("! asked: Allow").await;
+        assert!(!one.text().contains("answered by"), "it was answered from here");
+        other.shows("(answered by local:").await;
+        one.press("q");
+        assert_eq!(one.ends().await.code(), Some(0));
+        assert!(one.edits_lines(), "the terminal is as it was");
+        one.shows("Detached; the work goes on.").await;
+
+        let mut late = attach(node);
+        late.shows("(answered by local:").await;
+        late.shows("100\r\n").await;
+        late.shows(&format!("[{turn}] end_turn")).await;
+        late.press("\u{3}");
+        other.press("q");
+        assert!(late.ends().await.success() && other.ends().await.success());
+        assert!(late.edits_lines() && other.edits_lines());
+    });
+}
+
+/// The sidecar dies under a terminal: it says so and goes on where it was.
+#[test]
+fn attach_goes_on_over_a_restart_of_the_sidecar() {
+    run(async {
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let turn = stage.prompt("count 150 20").await;
+        let mut attached = attach(node);
+        attached.shows("10\r\n").await;
+        node.signal(Role::Sidecar, Signal::SIGKILL);
+        attached.shows(&format!("[{turn}] end_turn")).await;
+        attached.press("q");
+        assert_eq!(attached.ends().await.code(), Some(0));
+        // Rows of the block come between; the numbers are rows of their own, once each and in order.
+        let text = attached.text();
+        let numbers = text
+            .split("\r\n")
+            .filter_map(|row| row.rsplit(['\u{1b}', 'J', 'm', 'K', 'G']).next()?.parse().ok());
+        assert_eq!(numbers.collect::<Vec<u64>>(), (1..=150).collect::<Vec<u64>>(), "{text}");
+    });
+}
+
+/// SIGTERM ends it like a key does; the terminal is given back.
+#[test]
+fn attach_gives_the_terminal_back_when_it_is_ended() {
+    run(async {
+        let stage = Stage::of_skill("", "command", |_| ()).await;
+        let node = &stage.node;
+        let mut attached = attach(node);
+        attached.takes_keys().await;
+        attached.shows("q detaches").await;
+        holdfast_tests::processes::signal(attached.pid(), Signal::SIGTERM);
+        attached.ends().await;
+        assert!(attached.edits_lines());
+    });
+}
+
+/// `prompt --wait` is the same for one turn: its answer on stdout, the rest on stderr, the question answered by
+/// `task permit`.
+#[test]
+fn prompt_wait_shows_one_turn_in_a_pipe_and_permit_answers_it() {
+    run(async {
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let text = "think hm\nsay the answer\npermit it";
+        let mut command = node.command(&["task", "prompt", "t", "--wait", text]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let waiting = command.spawn().expect("the binary starts");
+        let asked = stage.wait("t1", "permission.requested").await;
+        let request = asked["request"].as_str().expect("a text");
+        let permitted = node.holdfast_async(&["task", "permit", "t", request, "reject"]).await;
+        assert!(permitted.status.success(), "{}", node::told(&permitted));
+        let again = node.holdfast_async(&["task", "permit", "t", request, "allow", "--json"]).await;
+        let again: Value = serde_json::from_slice(&again.stdout).expect("JSON");
+        assert_eq!((&again["won"], &again["option_id"]), (&json!(false), &json!("reject")), "{again}");
+        let output = tokio::task::spawn_blocking(|| waiting.wait_with_output())
+            .await
+            .expect("no panic")
+            .expect("it ends");
+        assert_eq!(output.status.code(), Some(0), "{}", node::told(&output));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "the answer\nit: reject\n");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("hm\n") && stderr.contains("✗ it"), "{stderr}");
+        assert!(!stderr.contains('\u{1b}'), "no colours in a pipe");
+    });
+}
+
+/// `attach --json` prints each event of the conversation as it is, one to a line.
+#[test]
+fn attach_prints_events_as_json_lines() {
+    run(async {
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let turn = stage.prompt("count 20").await;
+        stage.sealed(&turn).await;
+        let mut command = node.command(&["task", "attach", "t", "--json"]);
+        let mut attached = command.stdout(std::process::Stdio::piped()).spawn().expect("the binary starts");
+        let lines = std::io::BufRead::lines(std::io::BufReader::new(attached.stdout.take().expect("piped")));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut events: Vec<Value> = Vec::new();
+            for line in lines.map_while(Result::ok) {
+                events.push(serde_json::from_str(&line).expect("JSON"));
+                if events.last().is_some_and(|event| event["type"] == "turn.sealed") {
+                    break;
+                }
+            }
+            events
+        });
+        let events =
+            tokio::time::timeout(SEALED_DEADLINE, read).await.expect("it is sealed").expect("no panic");
+        assert_eq!(events, stage.events());
+        assert!(said(&events, &turn).ends_with("20\n"));
+        let _ = attached.kill();
+        let _ = attached.wait();
+    });
+}
