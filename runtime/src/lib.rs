@@ -32,3 +32,4 @@ pub mod task;
 pub mod turn;
 pub mod view;
 pub mod workers;
+pub mod workspace;

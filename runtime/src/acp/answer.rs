@@ -116,3 +116,70 @@ pub(super) fn optional<T>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_read_by_their_method() {
+        let file = |line, limit| Asked::ReadFile { path: "/w/a".to_owned(), line, limit };
+        let cases = [
+            (method::READ_TEXT_FILE, json!({"sessionId": "s", "path": "/w/a"}), file(None, None)),
+            (
+                method::READ_TEXT_FILE,
+                json!({"path": "/w/a", "line": 2.0, "limit": 3}),
+                file(Some(2), Some(3)),
+            ),
+            (method::READ_TEXT_FILE, json!({"path": "/w/a", "line": null, "limit": 0}), file(None, Some(0))),
+            (
+                method::WRITE_TEXT_FILE,
+                json!({"path": "relative", "content": ""}),
+                Asked::WriteFile { path: "relative".to_owned(), content: String::new() },
+            ),
+            ("_vendor/thing", json!({}), Asked::Unknown),
+            ("", Value::Null, Asked::Unknown),
+            ("session/update", Value::Null, Asked::Unknown),
+            ("FS/READ_TEXT_FILE", json!({"path": "/w/a"}), Asked::Unknown),
+        ];
+        for (name, params, expected) in cases {
+            assert_eq!(asked(name, &params), Ok(expected), "{name} {params}");
+        }
+        let terminal = asked("terminal/kill", &json!({"terminalId": "t"})).unwrap();
+        assert_eq!(terminal, Asked::Terminal(Terminal::Kill("t".to_owned())));
+        let options = json!([{"optionId": "a"}]);
+        let permission = asked(method::REQUEST_PERMISSION, &json!({"toolCall": {}, "options": options}));
+        assert!(matches!(permission, Ok(Asked::Permission(_))));
+    }
+
+    #[test]
+    fn parameters_of_another_form_are_refused() {
+        let cases = [
+            (method::READ_TEXT_FILE, json!(null)),
+            (method::READ_TEXT_FILE, json!({})),
+            (method::READ_TEXT_FILE, json!({"path": 5})),
+            (method::READ_TEXT_FILE, json!({"path": "/a", "line": -1})),
+            (method::READ_TEXT_FILE, json!({"path": "/a", "line": 1.5})),
+            (method::READ_TEXT_FILE, json!({"path": "/a", "limit": "all"})),
+            (method::READ_TEXT_FILE, json!(["/a"])),
+            (method::WRITE_TEXT_FILE, json!({"path": "/a"})),
+            (method::WRITE_TEXT_FILE, json!({"path": "/a", "content": null})),
+            (method::WRITE_TEXT_FILE, json!({"content": "x"})),
+            (method::REQUEST_PERMISSION, json!({})),
+            ("terminal/create", json!({})),
+            ("terminal/output", json!({})),
+        ];
+        for (name, params) in cases {
+            let refusal = asked(name, &params).unwrap_err();
+            assert_eq!(refusal.code, code::INVALID_PARAMS, "{name} {params}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_repeats_no_more_of_a_method_than_a_name_has() {
+        let refusal = Refusal::unknown_method(&"ä".repeat(10_000));
+        assert_eq!(refusal.code, -32601);
+        assert!(refusal.message.chars().count() < 130);
+        assert_eq!((Refusal::not_found("x").code, Refusal::internal("x").code), (-32002, -32603));
+    }
+}

@@ -62,3 +62,45 @@ pub(super) fn shortened(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_answer_to_a_prompt_ends_its_turn_for_a_reason() {
+        let cases = [
+            (json!({"stopReason": "end_turn"}), StopReason::EndTurn, None),
+            (json!({"stopReason": "cancelled"}), StopReason::Cancelled, None),
+            (json!({"stopReason": "max_tokens"}), StopReason::Limit, Some("limit of tokens")),
+            (json!({"stopReason": "max_turn_requests"}), StopReason::Limit, Some("limit of requests")),
+            (json!({"stopReason": "refusal"}), StopReason::Failed, Some("refused")),
+            (json!({"stopReason": "later"}), StopReason::Failed, Some("unknown reason: later")),
+            (json!({"stopReason": 5}), StopReason::Failed, Some("without a reason")),
+            (json!({}), StopReason::Failed, Some("without a reason")),
+            (Value::Null, StopReason::Failed, Some("without a reason")),
+        ];
+        for (result, reason, detail) in cases {
+            let ending = Ending::of(&Ok(result.clone()));
+            assert_eq!(ending.stop_reason, reason, "{result}");
+            assert_eq!(ending.detail.is_some(), detail.is_some(), "{result}");
+            assert!(ending.detail.unwrap_or_default().contains(detail.unwrap_or_default()), "{result}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_which() {
+        let of = |code, message: &str, data| {
+            Ending::of(&Err(RpcError { code, message: message.to_owned(), data }))
+        };
+        let failed = of(-32603, "Internal error", json!({"details": "no model"}));
+        assert_eq!(failed.stop_reason, StopReason::Failed);
+        let expected = "the agent answered with an error: Internal error (code -32603): no model";
+        assert_eq!(failed.detail.as_deref(), Some(expected));
+        assert!(of(-32000, "log in", Value::Null).detail.unwrap().contains("authentication: log in"));
+        assert_eq!(of(-32800, "cancelled", Value::Null).stop_reason, StopReason::Cancelled);
+        let long = of(1, &"ä".repeat(100_000), Value::Null).detail.unwrap();
+        assert!(long.chars().count() <= DETAIL_CHARS_MAX + 1 && long.ends_with('…'));
+    }
+}

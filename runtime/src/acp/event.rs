@@ -70,3 +70,6 @@ fn permission_requested(turn: &str, seq: u64, params: &RawValue) -> Option<Vec<u
     event.push(b'}');
     Some(event)
 }
+
+#[cfg(test)]
+mod tests;

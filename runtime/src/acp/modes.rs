@@ -56,3 +56,55 @@ pub fn of_update(update: &Value) -> Option<&str> {
     let says_so = update.get("sessionUpdate").and_then(Value::as_str) == Some("current_mode_update");
     says_so.then(|| update.get("currentModeId").and_then(Value::as_str)).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn modes_are_read_as_far_as_they_go_and_given_on_as_they_are_named() {
+        let modes = json!({"currentModeId": "ask", "later": 1, "availableModes": [
+            {"id": "ask", "name": "Ask", "description": "asks first", "later": 1},
+            {"id": "code"}, {"name": "none"}, {"id": 5}, null,
+        ]});
+        let modes = Modes::read(&json!({"sessionId": "s", "modes": modes})).unwrap();
+        assert!(modes.has("ask") && modes.has("code"));
+        assert!(!modes.has("none") && !modes.has("") && !modes.has("Ask"));
+        let expected = json!({"currentModeId": "ask", "availableModes": [
+            {"id": "ask", "name": "Ask", "description": "asks first"}, {"id": "code", "name": "code"},
+        ]});
+        assert_eq!(serde_json::to_value(&modes).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_agent_without_modes_has_none() {
+        let cases = [
+            Value::Null,
+            json!({}),
+            json!({"modes": null}),
+            json!({"modes": {}}),
+            json!({"modes": {"currentModeId": 1, "availableModes": []}}),
+            json!({"modes": {"currentModeId": "a", "availableModes": {}}}),
+        ];
+        for result in cases {
+            assert_eq!(Modes::read(&result), None, "{result}");
+        }
+    }
+
+    #[test]
+    fn no_more_modes_are_kept_than_the_bound() {
+        let many: Vec<_> = (0..1000).map(|number| json!({"id": number.to_string()})).collect();
+        let modes = Modes::read(&json!({"modes": {"currentModeId": "0", "availableModes": many}})).unwrap();
+        assert_eq!(modes.available_modes.len(), MODES_MAX);
+    }
+
+    #[test]
+    fn an_update_says_the_mode_only_where_it_is_of_that_kind() {
+        let update = json!({"sessionUpdate": "current_mode_update", "currentModeId": "code"});
+        assert_eq!(of_update(&update), Some("code"));
+        assert_eq!(of_update(&json!({"sessionUpdate": "plan", "currentModeId": "code"})), None);
+        assert_eq!(of_update(&json!({"sessionUpdate": "current_mode_update", "modeId": "code"})), None);
+        assert_eq!(of_update(&Value::Null), None);
+    }
+}

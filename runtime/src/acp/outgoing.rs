@@ -86,3 +86,68 @@ fn line(message: &impl Serialize) -> Vec<u8> {
     bytes.push(b'\n');
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acp::line::{Line, parse};
+
+    fn text(bytes: Vec<u8>) -> String {
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// What is sent, as a value; one line each.
+    fn sent(bytes: Vec<u8>) -> Value {
+        assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(bytes.last(), Some(&b'\n'));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn requests_are_as_the_protocol_has_them() {
+        let capabilities = json!({"fs": {"readTextFile": true, "writeTextFile": true}, "terminal": true});
+        let info = json!({"name": "holdfast", "title": "Holdfast", "version": "1.2.3"});
+        let initialize =
+            json!({"protocolVersion": 1, "clientCapabilities": capabilities, "clientInfo": info});
+        let session = json!({"sessionId": "s", "cwd": "/w", "mcpServers": []});
+        let prompt = json!({"sessionId": "s", "prompt": [{"type": "text", "text": "do\n\"it\""}]});
+        let cases = [
+            (super::initialize(1, "1.2.3"), "initialize", initialize),
+            (authenticate(1, "m"), "authenticate", json!({"methodId": "m"})),
+            (session_new(1, "/w"), "session/new", json!({"cwd": "/w", "mcpServers": []})),
+            (session_load(1, "s", "/w"), "session/load", session.clone()),
+            (session_resume(1, "s", "/w"), "session/resume", session),
+            (session_prompt(1, "s", "do\n\"it\""), "session/prompt", prompt),
+            (session_set_mode(1, "s", "m"), "session/set_mode", json!({"sessionId": "s", "modeId": "m"})),
+        ];
+        for (bytes, method, params) in cases {
+            let expected = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+            assert_eq!(sent(bytes), expected, "{method}");
+        }
+        let cancel = json!({"jsonrpc": "2.0", "method": "session/cancel", "params": {"sessionId": "s"}});
+        assert_eq!(sent(session_cancel("s")), cancel);
+    }
+
+    #[test]
+    fn a_number_is_written_with_all_its_digits() {
+        assert!(text(session_prompt(u64::MAX, "s", "x")).contains(r#""id":18446744073709551615"#));
+    }
+
+    #[test]
+    fn replies_bear_the_id_and_either_a_result_or_an_error() {
+        let id = RequestId::new("\"a\\u0062\"").unwrap();
+        let result = text(reply_result(&id, &Value::Null));
+        assert_eq!(result, "{\"jsonrpc\":\"2.0\",\"id\":\"a\\u0062\",\"result\":null}\n");
+        let error = text(reply_error(&RequestId::new("null").unwrap(), -32601, "no\nsuch"));
+        let expected = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"no\nsuch"}}"#;
+        assert_eq!(error, format!("{expected}\n"));
+    }
+
+    #[test]
+    fn what_is_written_here_is_read_here() {
+        assert!(matches!(parse(&session_prompt(16, "s", "x")), Line::Request { .. }));
+        assert!(matches!(parse(&session_cancel("s")), Line::Notification { .. }));
+        let reply = reply_error(&RequestId::new("16").unwrap(), 1, "m");
+        assert!(matches!(parse(&reply), Line::Response { id: Some(16), outcome: Err(_) }));
+    }
+}

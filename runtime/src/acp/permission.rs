@@ -96,3 +96,42 @@ pub fn selected(option_id: &str) -> Value {
 pub fn cancelled() -> Value {
     json!({"outcome": {"outcome": "cancelled"}})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acp::code;
+
+    #[test]
+    fn an_option_is_found_by_its_id_alone() {
+        let options = json!([
+            {"optionId": "allow", "name": "Allow", "kind": "allow_once", "later": 1},
+            {"optionId": "never"},
+        ]);
+        let permission =
+            Permission::read(&json!({"toolCall": {"toolCallId": "c"}, "options": options})).unwrap();
+        assert_eq!(permission.tool_call, json!({"toolCallId": "c"}));
+        assert_eq!(permission.option("allow").unwrap().kind, "allow_once");
+        assert_eq!(permission.option("never").unwrap().name, "");
+        for unknown in ["", "Allow", "allow ", "ALLOW", "0"] {
+            assert_eq!(permission.option(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_answered_is_refused_and_says_why() {
+        let of = |params: Value| Permission::read(&params).unwrap_err();
+        assert_eq!(of(json!({"options": []})).message, "invalid params: toolCall is not an object");
+        assert_eq!(of(json!({"toolCall": {}})).message, "invalid params: options are missing");
+        assert_eq!(of(json!({"toolCall": {}, "options": {}})).code, code::INVALID_PARAMS);
+        let none = of(json!({"toolCall": {}, "options": []}));
+        assert_eq!(none.message, "invalid params: 0 options, from 1 to 64 can be");
+        assert_eq!(of(Value::Null).code, code::INVALID_PARAMS);
+    }
+
+    #[test]
+    fn outcomes_are_as_the_protocol_has_them() {
+        assert_eq!(selected("a"), json!({"outcome": {"outcome": "selected", "optionId": "a"}}));
+        assert_eq!(cancelled(), json!({"outcome": {"outcome": "cancelled"}}));
+    }
+}

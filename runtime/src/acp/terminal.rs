@@ -120,3 +120,96 @@ pub fn exited(exit: &Exit) -> Value {
         Exit::Signal(name) => json!({"exitCode": null, "signal": name}),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(params: Value) -> Result<Command, Refusal> {
+        match Terminal::read(method::TERMINAL_CREATE, &params).unwrap()? {
+            Terminal::Create(command) => Ok(command),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_command_is_read_with_all_that_may_be_missing() {
+        let whole = create(json!({"sessionId": "s", "command": "npm", "args": ["t", ""], "cwd": "/w",
+            "env": [{"name": "A", "value": "1"}, {"name": "A", "value": ""}], "outputByteLimit": 10}));
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let expected = Command {
+            command: "npm".to_owned(),
+            args: vec!["t".to_owned(), String::new()],
+            env: vec![pair("A", "1"), pair("A", "")],
+            cwd: Some("/w".to_owned()),
+            output_bytes: 10,
+        };
+        assert_eq!(whole.unwrap(), expected);
+        let bare = create(json!({"command": "a b", "args": null, "env": null, "cwd": null})).unwrap();
+        assert_eq!((bare.args.len(), bare.cwd, bare.output_bytes), (0, None, OUTPUT_BYTES_MAX));
+        let greedy = create(json!({"command": "x", "outputByteLimit": u64::MAX})).unwrap();
+        assert_eq!(greedy.output_bytes, OUTPUT_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused() {
+        let cases = [
+            json!({}),
+            json!({"command": ""}),
+            json!({"command": 1}),
+            json!({"command": "x\0"}),
+            json!({"command": "x", "args": "y"}),
+            json!({"command": "x", "args": [1]}),
+            json!({"command": "x", "args": ["\0"]}),
+            json!({"command": "x", "env": {"A": "1"}}),
+            json!({"command": "x", "env": [{"name": "", "value": ""}]}),
+            json!({"command": "x", "env": [{"name": "A=B", "value": ""}]}),
+            json!({"command": "x", "env": [{"name": "A"}]}),
+            json!({"command": "x", "env": [{"name": "A", "value": "\0"}]}),
+            json!({"command": "x", "cwd": 1}),
+            json!({"command": "x", "cwd": "/w\0"}),
+            json!({"command": "x", "outputByteLimit": -1}),
+            json!({"command": "x", "outputByteLimit": "10"}),
+        ];
+        for params in cases {
+            assert_eq!(
+                create(params.clone()).unwrap_err().code,
+                crate::acp::code::INVALID_PARAMS,
+                "{params}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_other_methods_name_their_terminal() {
+        let params = json!({"sessionId": "s", "terminalId": "t"});
+        let read = |name| Terminal::read(name, &params).map(Result::unwrap);
+        assert_eq!(read("terminal/output"), Some(Terminal::Output("t".to_owned())));
+        assert_eq!(read("terminal/wait_for_exit"), Some(Terminal::WaitForExit("t".to_owned())));
+        assert_eq!(read("terminal/kill"), Some(Terminal::Kill("t".to_owned())));
+        assert_eq!(read("terminal/release"), Some(Terminal::Release("t".to_owned())));
+        assert_eq!(read("terminal/later"), None);
+        assert!(Terminal::read("terminal/kill", &json!({"terminalId": 1})).unwrap().is_err());
+    }
+
+    #[test]
+    fn the_end_of_the_output_is_kept_and_cut_at_a_character() {
+        let of = |written: &str, limit| output(written.as_bytes(), false, limit, None);
+        assert_eq!(of("abc", 3), json!({"output": "abc", "truncated": false, "exitStatus": null}));
+        assert_eq!(of("abc", 2), json!({"output": "bc", "truncated": true, "exitStatus": null}));
+        assert_eq!(of("äöü", 3)["output"], "ü");
+        assert_eq!(of("äöü", 0)["output"], "");
+        assert_eq!(of("", 0)["truncated"], false);
+        assert_eq!(output(b"a\xffb", true, 9, None)["output"], "a\u{fffd}b");
+        assert_eq!(output(b"a", true, 9, None)["truncated"], true);
+    }
+
+    #[test]
+    fn an_exit_has_a_code_or_a_signal() {
+        assert_eq!(exited(&Exit::Code(3)), json!({"exitCode": 3, "signal": null}));
+        let killed = Exit::Signal("SIGKILL".to_owned());
+        let status = output(b"", false, 9, Some(&killed))["exitStatus"].clone();
+        assert_eq!(status, json!({"exitCode": null, "signal": "SIGKILL"}));
+        assert_eq!(created("t"), json!({"terminalId": "t"}));
+    }
+}

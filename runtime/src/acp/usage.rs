@@ -90,3 +90,50 @@ fn cost(value: &Value) -> Option<Cost> {
     let amount = value.get("amount")?.as_f64()?;
     Some(Cost { amount, currency: value.get("currency")?.as_str()?.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_the_agent_says_is_kept_and_what_it_does_not_say_is_not_there() {
+        let mut usage = Usage::default();
+        assert!(usage.is_empty() && serde_json::to_value(&usage).unwrap() == json!({}));
+        assert!(usage.note_update(&json!({"sessionUpdate": "usage_update", "used": 5, "size": 200_000})));
+        usage.note_result(&json!({"stopReason": "end_turn", "usage": {
+            "totalTokens": 7, "inputTokens": 4, "outputTokens": 3.0, "thoughtTokens": null, "cachedReadTokens": 1,
+        }}));
+        let expected = json!({"used": 5, "size": 200_000, "input_tokens": 4, "output_tokens": 3,
+            "total_tokens": 7, "cached_read_tokens": 1});
+        assert_eq!(serde_json::to_value(&usage).unwrap(), expected);
+        assert_eq!(serde_json::from_value::<Usage>(expected).unwrap(), usage);
+    }
+
+    #[test]
+    fn the_last_word_counts_and_nonsense_is_no_word() {
+        let mut usage = Usage::default();
+        let cost = json!({"amount": 0.25, "currency": "USD"});
+        usage.note_update(&json!({"sessionUpdate": "usage_update", "used": 5, "size": 10, "cost": cost}));
+        for used in [json!(-1), json!(1.5), json!("7"), json!(null), json!(1e300), json!([])] {
+            usage.note_update(
+                &json!({"sessionUpdate": "usage_update", "used": used, "cost": {"amount": "x"}}),
+            );
+            assert_eq!((usage.used, usage.size), (Some(5), Some(10)), "{used}");
+        }
+        assert_eq!(usage.cost, Some(Cost { amount: 0.25, currency: "USD".to_owned() }));
+        usage.note_update(&json!({"sessionUpdate": "usage_update", "used": 0}));
+        assert_eq!(usage.used, Some(0));
+    }
+
+    #[test]
+    fn other_updates_and_results_say_nothing() {
+        let mut usage = Usage::default();
+        assert!(!usage.note_update(&json!({"sessionUpdate": "plan", "used": 5})));
+        assert!(!usage.note_update(&json!([])));
+        for result in [json!(null), json!({"usage": null}), json!({"usage": 5}), json!({"usage": []})] {
+            usage.note_result(&result);
+        }
+        assert!(usage.is_empty());
+    }
+}

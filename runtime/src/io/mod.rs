@@ -15,3 +15,4 @@ pub mod served;
 pub mod spools;
 pub mod view;
 pub mod workers;
+pub mod workspace;
