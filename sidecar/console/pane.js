@@ -9,6 +9,8 @@ import { HeadView } from "./view-head.js";
 import { StatusView } from "./view-status.js";
 import { TurnsView } from "./view-turns.js";
 
+/** Events between two looks at how much is kept: each looks at all turns. */
+const LIMIT_EVERY = 64;
 /** After the first events of an agent's conversation the node is asked once which mode is on now. */
 const MODES_SETTLE_MS = 500;
 
@@ -94,7 +96,7 @@ export class Pane {
     const { agent } = this.conversation;
     const before = agent.modes;
     this.turns.changed(this.conversation.apply(event, offset));
-    for (const turn of this.conversation.limit()) this.turns.changed({ turn, kind: "turn" });
+    if (this.conversation.events % LIMIT_EVERY === 0) for (const turn of this.conversation.limit()) this.turns.changed({ turn, kind: "turn" });
     if (agent.modes !== before) this.modeSaid(agent.mode);
   }
 
