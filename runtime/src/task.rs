@@ -238,13 +238,13 @@ impl Task {
         }
     }
 
-    /// Where its standing worker and turn are, given that messages up to `consumed` were taken.
-    pub fn phase(&self, consumed: u64) -> Option<Phase> {
+    /// Where its standing worker and turn are; `given` is the first message that was taken in the turn.
+    pub fn phase(&self, given: Option<u64>) -> Option<Phase> {
         let worker = self.agent.as_ref()?.worker.as_ref()?;
         let Some(running) = &self.running else {
             return Some(if worker.ready { Phase::Warm } else { Phase::Starting });
         };
-        let given = running.numbers.is_some_and(|numbers| consumed >= numbers.prompt);
+        let given = running.numbers.is_some_and(|numbers| given == Some(numbers.prompt));
         Some(match (running.state == TurnState::Cancelling, given) {
             (false, false) => Phase::Waiting,
             (false, true) => Phase::Prompted,

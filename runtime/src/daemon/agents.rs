@@ -12,7 +12,7 @@ use super::{Event, RunError, now_ms};
 use crate::agent::life::{self, Deed, Phase};
 use crate::agent::upkeep::{failed_switch, least_used};
 use crate::channels::Channel;
-use crate::io::files::Identity;
+use crate::io::files::{self, Identity};
 use crate::io::filing;
 use crate::io::workers::wanted;
 use crate::order::{FIRST_TURN, spawn_id};
@@ -54,7 +54,7 @@ enum Workspace {
     Asked,
     Good,
     /// It is another, or cannot be used: why.
-    Bad(String),
+    Bad(TaskFailure),
 }
 
 impl Active {
@@ -149,11 +149,8 @@ impl Active {
             }
             Workspace::Asked => Ok(false),
             Workspace::Bad(why) => {
-                let failure = TaskFailure {
-                    code: Code::WorkspacePolicyViolation.as_str().to_owned(),
-                    message: why.clone(),
-                };
-                self.give_up_agent(id, failure)
+                let why = why.clone();
+                self.give_up_agent(id, why)
             }
             Workspace::Unknown => {
                 held.workspace = Workspace::Asked;
@@ -173,9 +170,13 @@ impl Active {
         let (events, task, spawn_id) = (self.events.clone(), id.to_owned(), worker.to_owned());
         tokio::task::spawn_local(async move {
             let name = task.clone();
-            let look = move || crate::io::files::identify(&home, &name, known.as_deref());
-            let found = tokio::task::spawn_blocking(look).await;
-            let found = found.unwrap_or_else(|error| Err(error.to_string()));
+            let look = move || files::identify(&home, &name, known.as_deref());
+            let failure =
+                |code: Code, message: String| TaskFailure { code: code.as_str().to_owned(), message };
+            let found = match tokio::task::spawn_blocking(look).await {
+                Ok(found) => found.map_err(|error| failure(error.code(), error.to_string())),
+                Err(error) => Err(failure(Code::InternalError, error.to_string())),
+            };
             let _sent = events.send(Event::Workspace { task, spawn_id, found }).await;
         });
     }
@@ -184,7 +185,7 @@ impl Active {
         &mut self,
         id: &str,
         worker: &str,
-        found: Result<Identity, String>,
+        found: Result<Identity, TaskFailure>,
     ) -> Result<(), RunError> {
         let held = self.agents.entry(worker.to_owned()).or_default();
         match found {

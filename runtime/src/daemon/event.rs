@@ -3,6 +3,7 @@
 use crate::io::files::Identity;
 use crate::io::link::Link;
 use crate::io::workers::SpawnOutcome;
+use crate::record::TaskFailure;
 use crate::role::Order;
 use holdfast_shared::decision::Decision;
 use holdfast_shared::error::ApiError;
@@ -73,7 +74,7 @@ pub enum Event {
         /// The worker that is to start in it.
         spawn_id: String,
         /// What it is, or why no worker may start there.
-        found: Result<Identity, String>,
+        found: Result<Identity, TaskFailure>,
     },
     /// An agent's request was served.
     Served {

@@ -1,10 +1,13 @@
-//! What agents do with files of their workspace, and whether it is theirs.
+//! What agents do with files of their workspace, and whether it is theirs. All of it waits for a disk: not for a loop.
 
 use crate::acp::answer::{self, Asked, Refusal};
 use crate::io::filing::Permit;
+use crate::io::workspace::Workspace;
+use crate::workspace::WorkspaceError;
 use holdfast_shared::home::Home;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use uuid::Uuid;
 
 /// What a workspace says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,51 +18,51 @@ pub enum Identity {
     New(String),
 }
 
-/// The task's workspace, absolute.
+/// The task's workspace, absolute and without links where it is there.
 pub fn workspace(home: &Home, task: &str) -> PathBuf {
     let path = home.workspaces().join(task);
-    std::path::absolute(&path).unwrap_or(path)
+    path.canonicalize().or_else(|_| std::path::absolute(&path)).unwrap_or(path)
 }
 
-/// Makes the workspace if there is none and none is known, and compares its id with the one known.
+/// Makes the workspace, with an id, if none is known; else checks that it is the one known.
 ///
 /// # Errors
-/// Why no worker may start in it.
-pub fn identify(home: &Home, task: &str, known: Option<&str>) -> Result<Identity, String> {
-    let root = workspace(home, task);
-    let file = root.join(".holdfast-workspace");
-    let _ = (&file, known);
-    std::fs::create_dir_all(&root).map_err(|error| format!("make workspace {}: {error}", root.display()))?;
-    Ok(match known {
-        Some(_) => Identity::Known,
-        None => Identity::New(uuid::Uuid::new_v4().to_string()),
-    })
+/// Why no worker may start in it: it is another, or none can be had.
+pub fn identify(home: &Home, task: &str, known: Option<&str>) -> Result<Identity, WorkspaceError> {
+    let workspaces = home.workspaces();
+    if let Some(known) = known {
+        let id = Uuid::parse_str(known).unwrap_or(Uuid::nil());
+        return Workspace::open(&workspaces, task)?.check_identity(id).map(|()| Identity::Known);
+    }
+    std::fs::create_dir_all(&workspaces).map_err(|source| WorkspaceError::Io {
+        operation: "make",
+        path: workspaces.display().to_string(),
+        source,
+    })?;
+    let id = Workspace::make(&workspaces, task)?.identify(Uuid::new_v4())?;
+    Ok(Identity::New(id.to_string()))
 }
 
-/// Serves a request for a file. Doing it again does the same.
+/// Serves a request for a file. Doing it again does the same. Files are written only by whoever holds the journal.
 ///
 /// # Errors
 /// What is to be answered instead.
 pub fn serve(home: &Home, task: &str, asked: &Asked, permit: &impl Permit) -> Result<Value, Refusal> {
-    let root = workspace(home, task);
-    let within = |path: &str| -> Result<PathBuf, Refusal> {
-        let path = Path::new(path);
-        path.starts_with(&root).then(|| path.to_owned()).ok_or_else(|| Refusal::invalid("path is outside"))
-    };
+    let open = || Workspace::open(&home.workspaces(), task).map_err(|error| error.to_agent());
     match asked {
-        Asked::ReadFile { path, .. } => {
-            let text = std::fs::read_to_string(within(path)?).map_err(|_| Refusal::not_found(path))?;
+        Asked::ReadFile { path, line, limit } => {
+            let text = open()?.read_text(path, *line, *limit).map_err(|error| error.to_agent())?;
             Ok(answer::read(&text))
         }
         Asked::WriteFile { path, content } => {
-            let path = within(path)?;
-            let write = || std::fs::write(&path, content);
-            permit
-                .hold(write)
-                .ok_or_else(|| Refusal::internal("another runtime serves"))?
-                .map_err(|error| Refusal::internal(&error.to_string()))?;
+            let workspace = open()?;
+            let written = permit.hold(|| workspace.write_text(path, content));
+            let fenced = || Refusal::internal("another runtime serves now");
+            written.ok_or_else(fenced)?.map_err(|error| error.to_agent())?;
             Ok(answer::done())
         }
-        _ => Err(Refusal::unknown_method("")),
+        Asked::Permission(_) | Asked::Terminal(_) | Asked::Unknown => {
+            Err(Refusal::internal("this is no request for a file"))
+        }
     }
 }

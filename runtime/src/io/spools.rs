@@ -30,6 +30,8 @@ struct Followed {
     tail: SpoolTail,
     /// The turn that was marked last.
     turn: String,
+    /// The message that marked it.
+    mark_number: u64,
     /// Where its output begins.
     place: TurnPlace,
     /// Of that segment.
@@ -54,6 +56,8 @@ pub struct TurnPlace {
     pub base: u64,
     /// Output records of it that were read.
     pub outputs: u64,
+    /// The first message that was taken behind its mark: its prompt, unless that was never written.
+    pub given: Option<u64>,
 }
 
 impl Spools {
@@ -294,6 +298,7 @@ impl Followed {
             directory: directory.to_owned(),
             tail: SpoolTail::open_at(directory, first),
             turn: String::new(),
+            mark_number: 0,
             place: TurnPlace { segment: first, ..TurnPlace::default() },
             index: SparseIndex::default(),
             dialogue,
@@ -314,15 +319,21 @@ impl Followed {
                     dialogue.take(*seq, *stream, *more, bytes);
                 }
             }
-            SpoolRecord::Control { outputs_before, control: Control::Mark { turn, .. }, at } => {
+            SpoolRecord::Control { outputs_before, control: Control::Mark { turn, number }, at } => {
                 self.turn.clone_from(turn);
-                self.place = TurnPlace { segment: at.segment, base: *outputs_before, outputs: 0 };
+                self.place = TurnPlace { segment: at.segment, base: *outputs_before, ..TurnPlace::default() };
+                self.mark_number = *number;
                 self.index = SparseIndex::default();
                 if at.segment > 0
                     && let Some(dialogue) = &mut self.dialogue
                 {
                     dialogue.begin_turn();
                 }
+            }
+            SpoolRecord::Control { control: Control::Consumed { number }, .. }
+                if *number > self.mark_number =>
+            {
+                self.place.given.get_or_insert(*number);
             }
             SpoolRecord::Control { .. } => {}
         }

@@ -59,7 +59,7 @@ impl Active {
             let served = self.shared.borrow();
             let task = served.folded.state.task(id)?;
             let worker = task.agent.as_ref()?.worker.as_ref()?;
-            let phase = task.phase(served.spools.consumed(&worker.spawn_id))?;
+            let phase = task.phase(served.turn_place(task).given)?;
             let number = task.running.as_ref().map_or(worker.number, |running| running.order.number);
             (phase, number)
         };

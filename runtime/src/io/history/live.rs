@@ -32,7 +32,7 @@ pub struct Asked {
 /// Where a sealed span's output records are.
 pub(super) fn sealed_place(span: &Span) -> TurnPlace {
     let outputs = span.sealed.as_ref().map_or(0, |seal| seal.outputs);
-    TurnPlace { segment: span.segment, base: span.base, outputs }
+    TurnPlace { segment: span.segment, base: span.base, outputs, given: None }
 }
 
 impl Live<'_> {

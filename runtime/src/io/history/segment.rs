@@ -75,6 +75,7 @@ impl Segment {
             Some((next, line)) if next == from => line,
             _ => self.line_before(from)?,
         };
+        let mut next = from;
         for record in records {
             let SpoolRecord::Output { seq, stream, more, bytes, .. } = record else { continue };
             let event = match stream {
@@ -87,11 +88,9 @@ impl Segment {
             if !give(*seq, event) {
                 return Ok(());
             }
-            self.reached = Some((seq + 1, Line::none()));
+            next = seq + 1;
         }
-        if let Some((_, reached)) = &mut self.reached {
-            *reached = line;
-        }
+        self.reached = Some((next, line));
         Ok(())
     }
 

@@ -234,7 +234,7 @@ fn a_line_over_too_many_records_is_not_shown_whoever_reads_it() {
     talk.write(false, back);
     talk.write(false, &whole);
     talk.flush();
-    let place = TurnPlace { segment: 1, base: 1, outputs: talk.spool.outputs() - 1 };
+    let place = TurnPlace { segment: 1, base: 1, outputs: talk.spool.outputs() - 1, given: None };
     let open = talk.conversation.open.as_ref();
     let top = talk.conversation.top(place.outputs);
     let live = Live { unfiled: &[], open, place, index: &[], top };
