@@ -100,6 +100,21 @@ pub async fn open(client: &Client, task: &str, skill: &str) -> Value {
     opened.unwrap_or_else(|refusal| panic!("task.open {task}: {refusal:?}"))
 }
 
+/// Switches a client's focus to another task, and waits until that is ready; the client keeps the events of the task's
+/// own channel.
+///
+/// # Panics
+/// When it is refused, or the task does not get ready.
+pub async fn switch(client: &Client, task: &str) {
+    let channel = format!("task:{task}");
+    let readied = |seen: &Observed| {
+        seen.channel(&channel).events.iter().filter(|event| event["type"] == "task.ready").count()
+    };
+    let before = client.observed(readied);
+    client.command("task.switch", json!({"task": task})).await.expect("an open task");
+    client.wait("the task is ready", SEALED_DEADLINE, |seen| readied(seen) > before).await;
+}
+
 /// What the agent said in a turn, put together.
 pub fn said(events: &[Value], turn: &str) -> String {
     updates(events, turn)

@@ -7,7 +7,7 @@ use crate::options::Options;
 use crate::table::{Table, microseconds};
 use hdrhistogram::Histogram;
 use holdfast_tests::agents;
-use holdfast_tests::client::{Client, Observed, Since, text_of};
+use holdfast_tests::client::{Client, Since, text_of};
 use holdfast_tests::faults::Moments;
 use holdfast_tests::node::{Node, Options as NodeOptions};
 use holdfast_tests::work::{self, conversation};
@@ -27,6 +27,8 @@ const PIECES: u64 = 100;
 /// Events of the turn that is joined late, and how often that is done.
 const LONG_TURN: u64 = 10_000;
 const JOINS: usize = 20;
+/// Channels that one session has: below the sidecar's 128.
+const CHANNELS: usize = 100;
 /// One step of a preparation, or the end of a turn.
 const STEP_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -41,10 +43,10 @@ pub async fn measure(options: &Options, print: impl FnOnce(Table)) {
         Table::new(format!("{} tasks of the demo agent, {} of them warm", options.tasks, options.warm));
     let config = format!("[runtime]\nwarm_workers = {}\n", options.warm);
     let node = Node::up_with(&NodeOptions { config });
-    let operator = work::recorder(&node, &[("tasks", Since::Now)]);
+    let operator = work::client(&node, &[]);
     operator.ready().await;
     fill(&node, &operator, options).await;
-    switches(&operator, options, &mut table).await;
+    switches(&node, options, &mut table).await;
     let memory = holders(&node);
     long_turn(&node, &operator, &mut table).await;
     flood(&node, &operator, &mut table).await;
@@ -73,7 +75,16 @@ async fn fill(node: &Node, operator: &Client, options: &Options) {
 }
 
 /// Warm switches among the tasks used last, cold ones through all others, each cold one beside an agent alone.
-async fn switches(operator: &Client, options: &Options, table: &mut Table) {
+async fn switches(node: &Node, options: &Options, table: &mut Table) {
+    let names: Vec<String> = (0..options.tasks).map(|task| format!("task:{}", name(task))).collect();
+    let listener = |names: &[String]| {
+        let channels: Vec<(&str, Since)> = names.iter().map(|name| (name.as_str(), Since::Now)).collect();
+        work::recorder(node, &channels)
+    };
+    let clients: Vec<Client> = names.chunks(CHANNELS).map(listener).collect();
+    for client in &clients {
+        client.ready().await;
+    }
     let mut moments = Moments::new("bench tasks");
     let (mut warm, mut cold, mut alone) = (microseconds(), microseconds(), microseconds());
     let first_warm = options.tasks - options.warm.min(options.tasks);
@@ -84,12 +95,12 @@ async fn switches(operator: &Client, options: &Options, table: &mut Table) {
             task = first_warm + usize::try_from(moments.below(options.warm as u64)).unwrap_or(0);
         }
         focus = task;
-        warm.saturating_record(switch(operator, task).await);
+        warm.saturating_record(switch(&clients, task).await);
     }
     // One after the other through all: each was used longest ago, and so is cold.
     for number in 0..options.switches {
         alone.saturating_record(alone::start_and_load());
-        cold.saturating_record(switch(operator, number % options.tasks).await);
+        cold.saturating_record(switch(&clients, number % options.tasks).await);
         if (number + 1) % 50 == 0 {
             eprintln!("{}/{} cold switches", number + 1, options.switches);
         }
@@ -103,16 +114,9 @@ async fn switches(operator: &Client, options: &Options, table: &mut Table) {
 }
 
 /// Switches to a task; microseconds until it is ready.
-async fn switch(operator: &Client, task: usize) -> u64 {
-    let name = name(task);
-    let readied = |seen: &Observed| {
-        let events = &seen.channel("tasks").events;
-        events.iter().filter(|event| event["type"] == "task.ready" && event["task"] == name.as_str()).count()
-    };
-    let before = operator.observed(readied);
+async fn switch(clients: &[Client], task: usize) -> u64 {
     let began = Instant::now();
-    operator.command("task.switch", json!({"task": name})).await.expect("an open task");
-    operator.wait("it is ready", STEP_DEADLINE, |seen| readied(seen) > before).await;
+    agents::switch(&clients[task / CHANNELS], &name(task)).await;
     microseconds_of(began.elapsed())
 }
 
