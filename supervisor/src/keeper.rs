@@ -62,7 +62,7 @@ fn system<E: Into<io::Error>>(operation: &'static str) -> impl FnOnce(E) -> Keep
 
 /// The supervisor as the keeper knows it.
 enum Supervisor {
-    Runs { pidfd: PidFd, ready_at: Option<Instant> },
+    Runs { pidfd: PidFd, program: PathBuf, ready_at: Option<Instant> },
     Waits { until: Instant },
 }
 
@@ -147,15 +147,12 @@ impl Keeper<'_> {
         self.supervisor = match started {
             Ok(pidfd) => {
                 tracing::info!(pid = pidfd.pid(), "supervisor started");
-                Supervisor::Runs { pidfd, ready_at: None }
-            }
-            // What is used instead is started with the next turn.
-            Err(error) if root::leave(self.home, &program) => {
-                tracing::error!(%error, program = %program.display(), "start the supervisor");
-                Supervisor::Waits { until: now }
+                Supervisor::Runs { pidfd, program, ready_at: None }
             }
             Err(error) => {
                 let wait = self.restarts.died(Death::FailedStart);
+                // What is used instead is started with the next turn.
+                let wait = if root::leave(self.home, &program) { Duration::ZERO } else { wait };
                 tracing::error!(%error, wait_ms = wait.as_millis(), "start the supervisor");
                 Supervisor::Waits { until: now + wait }
             }
@@ -283,7 +280,13 @@ impl Keeper<'_> {
             Supervisor::Runs { ready_at, .. } => Death::after_ready(ready_at.map(|at| now - at)),
             Supervisor::Waits { .. } => Death::FailedStart,
         };
-        let wait = self.restarts.died(death);
+        let mut wait = self.restarts.died(death);
+        // A file that is no program is given to a shell by execvp, and that ends at once.
+        if let (Supervisor::Runs { program, .. }, Death::FailedStart) = (&self.supervisor, death)
+            && root::leave(self.home, program)
+        {
+            wait = Duration::ZERO;
+        }
         tracing::warn!(code, ?death, wait_ms = wait.as_millis(), "supervisor died; it is started again");
         self.supervisor = Supervisor::Waits { until: now + wait };
         None

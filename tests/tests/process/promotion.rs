@@ -3,7 +3,7 @@
 use holdfast_shared::home::Role;
 use holdfast_shared::slot::Slot;
 use holdfast_tests::client::{Client, Since, text_of};
-use holdfast_tests::node::{Node, Options, binaries, told};
+use holdfast_tests::node::{Node, Options, binaries, copy_without_symbols, told};
 use holdfast_tests::work::{self, PacedTurn, SEALED_DEADLINE, conversation};
 use holdfast_tests::{processes, run, wait};
 use nix::sys::signal::Signal;
@@ -40,14 +40,19 @@ fn release(node: &Node, operator: &Program, sidecar: &Program) -> PathBuf {
     for directory in [&tree, &keys] {
         std::fs::create_dir(directory).expect("a new directory");
     }
-    for name in ["holdfast", "holdfast-sidecar", "holdfast-runtime"] {
-        std::fs::copy(binaries().join(name), tree.join(name)).expect("a built program");
-    }
+    copy_without_symbols("holdfast-runtime", &tree.join("holdfast-runtime"));
     for (name, program) in [("holdfast", operator), ("holdfast-sidecar", sidecar)] {
+        let path = tree.join(name);
         match program {
-            Program::Same => {}
-            Program::Other => append(&tree.join(name)),
-            Program::Text(text) => std::fs::write(tree.join(name), text).expect("a copy"),
+            Program::Same => drop(std::fs::copy(binaries().join(name), path).expect("a built program")),
+            Program::Other => {
+                copy_without_symbols(name, &path);
+                append(&path);
+            }
+            Program::Text(text) => {
+                std::fs::copy(binaries().join(name), &path).expect("a built program");
+                std::fs::write(path, text).expect("a copy");
+            }
         }
     }
     let path = |path: &Path| path.display().to_string();

@@ -39,7 +39,7 @@ fn updates_a_signed_release_is_installed_once_and_can_be_rolled_back() {
     run(async {
         let world = World::new("").await;
         let node = world.node.clone();
-        let bundle = world.pack("9.0.0", None);
+        let bundle = world.pack_from("9.0.0", None);
         let updated = world.update(&bundle).await;
         assert!(updated.status.success(), "{}", told(&updated));
         let attempt = world.newest();
@@ -63,7 +63,7 @@ fn updates_a_signed_release_is_installed_once_and_can_be_rolled_back() {
 fn updates_a_bundle_that_is_not_right_leaves_the_node_as_it_was() {
     run(async {
         let world = World::new("").await;
-        let bundle = world.pack("9.0.0", None);
+        let bundle = world.pack("9.0.0");
         let mut bytes = std::fs::read(&bundle).expect("the bundle");
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
@@ -179,7 +179,7 @@ fn updates_a_release_whose_records_the_old_one_must_understand_is_not_rolled_bac
 fn updates_a_release_that_a_running_workers_holder_does_not_understand() {
     run(async {
         let world = World::new("").await;
-        let bundle = world.pack("9.0.0", None);
+        let bundle = world.pack("9.0.0");
         // As if the holder of the turn that runs were of an earlier release.
         let mut workers = std::fs::read_dir(world.node.home().workers()).expect("the workers").flatten();
         let worker = workers.next().expect("a living one").path();
@@ -199,7 +199,7 @@ fn updates_a_release_that_a_running_workers_holder_does_not_understand() {
 fn updates_too_little_memory_waits_once_and_then_stops_the_old_one_first() {
     run(async {
         let world = World::new("reserve_memory_bytes = 1000000000000000\n").await;
-        let bundle = world.pack("9.0.0", None);
+        let bundle = world.pack("9.0.0");
         let updated = world.update(&bundle).await;
         assert!(updated.status.success(), "{}", told(&updated));
         assert!(told(&updated).contains("memory_blocked"), "{}", told(&updated));
@@ -233,7 +233,7 @@ fn updates_too_little_memory_may_wait_for_ever_and_is_cancelled() {
 fn updates_the_supervisor_is_killed_while_a_release_is_prepared() {
     run(async {
         let world = World::new("").await;
-        let bundle = world.pack("9.0.0", None);
+        let bundle = world.pack("9.0.0");
         let updating = start(&world.node, vec!["update".into(), bundle]);
         update_is(&world.node, "preparing", |update| update["state"] == "preparing").await;
         world.node.signal(holdfast_shared::home::Role::Supervisor, Signal::SIGKILL);

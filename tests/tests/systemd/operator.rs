@@ -3,8 +3,11 @@
 
 use crate::machine::{Machine, SOON};
 use crate::package::install;
+use holdfast_tests::node::{copy_without_symbols, holdfast, run_to_end, told};
 use holdfast_tests::wait;
 use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 
 /// Nothing waits for people, or for the last update.
 pub const AT_ONCE: &str = "[supervisor]\nminimum_update_period_ms = 0\ncountdown_ms = 0\n";
@@ -34,22 +37,26 @@ pub fn apply(machine: &Machine, settings: &str) {
     machine.serves();
 }
 
-/// A release of what is installed, with something done to the copy (`$tree`) that it is packed from.
-pub fn pack(machine: &Machine, version: &str, change: &str) -> String {
-    let (tree, bundle) = (format!("{HERS}/tree-{version}"), format!("{HERS}/{version}.tar.zst"));
-    alice(
-        machine,
-        &format!("mkdir {tree} && cp /usr/lib/holdfast/holdfast* {tree} && tree={tree} && {change}"),
-    );
-    alice(
-        machine,
-        &format!(
-            "holdfast release pack --key {HERS}/holdfast-release.key --version {version} --from {tree} --out {bundle}"
-        ),
-    );
-    machine.must(&format!("chmod 600 {bundle}*"));
+/// A release of this version in alice's home: this build's runtime, and what `more` puts into its `bin`.
+pub fn pack(machine: &Machine, version: &str, more: impl FnOnce(&Path)) -> String {
+    let scratch = tempfile::tempdir().expect("room below TMPDIR");
+    let bin = scratch.path().join("bin");
+    std::fs::create_dir(&bin).expect("a new directory");
+    copy_without_symbols("holdfast-runtime", &bin.join("holdfast-runtime"));
+    more(&bin);
+    let bundle = format!("{HERS}/{version}.tar.zst");
+    let mut packing = Command::new(holdfast());
+    packing.args(["release", "pack", "--version", version, "--key"]);
+    packing.arg(machine.path(&format!("{HERS}/holdfast-release.key")));
+    packing.arg("--from").arg(scratch.path()).arg("--out").arg(machine.path(&bundle));
+    let packed = run_to_end(packing, SOON);
+    assert!(packed.status.success(), "{}", told(&packed));
+    machine.must(&format!("chown alice: {bundle}* && chmod 600 {bundle}*"));
     bundle
 }
+
+/// Nothing but the runtime.
+pub fn nothing_more(_: &Path) {}
 
 /// Begins an update and waits until it is in this state.
 pub fn update_until(machine: &Machine, bundle: &str, state: &str) {

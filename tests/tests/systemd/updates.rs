@@ -2,10 +2,17 @@
 //! supervisor, that fails in the middle.
 
 use crate::machine::{HOME, Machine, SOON};
-use crate::operator::{AT_ONCE, alice, apply, ended, pack, serving, update_until, with_operator};
+use crate::operator::{
+    AT_ONCE, alice, apply, ended, nothing_more, pack, serving, update_until, with_operator,
+};
 use crate::watcher::{begin, disconnected, end, goes_on, watch};
 use holdfast_shared::home::Role;
+use holdfast_tests::node::copy_without_symbols;
 use holdfast_tests::{run, wait};
+use std::io::{Read, Write};
+
+/// Unpacked within a second or two, of which a look takes a few hundredths.
+const BALLAST_BYTES: u64 = 100_000_000;
 
 fn supervisor_is_promoted(machine: &Machine) -> bool {
     let pid = machine.pid_of(Role::Supervisor).unwrap_or_default();
@@ -18,7 +25,7 @@ fn systemd_an_operator_updates_goes_back_and_promotes_and_no_socket_closes() {
     let machine = Machine::boot();
     with_operator(&machine, AT_ONCE);
     let installed = serving(&machine);
-    let bundle = pack(&machine, "9.0.0", "true");
+    let bundle = pack(&machine, "9.0.0", nothing_more);
     run(async {
         let client = watch(&machine, "t");
         let turn = begin(&client, "t").await;
@@ -31,7 +38,11 @@ fn systemd_an_operator_updates_goes_back_and_promotes_and_no_socket_closes() {
         assert_eq!(serving(&machine), installed);
         goes_on(&client, "t").await;
 
-        let other = pack(&machine, "9.1.0", "echo other >>$tree/holdfast");
+        let other = pack(&machine, "9.1.0", |bin| {
+            copy_without_symbols("holdfast", &bin.join("holdfast"));
+            let other = std::fs::OpenOptions::new().append(true).open(bin.join("holdfast"));
+            other.and_then(|mut other| other.write_all(b"another")).expect("a copy");
+        });
         alice(&machine, &format!("holdfast update {other}"));
         let before = machine.pid_of(Role::Supervisor);
         alice(&machine, "holdfast promote");
@@ -57,7 +68,7 @@ fn systemd_an_operator_updates_goes_back_and_promotes_and_no_socket_closes() {
 fn systemd_a_reboot_in_the_countdown_and_a_power_cut_in_probation_end_the_update() {
     let mut machine = Machine::boot();
     with_operator(&machine, "[supervisor]\nminimum_update_period_ms = 0\ncountdown_ms = 15000\n");
-    let bundle = pack(&machine, "9.0.0", "true");
+    let bundle = pack(&machine, "9.0.0", nothing_more);
     update_until(&machine, &bundle, "countdown");
     machine.reboot();
     machine.serves();
@@ -65,7 +76,7 @@ fn systemd_a_reboot_in_the_countdown_and_a_power_cut_in_probation_end_the_update
     assert_eq!(serving(&machine), "9.0.0");
 
     apply(&machine, AT_ONCE);
-    let bundle = pack(&machine, "9.1.0", "true");
+    let bundle = pack(&machine, "9.1.0", nothing_more);
     update_until(&machine, &bundle, "probation");
     machine.cut_power();
     machine.serves();
@@ -78,8 +89,11 @@ fn systemd_a_power_cut_while_a_release_is_prepared_ends_the_update() {
     let mut machine = Machine::boot();
     with_operator(&machine, AT_ONCE);
     // So that there is a time to cut it: what is unpacked is not done at once.
-    let ballast = "mkdir $tree/bin && mv $tree/holdfast* $tree/bin && head -c 100000000 /dev/urandom >$tree/bin/ballast";
-    let bundle = pack(&machine, "9.0.0", ballast);
+    let bundle = pack(&machine, "9.0.0", |bin| {
+        let random = std::fs::File::open("/dev/urandom").expect("a source of bytes that do not shrink");
+        let mut ballast = std::fs::File::create(bin.join("ballast")).expect("a new file");
+        std::io::copy(&mut random.take(BALLAST_BYTES), &mut ballast).expect("room");
+    });
     update_until(&machine, &bundle, "preparing");
     machine.cut_power();
     machine.serves();

@@ -68,7 +68,7 @@ fn updates_a_prepared_release_that_had_to_serve_is_watched_and_kept() {
         let updated = world.update(&world.breakable("9.0.0")).await;
         assert!(updated.status.success(), "{}", told(&updated));
         let (_, pid) = world.node.active().await;
-        let updating = start(&world.node, vec!["update".into(), world.pack("9.1.0", None)]);
+        let updating = start(&world.node, vec!["update".into(), world.pack("9.1.0")]);
         update_is(&world.node, "countdown", |update| update["state"] == "countdown").await;
         world.break_releases(true);
         processes::signal(pid, Signal::SIGKILL);
@@ -89,7 +89,7 @@ fn updates_a_prepared_release_that_had_to_serve_is_watched_and_kept() {
 fn updates_a_way_back_without_memory_stops_the_new_runtime_first() {
     run(async {
         let world = World::new("").await;
-        let updating = start(&world.node, vec!["update".into(), world.pack("9.0.0", None)]);
+        let updating = start(&world.node, vec!["update".into(), world.pack("9.0.0")]);
         update_is(&world.node, "probation", |update| update["state"] == "probation").await;
         let node = &world.node;
         let config = std::fs::read_to_string(node.home().config()).expect("it was written");

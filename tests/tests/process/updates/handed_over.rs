@@ -29,9 +29,9 @@ fn updates_a_planned_bundle_may_be_removed_by_whoever_handed_it_over() {
     run(async {
         let config = "[supervisor]\nminimum_update_period_ms = 6000\ncountdown_ms = 0\n";
         let world = World::with(config.to_owned()).await;
-        let updated = world.update(&world.pack("9.0.0", None)).await;
+        let (first, bundle) = (world.pack("9.0.0"), world.pack("9.1.0"));
+        let updated = world.update(&first).await;
         assert!(updated.status.success(), "{}", told(&updated));
-        let bundle = world.pack("9.1.0", None);
         let updating = start(&world.node, vec!["update".into(), bundle.clone()]);
         let planned = |update: &serde_json::Value| update["planned_reason"] == "minimum_update_period";
         update_is(&world.node, "planned", planned).await;

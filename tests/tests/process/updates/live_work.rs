@@ -61,7 +61,7 @@ async fn with_relay(node: &Node) -> Rc<Cell<bool>> {
 fn updates_live_work_puts_an_update_off_and_refuses_a_switch_by_hand() {
     run(async {
         let world = World::new("").await;
-        let bundle = world.pack("9.0.0", None);
+        let bundle = world.pack("9.0.0");
         let busy = with_relay(&world.node).await;
         let supervisor = Client::new(world.node.home().control(Role::Supervisor));
         let refused = supervisor.post::<_, Value>("/v1/switch", &json!({}), ANSWERS).await;

@@ -2,7 +2,7 @@
 
 use holdfast_shared::slot::Slot;
 use holdfast_tests::client::{Client, Since, text_of};
-use holdfast_tests::node::{Node, Options, binaries, told};
+use holdfast_tests::node::{Node, Options, copy_without_symbols, told};
 use holdfast_tests::work::{self, PacedTurn, SEALED_DEADLINE, conversation};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -49,8 +49,21 @@ impl World {
         Self { node, key: out.join("holdfast-release.key"), client, paced, turn, serves }
     }
 
-    /// What `from` holds as a release of this version.
-    pub fn pack(&self, version: &str, from: Option<&Path>) -> String {
+    /// This build's runtime as a release of this version.
+    pub fn pack(&self, version: &str) -> String {
+        let bin = self.bin(version);
+        copy_without_symbols("holdfast-runtime", &bin.join("holdfast-runtime"));
+        self.pack_from(version, bin.parent())
+    }
+
+    fn bin(&self, version: &str) -> PathBuf {
+        let bin = self.node.scratch().join(version).join("bin");
+        std::fs::create_dir_all(&bin).expect("a new directory");
+        bin
+    }
+
+    /// What `from` holds as a release of this version; all that is built where nothing is named.
+    pub fn pack_from(&self, version: &str, from: Option<&Path>) -> String {
         let bundle = self.node.scratch().join(format!("{version}.tar.zst")).display().to_string();
         let key = self.key.display().to_string();
         let mut arguments = vec!["release", "pack", "--key", &key, "--version", version, "--out", &bundle];
@@ -66,13 +79,8 @@ impl World {
     /// A release whose runtime does this first. `$home` and `$slot` are its own; `abilities` is what it prints as its
     /// abilities, from those of the real one on stdin.
     pub fn faulty(&self, version: &str, fault: &str, abilities: &str) -> String {
-        let bin = self.node.scratch().join(version).join("bin");
-        std::fs::create_dir_all(&bin).expect("a new directory");
-        let built = |name: &str| binaries().join(name);
-        for name in ["holdfast", "holdfast-sidecar"] {
-            std::fs::copy(built(name), bin.join(name)).expect("a built program");
-        }
-        std::fs::copy(built("holdfast-runtime"), bin.join("real-runtime")).expect("the built runtime");
+        let bin = self.bin(version);
+        copy_without_symbols("holdfast-runtime", &bin.join("real-runtime"));
         let wrapper = bin.join("holdfast-runtime");
         let script = format!(
             "#!/bin/sh\nreal=\"$(dirname \"$0\")/real-runtime\"\n\
@@ -82,7 +90,7 @@ impl World {
         );
         std::fs::write(&wrapper, script).expect("a new file");
         std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).expect("an own file");
-        self.pack(version, bin.parent())
+        self.pack_from(version, bin.parent())
     }
 
     /// A release that starts as long as [`World::break_releases`] was not called.
