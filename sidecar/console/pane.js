@@ -23,6 +23,7 @@ export class Pane {
     this.sending = []; // prompts without an answer: {text, held}
     this.cancelling = null; // the turn being cancelled
     this.setting = null; // the mode being set
+    this.modeTurn = null; // the turn in which the agent changed its mode last
     this.act = null; // whether this token may change something here; null: not known yet
     this.refused = false;
     this.seen = true;
@@ -97,13 +98,16 @@ export class Pane {
     const before = agent.modes;
     this.turns.changed(this.conversation.apply(event, offset));
     if (this.conversation.events % LIMIT_EVERY === 0) for (const turn of this.conversation.limit()) this.turns.changed({ turn, kind: "turn" });
-    if (agent.modes !== before) this.modeSaid(agent.mode);
+    if (agent.modes !== before) this.modeSaid(agent.mode, String(event.turn));
   }
 
-  /** The agent changed its mode; what a conversation begins with may be long past, so the node is asked once. */
-  modeSaid(mode) {
+  /** The agent changed its mode. What a conversation begins with may be long past: unless it is of the running turn, the node is asked once. */
+  modeSaid(mode, turn) {
     this.host.tasks.mode(this.task, mode);
-    this.modeTimer ??= setTimeout(() => this.host.listTasks(), MODES_SETTLE_MS);
+    this.modeTurn = turn;
+    this.modeTimer ??= setTimeout(() => {
+      if (this.conversation.running()?.id !== this.modeTurn) this.host.listTasks();
+    }, MODES_SETTLE_MS);
   }
 
   gap(from, to) {

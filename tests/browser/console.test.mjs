@@ -176,6 +176,40 @@ check("without a token nothing answers but the page and the public status", asyn
   await page.getByText("not known to this node").waitFor();
 });
 
+check("a token that only reads watches a turn and is offered nothing that it may not do", async () => {
+  await openTask("watched");
+  await prompt(page, "echo seen; sleep 2");
+  const { token } = JSON.parse(await node.holdfast("token", "new", "--role", "viewer", "--json"));
+  const viewer = await open(browser, `${node.ready.url}#token=${token}&task=watched`);
+  await says(viewer, "t1", "seen\n");
+  await until("the prompt is shut", () => viewer.locator(part("prompt")).isDisabled());
+  assert.equal(await viewer.locator(part("prompt")).getAttribute("placeholder"), "This token only reads.");
+  for (const name of ["prompt-cancel", "task-stop"]) assert.equal(await viewer.locator(part(name)).isVisible(), false);
+  assert.match(await seal(viewer, "t1"), /Exit code 0/);
+  assert.equal(await page.locator(part("prompt")).isDisabled(), false);
+  assert.deepEqual(viewer.errors, []);
+});
+
+check("tasks stand side by side, and each goes on through a switch", async () => {
+  page = await open(browser, node.ready.open, { viewport: { width: 1500, height: 900 } });
+  await shows(page, "running");
+  const tasks = ["left", "middle", "right"];
+  for (const task of tasks) await node.rpc("task.open", { task, skill: "command" });
+  await page.locator('#task-list button[data-task="left"]').click();
+  for (const task of tasks.slice(1)) await page.getByRole("button", { name: `Open ${task} beside` }).click();
+  const pane = (task) => page.locator(`.pane[data-task="${task}"]`);
+  for (const task of tasks) {
+    await pane(task).locator('[data-part="prompt"]').fill(`echo ${task} begins; sleep 1; echo ${task} ends`);
+    await pane(task).locator('[data-part="prompt"]').press("Enter");
+  }
+  await node.switch();
+  for (const task of tasks) {
+    await pane(task).locator(".seal").waitFor();
+    assert.deepEqual(await pane(task).locator(".piece").allTextContents(), [`${task} begins\n${task} ends\n`]);
+  }
+  await neverDown();
+});
+
 check("the node's transitions are told in its panel", async () => {
   page = await open(browser, node.ready.open);
   await shows(page, "running");
