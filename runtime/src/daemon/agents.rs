@@ -6,6 +6,7 @@
 mod happened;
 mod messages;
 mod requests;
+mod terminals;
 
 use super::active::Active;
 use super::{Event, RunError, now_ms};
@@ -59,6 +60,7 @@ enum Workspace {
 
 impl Active {
     pub(super) fn look_at_agent(&mut self, id: &str) -> Result<(), RunError> {
+        self.keep_terminals(id)?;
         for _ in 0..STEPS {
             if self.undurable.contains_key(id) {
                 return Ok(());

@@ -170,7 +170,7 @@ impl Served {
     /// Follows the spools of the workers that are alive, and no others; answers the workers that it follows newly.
     pub fn follow_running(&mut self) -> Vec<String> {
         let workers: BTreeMap<&str, Protocol> =
-            self.folded.state.workers().map(|(task, worker)| (worker, task.protocol)).collect();
+            self.folded.state.followed().map(|(_, worker, protocol)| (worker, protocol)).collect();
         let mut newly = Vec::new();
         for (worker, protocol) in &workers {
             let directory = self.home.worker(worker);
