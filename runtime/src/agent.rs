@@ -15,6 +15,7 @@ use crate::record::{
     TerminalExited, TurnNumbers,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The first inbox number that a record allots.
 pub const FIRST_NUMBER: u64 = NUMBER_MAX + 1;
@@ -290,6 +291,16 @@ impl StandingWorker {
     /// Messages up to this one are consumed.
     pub fn consumed(&mut self, number: u64) {
         self.messages.retain(|sent| sent.number > number);
+    }
+
+    /// Requests whose text is still needed, messages up to `consumed` being taken.
+    pub fn needed(&self, consumed: u64) -> BTreeSet<u64> {
+        let sent = self.messages.iter().filter(|sent| sent.number > consumed);
+        let answers = sent.filter_map(|sent| match sent.what {
+            What::Answer { seq, .. } => Some(seq),
+            _ => None,
+        });
+        answers.chain(self.waiting.iter().map(|wait| wait.seq)).collect()
     }
 
     /// Whether another message may be decided on, `consumed` being taken already.

@@ -339,6 +339,7 @@ pub(crate) mod tests {
                 spawn_id: spawn_id.clone(),
                 mode: "ask".into(),
                 number: 22,
+                consumed: 17,
             }),
             Body::TaskSwitching(TaskSwitching { task: task.clone(), deadline: 9 }),
             Body::TaskError(TaskError { task: task.clone(), error: failure }),

@@ -329,6 +329,7 @@ fn permission_answered(task: &mut Task, answered: &record::PermissionAnswered, a
 
 fn mode_set(agent: &mut Agent, set: &record::ModeSet) {
     if let Some(worker) = agent.worker_mut(&set.spawn_id) {
+        worker.consumed(set.consumed);
         worker.send(set.number, What::Mode(set.mode.clone()));
         agent.set_mode(&set.mode);
     }

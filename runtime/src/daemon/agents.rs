@@ -324,6 +324,10 @@ impl Active {
             let (Some(running), Some(agent)) = (&task.running, &task.agent) else { return Ok(false) };
             let worker = &running.order.spawn_id;
             let place = served.turn_place(task);
+            // Others may have shown more than was read yet.
+            if served.known_outputs(id).is_none() {
+                return Ok(false);
+            }
             if place.segment > 0 {
                 let outputs = served.spools.outputs(worker);
                 let (segment, needed) = (served.spools.last_segment(worker), why.needed.unwrap_or(outputs));

@@ -233,6 +233,9 @@ pub struct ModeSet {
     pub mode: String,
     /// The inbox message that says so.
     pub number: u64,
+    /// Messages up to this one are known to be consumed.
+    #[serde(default)]
+    pub consumed: u64,
 }
 
 /// See [`Body::TaskSwitching`](super::Body::TaskSwitching).

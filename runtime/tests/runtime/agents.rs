@@ -562,7 +562,6 @@ fn after_a_power_cut_an_agents_turn_is_interrupted_under_a_new_epoch_and_earlier
         link.subscribe(1, "conversation:x", &epoch, Some(2)).await;
         let (new_epoch, _, _, recovered) = link.channels[&1].subscribed.clone().unwrap();
         assert!(new_epoch != epoch && !recovered, "{new_epoch}");
-        link.channels.remove(&1);
         link.subscribe(3, "conversation:x", "", Some(0)).await;
         loop {
             let types = link.channels[&3].types();
