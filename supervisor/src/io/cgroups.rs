@@ -46,8 +46,8 @@ pub fn means(home: &Home, named: Option<&Path>) -> Value {
 }
 
 /// Removes groups that workers without a holder have left and that are empty now.
-pub fn sweep(home: &Home, named: Option<&Path>) {
-    for base in places(home, named) {
+pub fn sweep(home: &Home) {
+    for base in places(home, named(home).as_deref()) {
         for entry in std::fs::read_dir(&base).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 // One with a process stays.
@@ -59,13 +59,17 @@ pub fn sweep(home: &Home, named: Option<&Path>) {
 
 /// Removes all groups of a node whose workers have ended.
 pub fn remove(home: &Home) {
-    let settings = std::fs::read_to_string(home.config()).ok().and_then(|text| Settings::parse(&text).ok());
-    let named = settings.and_then(|settings| settings.supervisor.worker_cgroup);
-    sweep(home, named.as_deref());
-    for base in places(home, named.as_deref()) {
+    sweep(home);
+    for base in places(home, named(home).as_deref()) {
         // Not there, or not empty: then something lives on in it.
         let _ = std::fs::remove_dir(base);
     }
+}
+
+/// The setting as it is in the file now.
+fn named(home: &Home) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(home.config()).ok()?;
+    Settings::parse(&text).ok()?.supervisor.worker_cgroup
 }
 
 /// Names this home on this machine.
@@ -161,11 +165,11 @@ mod tests {
         assert_eq!(base(&home, Some(&parent)), Some(made.clone()), "the same again");
         std::fs::create_dir(made.join("w1")).unwrap();
         std::fs::create_dir_all(made.join("w2/busy")).unwrap();
-        sweep(&home, Some(&parent));
+        std::fs::write(home.config(), format!("[supervisor]\nworker_cgroup = {parent:?}\n")).unwrap();
+        sweep(&home);
         assert!(!made.join("w1").exists() && made.join("w2").exists());
         std::fs::write(made.join("cgroup.subtree_control"), "pids").unwrap();
         assert!(!available(&made).memory && available(&made).pids);
-        std::fs::write(home.config(), format!("[supervisor]\nworker_cgroup = {parent:?}\n")).unwrap();
         std::fs::remove_dir_all(made.join("w2")).unwrap();
         std::fs::remove_file(made.join("cgroup.subtree_control")).unwrap();
         remove(&home);
