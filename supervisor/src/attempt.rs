@@ -5,6 +5,7 @@
 //! event and what is to be done once they are journaled. Who is active is decided by [`crate::transition`]; here is
 //! only when a switch may begin and whether what came of it is kept.
 
+pub mod event;
 pub mod mode;
 mod moves;
 pub mod reason;
@@ -14,12 +15,13 @@ pub mod rules;
 pub mod state;
 pub mod step;
 
+pub use event::{Action, Event, Prepared, Refused};
 pub use mode::{Mode, OnLowMemory};
 pub use reason::{Failure, PlannedReason, Reason};
 pub use request::{Kind, Request, Subsequent};
 pub use rules::Rules;
 pub use state::{Operation, State};
-pub use step::{Action, Event, Prepared, Refused, Step, step};
+pub use step::{Step, step};
 
 use holdfast_shared::slot::Slot;
 use serde::{Deserialize, Serialize};

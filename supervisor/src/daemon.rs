@@ -7,6 +7,8 @@ mod answers;
 mod attempts;
 mod children;
 mod effects;
+mod guards;
+mod inactive;
 mod looks;
 mod measured;
 mod prepare;

@@ -1,6 +1,7 @@
 //! From one state of an attempt to the next: what is remembered, how long it may last, what is done in it.
 
-use super::step::{Action, Prepared, Stepping};
+use super::event::{Action, Prepared};
+use super::step::Stepping;
 use super::{
     Attempt, Change, Entered, Failure, Mode, OnLowMemory, PlannedReason, Reason, Request, Rules, STEPS_KEPT,
     State, Subsequent,

@@ -2,7 +2,8 @@
 //!
 //! Each state goes on with the time that was left of it; what was done twice by then is idempotent.
 
-use super::step::{Action, Stepping};
+use super::event::Action;
+use super::step::Stepping;
 use super::{Attempt, Mode, Reason, State};
 use holdfast_shared::slot::Slot;
 

@@ -1,15 +1,13 @@
-//! The actions of an attempt, performed; and what the inactive slot is to be without one.
+//! The actions of an attempt, performed.
 
-use super::looks::LOOK;
 use super::requests::Asked;
 use super::{Event, SuperviseError, Supervisor, TICK, now_ms};
 use crate::attempt::{self, Action, Attempts, Change, Operation, Refused, State};
 use crate::io::probe::probe;
-use crate::settings::Standby;
 use crate::transition::{Event as Input, Runtime};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Role;
-use holdfast_shared::runtime_control::{RuntimeReport, SetRole, TransitionRole};
+use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -232,20 +230,6 @@ impl Supervisor {
         self.advance(Input::Switch(slot))
     }
 
-    /// The live-work guard: what the active does that this attempt's way forward to the slot would end. The way back, a
-    /// crash and whatever settling does are not for it to stop.
-    fn live_work(&self, to: Slot) -> Option<attempt::Event> {
-        let forward =
-            matches!(self.attempts().state(), Some(State::Prewarming | State::Admitted | State::Switching));
-        let owner = self.transition.owner().filter(|owner| forward && owner.slot != to);
-        owner?;
-        let facts = self.facts(&self.transition);
-        let live = facts.live_work()?;
-        tracing::warn!(reason = live.reason, "work runs that a switch does not carry");
-        let again_ms = i64::try_from(live.retry_after_sec).unwrap_or(i64::MAX).saturating_mul(1000);
-        Some(attempt::Event::LiveWork(again_ms))
-    }
-
     /// The slot's runtime has caught up, and is to stay.
     pub(super) fn is_ready(&self, slot: Slot) -> bool {
         self.transition.runtime(slot) == Runtime::Ready
@@ -299,53 +283,6 @@ impl Supervisor {
                 }
             };
             let _ = events.send(Event::Probed(number, slot, good)).await;
-        });
-    }
-
-    /// Brings the inactive slot to what it is to be while no attempt is under way.
-    pub(super) fn reconcile_inactive(&mut self) -> Result<(), SuperviseError> {
-        let Some(owner) = self.transition.owner() else { return Ok(()) };
-        if self.recovering || !self.attempts().leaves_runtimes_alone() || self.stopping.is_some() {
-            return Ok(());
-        }
-        let slot = owner.slot.other();
-        if self.attempts().distrusts(slot) {
-            return Ok(());
-        }
-        match (self.settings.standby, self.transition.runtime(slot)) {
-            (Standby::Warm, Runtime::Absent) => match self.memory_blocks(slot) {
-                Some(_) => Ok(()),
-                None => self.start_child(Role::Runtime(slot)),
-            },
-            (Standby::Warm, Runtime::Ready) => {
-                self.name_standby(slot);
-                Ok(())
-            }
-            (Standby::None, Runtime::Starting | Runtime::Ready) => {
-                self.end_child(Role::Runtime(slot));
-                Ok(())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn name_standby(&mut self, slot: Slot) {
-        let Some(report) =
-            self.processes.process(Role::Runtime(slot)).and_then(|process| process.report.as_ref())
-        else {
-            return;
-        };
-        if matches!(report.transition_role, TransitionRole::Standby | TransitionRole::Active) {
-            return;
-        }
-        let request = SetRole { decision: self.transition.decision, role: TransitionRole::Standby };
-        let (client, events, decision) =
-            (self.processes.client(slot), self.events.clone(), self.transition.decision);
-        tokio::task::spawn_local(async move {
-            match client.post::<_, RuntimeReport>("/v1/role", &request, LOOK).await {
-                Ok(report) => drop(events.send(Event::Reported(slot, decision, Box::new(report))).await),
-                Err(error) => tracing::warn!(%slot, %error, "name the standby"),
-            }
         });
     }
 }

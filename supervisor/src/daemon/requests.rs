@@ -3,17 +3,15 @@
 use super::waiting::Wanted;
 use super::{Event, SuperviseError, Supervisor, TICK, now_ms};
 use crate::admission::{Demands, obstacle};
-use crate::attempt::{self, Kind, Operation, PlannedReason, Request, State};
+use crate::attempt::{self, Kind, Operation, Request, State};
 use crate::command::Update;
 use crate::io::control::Responder;
 use crate::io::found::{Found, find};
 use crate::io::slots;
-use crate::memory;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Role;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::version;
-use serde_json::json;
 
 /// What somebody asks for, before it is known whether it is possible.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +32,10 @@ impl Asked {
     pub(super) fn for_bundle(request: Update) -> Self {
         let Update { bundle, allow_downgrade } = request;
         Asked { kind: Kind::Update, to: None, bundle: Some(bundle), allow_downgrade, queued_at: None }
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     pub(super) fn queued(request: &Request) -> Self {
@@ -117,26 +119,6 @@ impl Supervisor {
         }
     }
 
-    /// A switch by hand while work runs that it would end: whoever asks comes again. An update waits by itself, and the
-    /// way back from a release that is still watched is nobody's to hold up.
-    fn live_work_refuses(&self, asked: &Asked) -> Option<ApiError> {
-        let back = asked.kind == Kind::Rollback && self.attempts().current.is_some();
-        if asked.kind == Kind::Update || back || self.attempts().queues() {
-            return None;
-        }
-        let facts = self.facts(&self.transition);
-        let live = facts.live_work()?;
-        let message = format!(
-            "work runs that a switch does not carry ({}); try again in {} s",
-            live.reason, live.retry_after_sec
-        );
-        let details = json!({
-            "reason": PlannedReason::LiveWorkGuard.name(), "live_work": live.reason,
-            "retry_after_sec": live.retry_after_sec,
-        });
-        Some(ApiError::new(Code::Refused, message).with_details(details))
-    }
-
     /// The request, or what stands against it now. One that has to wait is looked at when its turn comes.
     fn possible(&mut self, asked: &Asked, found: &Found) -> Result<Request, String> {
         let not_settled = || "the node is not settled; try again when `status` says running".to_owned();
@@ -201,45 +183,6 @@ impl Supervisor {
         Some(format!("release {} in slot {to} is not admitted: {obstacle}", candidate.version))
     }
 
-    /// While a candidate warms, the memory gate holds on.
-    pub(super) fn look_at_memory(&mut self) -> Result<(), SuperviseError> {
-        let Some(warming) = self.attempts().warming() else { return Ok(()) };
-        if let Some(why) = self.too_large(warming) {
-            tracing::warn!(why, "the candidate is given up");
-            return self.advance_attempt(attempt::Event::TooLarge(warming));
-        }
-        match self.memory_blocks(warming) {
-            Some(why) => {
-                tracing::warn!(why, "no two runtimes at once");
-                self.advance_attempt(attempt::Event::Blocked(attempt::PlannedReason::MemoryBlocked))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn too_large(&self, slot: Slot) -> Option<String> {
-        let total = memory::total(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
-        let limit = memory::candidate_limit(total, self.settings.supervisor.memory_gate());
-        let resident = self.resident(slot)?;
-        (resident > limit).then(|| format!("it takes {} MiB, it may take {}", mib(resident), mib(limit)))
-    }
-
-    fn resident(&self, slot: Slot) -> Option<u64> {
-        let process = self.processes.process(Role::Runtime(slot))?;
-        memory::resident(&std::fs::read_to_string(format!("/proc/{}/status", process.pid)).ok()?)
-    }
-
-    /// The memory gate: before two runtimes overlap, while the candidate warms, and before the switch; says what is
-    /// missing. Where the kernel does not say how much there is, nothing is refused.
-    pub(super) fn memory_blocks(&self, to: Slot) -> Option<String> {
-        let gate = self.settings.supervisor.memory_gate();
-        let needed = memory::needed(self.resident(to.other())?, self.resident(to).unwrap_or(0), gate);
-        let available = memory::available(&std::fs::read_to_string("/proc/meminfo").ok()?)?;
-        (available < needed).then(|| {
-            format!("memory_blocked: {} MiB are available, {} MiB needed", mib(available), mib(needed))
-        })
-    }
-
     /// A runtime of the target slot that is on its way out, or was given other settings than are set now, cannot be
     /// the candidate: its death makes room for a new one.
     pub(super) fn renew_candidate(&mut self, to: Slot) {
@@ -255,8 +198,4 @@ impl Supervisor {
             self.end_child(role);
         }
     }
-}
-
-fn mib(bytes: u64) -> u64 {
-    bytes / (1024 * 1024)
 }
