@@ -9,6 +9,7 @@ use crate::io::listener;
 use crate::io::slots::{BUILT_RUNTIME, Built, beside_us, manifest, own_program};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Role;
+use holdfast_shared::peer::ProcessStat;
 use holdfast_shared::process::{PidFd, Signals, read_holder};
 use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ async fn stay(place: &Place, keeper: &mut Child, output: &Output) -> Result<u8, 
         .map_err(CliError::system("catch signals"))?;
     let pidfd = PidFd::open(keeper.id().cast_signed()).map_err(CliError::system("watch the keeper"))?;
     tokio::select! {
-        ready = ready(place, output) => {
+        ready = ready(place, keeper.id(), output) => {
             let line = ready?;
             output.write(&format!("{line}\n"));
             output.say(&format!("Ready: {}", line["open"].as_str().unwrap_or_default()));
@@ -105,14 +106,16 @@ async fn stay(place: &Place, keeper: &mut Child, output: &Output) -> Result<u8, 
     }
 }
 
-/// Waits until browsers are served; the ready line.
-async fn ready(place: &Place, output: &Output) -> Result<Value, CliError> {
+/// Waits until browsers are served under a supervisor of this keeper's; the ready line. One that an earlier keeper left
+/// behind may say that all is well, and is about to be replaced.
+async fn ready(place: &Place, keeper: u32, output: &Output) -> Result<Value, CliError> {
     let client = place.supervisor();
     let begun = Instant::now();
     let mut said = false;
     loop {
         if let Ok(status) = client.get::<Value>("/v1/status", LOOK).await
             && status["node"]["ready"] == json!(true)
+            && is_of(keeper, &status["supervisor"]["pid"])
             && let Some(url) = status["node"]["url"].as_str()
         {
             return ready_line(place, url);
@@ -122,6 +125,12 @@ async fn ready(place: &Place, output: &Output) -> Result<Value, CliError> {
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
+}
+
+fn is_of(keeper: u32, supervisor: &Value) -> bool {
+    let pid = supervisor.as_i64().and_then(|pid| i32::try_from(pid).ok());
+    let parent = pid.and_then(|pid| ProcessStat::read(pid).ok()).map(|stat| stat.parent);
+    parent == Some(keeper.cast_signed())
 }
 
 fn ready_line(place: &Place, url: &str) -> Result<Value, CliError> {
