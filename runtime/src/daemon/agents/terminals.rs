@@ -85,6 +85,10 @@ impl Active {
             let known = agent.and_then(|agent| agent.terminals.iter().find(|one| one.spawn_id == name));
             (served.home.clone(), known.cloned())
         };
+        if matches!(asked, Terminal::Release(_)) {
+            // By its record it is on its way out, or gone already.
+            return Some(outgoing::reply_result(id, &done()));
+        }
         let Some(known) = known else {
             let refusal = match asked {
                 Terminal::Create(_) => Refusal::internal("there are too many terminals"),
@@ -99,7 +103,8 @@ impl Active {
                 let look = move || look(&home, &known, whole);
                 self.answer_later(task, worker, (seq, id), look);
             }
-            Terminal::Kill(_) | Terminal::Release(_) => {
+            Terminal::Release(_) => {}
+            Terminal::Kill(_) => {
                 self.kill(&known.spawn_id);
                 return Some(outgoing::reply_result(id, &done()));
             }
