@@ -619,6 +619,13 @@ fn a_command_of_an_agent_outlives_runtimes_and_is_waited_for_without_holding_up_
             "before the wait"
         );
 
+        agent.asks(json!("2a"), "terminal/create", json!({"sessionId": "s1", "command": "true"}));
+        let short = agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned();
+        let about_short = json!({"sessionId": "s1", "terminalId": short});
+        agent.asks(json!("2b"), "terminal/wait_for_exit", about_short);
+        node.exit(&short, 0, EndedBy::Worker);
+        assert_eq!(agent.line().await["id"], "2b", "the other waits on");
+
         let b = over_to(&node, &a, Slot::B, 2).await;
         let mut link = b.route(2).await;
         node.exit(&terminal, 3, EndedBy::Worker);
