@@ -136,12 +136,16 @@ impl State {
                 agent.order(&ordered.spawn_id, ordered.number, at);
             }),
             Body::WorkspaceFixed(fixed) => {
-                self.with(&fixed.task, |task| none(task.workspace = Some(fixed.id.clone())), placed)
+                if let Some(task) = self.tasks.get_mut(&fixed.task) {
+                    task.workspace = Some(fixed.id.clone());
+                }
             }
             Body::SessionReady(ready) => self.agent(&ready.task, |agent| agent.ready(ready, at)),
             Body::WorkerEnding(ending) => self.agent(&ending.task, |agent| worker_ending(agent, ending)),
             Body::WorkerEnded(ended) => {
-                self.with(&ended.task, |task| none(worker_ended(task, ended)), placed)
+                if let Some(task) = self.tasks.get_mut(&ended.task) {
+                    worker_ended(task, ended);
+                }
             }
             Body::RequestTaken(taken) => self.agent(&taken.task, |agent| agent.take(taken)),
             Body::TerminalExited(exited) => self.agent(&exited.task, |agent| agent.exited(exited)),
@@ -291,11 +295,6 @@ fn sealed_fields(sealed: &record::TurnSealed) -> Value {
         fields["detail"] = json!(detail);
     }
     fields
-}
-
-/// Of a change that places nothing.
-fn none((): ()) -> Vec<u64> {
-    Vec::new()
 }
 
 fn worker_ending(agent: &mut Agent, ending: &record::WorkerEnding) {

@@ -19,6 +19,15 @@ async fn open(link: &mut Link, task: &str) {
     link.subscribe(2, &format!("task:{task}"), "", Some(0)).await;
 }
 
+/// A task `x` whose agent has its session.
+async fn begin(node: &Node) -> (Runtime, Link, Agent<'_>) {
+    let runtime = node.active(Slot::A, 1).await;
+    let mut link = runtime.route(1).await;
+    open(&mut link, "x").await;
+    let agent = Agent::ready(node, "x", &[]).await;
+    (runtime, link, agent)
+}
+
 async fn prompt(link: &mut Link, task: &str, text: &str) {
     link.call("task.prompt", json!({"task": task, "text": text})).await.unwrap();
 }
@@ -68,10 +77,7 @@ async fn over_to(node: &Node, from: &Runtime, slot: Slot, epoch: u64) -> Runtime
 fn two_turns_in_one_worker_are_each_shown_from_start_to_seal() {
     local(async {
         let node = Node::new();
-        let runtime = node.active(Slot::A, 1).await;
-        let mut link = runtime.route(1).await;
-        open(&mut link, "x").await;
-        let mut agent = Agent::ready(&node, "x", &[]).await;
+        let (runtime, mut link, mut agent) = begin(&node).await;
         let ready = link.event(2, "task.ready").await;
         assert_eq!(ready["session"], json!({"resumed": false, "modes": modes()}));
         let list = link.call("task.list", json!({})).await.unwrap();
@@ -197,10 +203,7 @@ fn a_turn_and_its_permission_live_through_a_switch_and_a_kill_and_are_answered_o
 fn a_cancel_asks_the_agent_and_answers_what_it_waits_for() {
     local(async {
         let node = Node::new();
-        let runtime = node.active(Slot::A, 1).await;
-        let mut link = runtime.route(1).await;
-        open(&mut link, "x").await;
-        let mut agent = Agent::ready(&node, "x", &[]).await;
+        let (_runtime, mut link, mut agent) = begin(&node).await;
         prompt(&mut link, "x", "go").await;
         let id = agent.prompted("t1", "go").await;
         agent.asks_permission(json!(7));
@@ -244,10 +247,7 @@ fn an_agent_that_does_not_cancel_in_time_is_ended() {
     local(async {
         let node = Node::new();
         node.set(r#"{"cancel_grace_ms": 1}"#);
-        let runtime = node.active(Slot::A, 1).await;
-        let mut link = runtime.route(1).await;
-        open(&mut link, "x").await;
-        let mut agent = Agent::ready(&node, "x", &[]).await;
+        let (_runtime, mut link, mut agent) = begin(&node).await;
         prompt(&mut link, "x", "go").await;
         agent.prompted("t1", "go").await;
         link.call("task.cancel", json!({"task": "x"})).await.unwrap();
@@ -406,10 +406,7 @@ fn a_turn_without_a_sign_of_life_is_ended_but_not_one_that_waits_for_people() {
     local(async {
         let node = Node::new();
         node.set(r#"{"turn_silence_limit_ms": 1}"#);
-        let runtime = node.active(Slot::A, 1).await;
-        let mut link = runtime.route(1).await;
-        open(&mut link, "x").await;
-        let mut agent = Agent::ready(&node, "x", &[]).await;
+        let (_runtime, mut link, mut agent) = begin(&node).await;
         link.event(2, "task.ready").await;
         prompt(&mut link, "x", "go").await;
         agent.prompted("t1", "go").await;
@@ -425,10 +422,7 @@ fn a_turn_without_a_sign_of_life_is_ended_but_not_one_that_waits_for_people() {
 fn a_line_in_parts_is_one_event_wherever_a_reader_begins() {
     local(async {
         let node = Node::new();
-        let runtime = node.active(Slot::A, 1).await;
-        let mut link = runtime.route(1).await;
-        open(&mut link, "x").await;
-        let mut agent = Agent::ready(&node, "x", &[]).await;
+        let (_runtime, mut link, mut agent) = begin(&node).await;
         prompt(&mut link, "x", "go").await;
         let id = agent.prompted("t1", "go").await;
         let long = format!("{}\n", update(&"x".repeat(5 * RECORD_BYTES_MAX)));
@@ -457,10 +451,7 @@ fn a_line_in_parts_is_one_event_wherever_a_reader_begins() {
 fn files_are_read_and_written_for_an_agent_and_what_is_not_known_is_refused() {
     local(async {
         let node = Node::new();
-        let runtime = node.active(Slot::A, 1).await;
-        let mut link = runtime.route(1).await;
-        open(&mut link, "x").await;
-        let mut agent = Agent::ready(&node, "x", &[]).await;
+        let (_runtime, mut link, mut agent) = begin(&node).await;
         prompt(&mut link, "x", "go").await;
         let id = agent.prompted("t1", "go").await;
         let root = std::path::absolute(node.home.workspaces().join("x")).unwrap();
@@ -490,10 +481,7 @@ fn files_are_read_and_written_for_an_agent_and_what_is_not_known_is_refused() {
 fn a_mode_is_set_in_the_session_and_listed() {
     local(async {
         let node = Node::new();
-        let runtime = node.active(Slot::A, 1).await;
-        let mut link = runtime.route(1).await;
-        open(&mut link, "x").await;
-        let mut agent = Agent::ready(&node, "x", &[]).await;
+        let (_runtime, mut link, mut agent) = begin(&node).await;
         link.event(2, "task.ready").await;
         let unknown = link.call("task.mode", json!({"task": "x", "mode": "odd"})).await.unwrap_err();
         assert_eq!(unknown.code, Code::InvalidRequest);
@@ -513,10 +501,7 @@ fn a_mode_is_set_in_the_session_and_listed() {
 fn a_stop_cancels_the_turn_and_ends_the_agent_and_an_open_resumes_it() {
     local(async {
         let node = Node::new();
-        let runtime = node.active(Slot::A, 1).await;
-        let mut link = runtime.route(1).await;
-        open(&mut link, "x").await;
-        let mut agent = Agent::ready(&node, "x", &[]).await;
+        let (_runtime, mut link, mut agent) = begin(&node).await;
         prompt(&mut link, "x", "go").await;
         let id = agent.prompted("t1", "go").await;
         link.call("task.stop", json!({"task": "x"})).await.unwrap();
@@ -618,6 +603,13 @@ fn a_command_of_an_agent_outlives_runtimes_and_is_waited_for_without_holding_up_
             (&json!(3), &json!("out")),
             "before the wait"
         );
+
+        agent.asks(json!("2a"), "terminal/create", json!({"sessionId": "s1", "command": "true"}));
+        let short = agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned();
+        let about_short = json!({"sessionId": "s1", "terminalId": short});
+        agent.asks(json!("2b"), "terminal/wait_for_exit", about_short);
+        node.exit(&short, 0, EndedBy::Worker);
+        assert_eq!(agent.line().await["id"], "2b", "the other waits on");
 
         let b = over_to(&node, &a, Slot::B, 2).await;
         let mut link = b.route(2).await;

@@ -17,7 +17,7 @@ use holdfast_shared::home::Home;
 use holdfast_shared::inbox::Message;
 use holdfast_shared::spool::is_locked;
 use holdfast_shared::supervisor_control::{self, SpawnWorker};
-use holdfast_shared::worker::Started;
+use holdfast_shared::worker::{Protocol, Started};
 use serde_json::Value;
 use std::path::Path;
 
@@ -85,6 +85,10 @@ impl Active {
             let known = agent.and_then(|agent| agent.terminals.iter().find(|one| one.spawn_id == name));
             (served.home.clone(), known.cloned())
         };
+        if matches!(asked, Terminal::Release(_)) {
+            // By its record it is on its way out, or gone already.
+            return Some(outgoing::reply_result(id, &done()));
+        }
         let Some(known) = known else {
             let refusal = match asked {
                 Terminal::Create(_) => Refusal::internal("there are too many terminals"),
@@ -99,7 +103,8 @@ impl Active {
                 let look = move || look(&home, &known, whole);
                 self.answer_later(task, worker, (seq, id), look);
             }
-            Terminal::Kill(_) | Terminal::Release(_) => {
+            Terminal::Release(_) => {}
+            Terminal::Kill(_) => {
                 self.kill(&known.spawn_id);
                 return Some(outgoing::reply_result(id, &done()));
             }
@@ -188,8 +193,26 @@ impl Active {
         }
     }
 
+    /// Follows the commands that have begun: their ends are news.
+    fn follow_terminals(&mut self, id: &str) {
+        let mut served = self.shared.borrow_mut();
+        let served = &mut *served;
+        let agent = served.folded.state.task(id).and_then(|task| task.agent.as_ref());
+        for terminal in agent.into_iter().flat_map(|agent| &agent.terminals) {
+            let (name, directory) = (&terminal.spawn_id, served.home.worker(&terminal.spawn_id));
+            if terminal.released || served.spools.follows(name) || !directory.is_dir() {
+                continue;
+            }
+            match served.spools.follow(name, &directory, Protocol::Command) {
+                Ok(()) => drop(self.unread.insert(name.clone())),
+                Err(error) => tracing::warn!(%error, terminal = name, "spool cannot be followed"),
+            }
+        }
+    }
+
     /// Terminals that are released, or whose agent is gone, are ended and removed.
     pub(super) fn keep_terminals(&mut self, id: &str) -> Result<(), RunError> {
+        self.follow_terminals(id);
         let released: Vec<String> = {
             let served = self.shared.borrow();
             let agent = served.folded.state.task(id).and_then(|task| task.agent.as_ref());
