@@ -100,7 +100,10 @@ fn updates_a_way_back_without_memory_stops_the_new_runtime_first() {
             node.pid_of(Role::Supervisor).filter(|pid| *pid != killed)
         })
         .await;
-        update_is(node, "probation goes on", |update| update["state"] == "probation").await;
+        // It is in its journal at once, and may be taken back when the node is settled.
+        let goes_on =
+            |status: &Value| status["node"]["ready"] == true && status["update"]["state"] == "probation";
+        node_is(&world, "probation goes on", goes_on).await;
         processes::signal(world.serves.1, Signal::SIGKILL);
         wait::until("the old runtime's death", STATE_DEADLINE, || {
             (!processes::alive(world.serves.1)).then_some(())
