@@ -17,6 +17,7 @@ use holdfast_shared::journal::{
     Checkpointer, CheckpointerEvent, Limits, NewRecord, RealDisk, Request, TakeOver, WriterEvent,
     WriterThread, inspect,
 };
+use holdfast_shared::worker::Protocol;
 use holdfast_tests::wait;
 use serde_json::json;
 use std::fs;
