@@ -2,7 +2,7 @@
 //!
 //! Pure: lines come in, texts go out. Liberal in what is read (fields, updates and methods that are not known
 //! pass), strict in what is written. The schema is at agentclientprotocol.com/protocol; what is named here is of
-//! protocol version 1. The published types are not used: decision 0015 says why.
+//! protocol version 1. The published types are not used: decision 0014 says why.
 
 pub mod answer;
 pub mod ending;
@@ -22,8 +22,8 @@ pub const PROTOCOL_VERSION: u64 = 1;
 
 /// A line longer than this is not shown: its event is `turn.skip`. Every watcher gets each event whole.
 pub const SHOWN_BYTES_MAX: usize = 1024 * 1024;
-/// A line longer than this is not understood either. A file of the largest size that is read or written fits, with
-/// its escapes, unless it is nearly all control characters.
+/// A line longer than this is not understood either: it would be held whole, and parsed, in the loop of all tasks. So a
+/// file that an agent has written for it is at most a little smaller.
 pub const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// JSON-RPC error codes, and those that ACP adds.

@@ -10,14 +10,22 @@ pub mod upkeep;
 
 use crate::acp::handshake::NUMBER_MAX;
 use crate::acp::modes::Modes;
-use crate::record::{EndingFor, PermissionAnswered, PermissionOutcome, SessionReady, TurnNumbers};
+use crate::record::{
+    EndingFor, PermissionAnswered, PermissionOutcome, RequestTaken, SessionReady, TerminalDeed,
+    TerminalExited, TurnNumbers,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The first inbox number that a record allots.
 pub const FIRST_NUMBER: u64 = NUMBER_MAX + 1;
 /// Messages to one worker that may wait to be consumed; past it no more of its requests are taken, which are answered
 /// later. An agent that reads nothing waits for itself.
 pub const MESSAGES: usize = 64;
+/// Commands of one agent at a time, those that have ended and are not released included; further ones are refused.
+pub const TERMINALS: usize = 32;
+/// Requests of one worker that wait for commands; further ones are answered when the first are.
+pub const WAITS: usize = 64;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +39,36 @@ pub struct Agent {
     pub wanted: bool,
     /// Until when a switch to the task is to be answered, unix milliseconds.
     pub switching: Option<u64>,
+    /// Commands that it had run and that are not removed yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub terminals: Vec<TerminalWorker>,
+}
+
+/// A command that an agent had run: a worker of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalWorker {
+    /// Names the worker, and the terminal for the agent.
+    pub spawn_id: String,
+    /// Bytes of its output that an answer carries at most.
+    pub bytes: u64,
+    /// It is to be ended and removed.
+    pub released: bool,
+}
+
+/// A request that waits for the end of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// The record that ends the request's line.
+    pub seq: u64,
+    /// The agent's id of it, as JSON text.
+    pub id: String,
+    /// The command.
+    pub terminal: String,
+}
+
+/// The name of the command that a worker asked for in the line that ends with this record.
+pub fn terminal_name(worker: &str, seq: u64) -> String {
+    format!("{worker}-t{seq}")
 }
 
 /// A session of the agent, which outlives its workers if the agent can load it.
@@ -69,6 +107,9 @@ pub struct StandingWorker {
     pub settled_to: u64,
     /// Turns that have output in its spool.
     pub served: u64,
+    /// Its requests that wait for commands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<Wait>,
     /// Output records known to be on disk.
     pub synced_outputs: u64,
     /// When it was last of use, unix milliseconds.
@@ -127,8 +168,54 @@ pub struct Ending {
 }
 
 impl Agent {
+    /// Its worker is there no longer, and so nobody asks for its commands any more.
+    pub fn worker_gone(&mut self) {
+        self.worker = None;
+        self.terminals.iter_mut().for_each(|terminal| terminal.released = true);
+    }
+
+    /// The command of this name, unless it was released.
+    pub fn terminal(&self, spawn_id: &str) -> Option<&TerminalWorker> {
+        self.terminals.iter().find(|terminal| terminal.spawn_id == spawn_id && !terminal.released)
+    }
+
+    /// A request was taken.
+    pub fn take(&mut self, taken: &RequestTaken) {
+        let Some(worker) = self.worker_mut(&taken.spawn_id) else { return };
+        worker.consumed(taken.consumed);
+        worker.taken_to = worker.taken_to.max(taken.seq);
+        let (seq, id) = (taken.seq, taken.id.clone());
+        if let Some(TerminalDeed::Wait { terminal }) = &taken.terminal {
+            worker.waiting.push(Wait { seq, id, terminal: terminal.clone() });
+            return;
+        }
+        worker.send(taken.number, What::Answer { seq, id });
+        match &taken.terminal {
+            Some(TerminalDeed::Create { bytes }) => self.terminals.push(TerminalWorker {
+                spawn_id: terminal_name(&taken.spawn_id, seq),
+                bytes: *bytes,
+                released: false,
+            }),
+            Some(TerminalDeed::Release { terminal }) => {
+                let released = self.terminals.iter_mut().filter(|one| one.spawn_id == *terminal);
+                released.for_each(|one| one.released = true);
+            }
+            Some(TerminalDeed::Wait { .. }) | None => {}
+        }
+    }
+
+    /// A command that was waited for has ended.
+    pub fn exited(&mut self, exited: &TerminalExited) {
+        let Some(worker) = self.worker_mut(&exited.spawn_id) else { return };
+        worker.consumed(exited.consumed);
+        let Some(at) = worker.waiting.iter().position(|wait| wait.seq == exited.seq) else { return };
+        let Wait { seq, id, .. } = worker.waiting.remove(at);
+        worker.send(exited.number, What::Answer { seq, id });
+    }
+
     /// Another worker in place of the one there was.
     pub fn order(&mut self, spawn_id: &str, number: u32, at: u64) -> &mut StandingWorker {
+        self.worker_gone();
         self.worker.insert(StandingWorker::ordered(spawn_id, number, at))
     }
 
@@ -177,6 +264,7 @@ impl StandingWorker {
             taken_to: 0,
             settled_to: 0,
             served: 0,
+            waiting: Vec::new(),
             synced_outputs: 0,
             used_at: at,
         }
@@ -203,6 +291,16 @@ impl StandingWorker {
     /// Messages up to this one are consumed.
     pub fn consumed(&mut self, number: u64) {
         self.messages.retain(|sent| sent.number > number);
+    }
+
+    /// Requests whose text is still needed, messages up to `consumed` being taken.
+    pub fn needed(&self, consumed: u64) -> BTreeSet<u64> {
+        let sent = self.messages.iter().filter(|sent| sent.number > consumed);
+        let answers = sent.filter_map(|sent| match sent.what {
+            What::Answer { seq, .. } => Some(seq),
+            _ => None,
+        });
+        answers.chain(self.waiting.iter().map(|wait| wait.seq)).collect()
     }
 
     /// Whether another message may be decided on, `consumed` being taken already.

@@ -33,6 +33,7 @@ pub struct Filed {
 /// What a file stands for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "few are held, and nearly all of those are turns")]
 pub enum FiledBody {
     /// A sealed turn.
     Turn {

@@ -147,6 +147,10 @@ kinds! {
     TaskSwitching "task.switching";
     /// Something about a task failed.
     TaskError "task.error";
+    /// A command that an agent waits for has ended.
+    TerminalExited "terminal.exited";
+    /// A command of an agent is ended and removed.
+    TerminalGone "terminal.gone";
 }
 
 /// The kind of [`Body::SpanFiled`].
@@ -176,7 +180,9 @@ impl Body {
             | Body::PermissionAnswered(PermissionAnswered { task, .. })
             | Body::ModeSet(ModeSet { task, .. })
             | Body::TaskSwitching(TaskSwitching { task, .. })
-            | Body::TaskError(TaskError { task, .. }) => Some(task),
+            | Body::TaskError(TaskError { task, .. })
+            | Body::TerminalExited(TerminalExited { task, .. })
+            | Body::TerminalGone(TerminalGone { task, .. }) => Some(task),
             Body::NodeBooted(_) | Body::CommandAnswered(_) => None,
         }
     }
@@ -313,6 +319,7 @@ pub(crate) mod tests {
                 id: "\"a\"".into(),
                 number: 20,
                 consumed: 17,
+                terminal: Some(TerminalDeed::Create { bytes: 9 }),
             }),
             Body::PermissionAnswered(PermissionAnswered {
                 task: task.clone(),
@@ -327,9 +334,23 @@ pub(crate) mod tests {
                 after: 8,
                 consumed: 17,
             }),
-            Body::ModeSet(ModeSet { task: task.clone(), spawn_id, mode: "ask".into(), number: 22 }),
+            Body::ModeSet(ModeSet {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                mode: "ask".into(),
+                number: 22,
+                consumed: 17,
+            }),
             Body::TaskSwitching(TaskSwitching { task: task.clone(), deadline: 9 }),
-            Body::TaskError(TaskError { task, error: failure }),
+            Body::TaskError(TaskError { task: task.clone(), error: failure }),
+            Body::TerminalExited(TerminalExited {
+                task: task.clone(),
+                spawn_id,
+                seq: 9,
+                number: 23,
+                consumed: 17,
+            }),
+            Body::TerminalGone(TerminalGone { task, terminal: "w-1-2-t7".into() }),
         ]
     }
 

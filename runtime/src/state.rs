@@ -77,6 +77,16 @@ impl State {
         self.tasks.values().filter_map(|task| task.worker().map(|worker| (task, worker)))
     }
 
+    /// All workers whose spools are of use, with their tasks and what they speak: those of [`workers`](Self::workers), and
+    /// the commands of agents.
+    pub fn followed(&self) -> impl Iterator<Item = (&Task, &str, Protocol)> {
+        let commands = self.tasks.values().flat_map(|task| {
+            let terminals = task.agent.iter().flat_map(|agent| &agent.terminals);
+            terminals.map(move |terminal| (task, terminal.spawn_id.as_str(), Protocol::Command))
+        });
+        self.workers().map(|(task, worker)| (task, worker, task.protocol)).chain(commands)
+    }
+
     /// Tasks with something left to do: a worker to be looked after, a turn that runs or waits, or an ended one without
     /// its file.
     pub fn unfinished(&self) -> impl Iterator<Item = &Task> {
@@ -126,14 +136,22 @@ impl State {
                 agent.order(&ordered.spawn_id, ordered.number, at);
             }),
             Body::WorkspaceFixed(fixed) => {
-                self.with(&fixed.task, |task| none(task.workspace = Some(fixed.id.clone())), placed)
+                if let Some(task) = self.tasks.get_mut(&fixed.task) {
+                    task.workspace = Some(fixed.id.clone());
+                }
             }
             Body::SessionReady(ready) => self.agent(&ready.task, |agent| agent.ready(ready, at)),
             Body::WorkerEnding(ending) => self.agent(&ending.task, |agent| worker_ending(agent, ending)),
             Body::WorkerEnded(ended) => {
-                self.with(&ended.task, |task| none(worker_ended(task, ended)), placed)
+                if let Some(task) = self.tasks.get_mut(&ended.task) {
+                    worker_ended(task, ended);
+                }
             }
-            Body::RequestTaken(taken) => self.agent(&taken.task, |agent| request_taken(agent, taken)),
+            Body::RequestTaken(taken) => self.agent(&taken.task, |agent| agent.take(taken)),
+            Body::TerminalExited(exited) => self.agent(&exited.task, |agent| agent.exited(exited)),
+            Body::TerminalGone(gone) => self.agent(&gone.task, |agent| {
+                agent.terminals.retain(|terminal| terminal.spawn_id != gone.terminal);
+            }),
             Body::PermissionAnswered(answered) => {
                 self.with(&answered.task, |task| permission_answered(task, answered, at), placed)
             }
@@ -279,11 +297,6 @@ fn sealed_fields(sealed: &record::TurnSealed) -> Value {
     fields
 }
 
-/// Of a change that places nothing.
-fn none((): ()) -> Vec<u64> {
-    Vec::new()
-}
-
 fn worker_ending(agent: &mut Agent, ending: &record::WorkerEnding) {
     let Some(worker) = agent.worker_mut(&ending.spawn_id) else { return };
     let (why, number, detail) = (ending.why, ending.number, ending.detail.clone());
@@ -294,7 +307,7 @@ fn worker_ending(agent: &mut Agent, ending: &record::WorkerEnding) {
 fn worker_ended(task: &mut Task, ended: &record::WorkerEnded) {
     let Some(agent) = &mut task.agent else { return };
     if agent.worker_mut(&ended.spawn_id).is_some() {
-        agent.worker = None;
+        agent.worker_gone();
     }
     if let Some(error) = &ended.error {
         (agent.wanted, agent.switching) = (false, None);
@@ -302,13 +315,6 @@ fn worker_ended(task: &mut Task, ended: &record::WorkerEnded) {
             task.standing = Standing::Errored(error.message.clone());
         }
     }
-}
-
-fn request_taken(agent: &mut Agent, taken: &record::RequestTaken) {
-    let Some(worker) = agent.worker_mut(&taken.spawn_id) else { return };
-    worker.consumed(taken.consumed);
-    worker.taken_to = worker.taken_to.max(taken.seq);
-    worker.send(taken.number, What::Answer { seq: taken.seq, id: taken.id.clone() });
 }
 
 fn permission_answered(task: &mut Task, answered: &record::PermissionAnswered, at: u64) -> Vec<u64> {
@@ -322,6 +328,7 @@ fn permission_answered(task: &mut Task, answered: &record::PermissionAnswered, a
 
 fn mode_set(agent: &mut Agent, set: &record::ModeSet) {
     if let Some(worker) = agent.worker_mut(&set.spawn_id) {
+        worker.consumed(set.consumed);
         worker.send(set.number, What::Mode(set.mode.clone()));
         agent.set_mode(&set.mode);
     }
@@ -430,7 +437,7 @@ fn seal(task: &mut Task, sealed: &record::TurnSealed, at: u64) -> Vec<u64> {
             Some(worker) if !said.worker_ended => {
                 worker.turn_over(said.base + sealed.outputs, said.segment > 0, at);
             }
-            _ => agent.worker = None,
+            _ => agent.worker_gone(),
         }
         // No turn of a worker that took none keeps its directory.
         if said.segment == 0

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub fn initialize(number: u64, version: &str) -> Vec<u8> {
     let params = json!({
         "protocolVersion": PROTOCOL_VERSION,
-        "clientCapabilities": {"fs": {"readTextFile": true, "writeTextFile": true}, "terminal": false},
+        "clientCapabilities": {"fs": {"readTextFile": true, "writeTextFile": true}, "terminal": true},
         "clientInfo": {"name": "holdfast", "title": "Holdfast", "version": version},
     });
     request(number, method::INITIALIZE, &params)

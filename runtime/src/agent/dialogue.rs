@@ -14,14 +14,13 @@ use bytes::Bytes;
 use holdfast_shared::spool::Stream;
 use memchr::memmem;
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Requests of an agent that are held at a time; further ones are refused.
-pub const REQUESTS: usize = 64;
+/// Requests of an agent that are held until they are answered; further ones are not heard, and their agent waits. More
+/// than one read of a spool can bring.
+pub const REQUESTS: usize = 8192;
 /// Bytes of those; further ones are refused.
 pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
-/// Refused requests that are held until they are answered; still further ones are not heard, and their agent waits.
-const REFUSED_REQUESTS: usize = 1024;
 /// Answers of the agent that are kept until they are looked at; one prompt is asked at a time.
 const RESPONSES: usize = 64;
 /// Lines of the handshake that are kept: it asks a few things, and refuses a few.
@@ -35,6 +34,9 @@ pub struct Dialogue {
     opening: Option<Vec<(u64, Line)>>,
     requests: BTreeMap<u64, Request>,
     request_bytes: usize,
+    /// Requests up to this record are answered or taken, and of use only if they are named.
+    settled_to: u64,
+    needed: BTreeSet<u64>,
     responses: VecDeque<(u64, Response)>,
     usage: Usage,
     mode: Option<String>,
@@ -89,6 +91,8 @@ impl Default for Dialogue {
             opening: Some(Vec::new()),
             requests: BTreeMap::new(),
             request_bytes: 0,
+            settled_to: 0,
+            needed: BTreeSet::new(),
             responses: VecDeque::new(),
             usage: Usage::default(),
             mode: None,
@@ -99,7 +103,8 @@ impl Default for Dialogue {
 impl Dialogue {
     /// A turn's segment begins.
     pub fn begin_turn(&mut self) {
-        *self = Self { opening: None, ..Self::default() };
+        let (settled_to, needed) = (self.settled_to, std::mem::take(&mut self.needed));
+        *self = Self { opening: None, settled_to, needed, ..Self::default() };
     }
 
     /// Takes the next output record.
@@ -138,22 +143,38 @@ impl Dialogue {
     }
 
     fn request(&mut self, seq: u64, id: RequestId, method: &str, params: &Value, bytes: usize) {
-        if self.requests.len() >= REQUESTS + REFUSED_REQUESTS {
+        if self.requests.len() >= REQUESTS {
             return;
         }
-        let fits = self.requests.len() < REQUESTS && self.request_bytes + bytes <= REQUEST_BYTES;
-        let request = match (fits, asked(method, params)) {
-            (true, Ok(Asked::Unknown)) => {
-                Request { id, asked: Err(Refusal::unknown_method(method)), bytes: 0 }
-            }
-            (true, asked) => Request { id, asked, bytes },
-            (false, _) => {
-                let refusal = Refusal::internal("too many requests wait for their answers");
+        let request = match asked(method, params) {
+            Ok(Asked::Unknown) => Request { id, asked: Err(Refusal::unknown_method(method)), bytes: 0 },
+            Ok(_) if self.request_bytes + bytes > REQUEST_BYTES => {
+                let refusal = Refusal::internal("too much waits to be answered");
                 Request { id, asked: Err(refusal), bytes: 0 }
             }
+            asked => Request { id, asked, bytes },
         };
-        self.request_bytes += request.bytes;
-        self.requests.insert(seq, request);
+        if self.is_of_use(seq, &request) {
+            self.request_bytes += request.bytes;
+            self.requests.insert(seq, request);
+        }
+    }
+
+    fn is_of_use(&self, seq: u64, request: &Request) -> bool {
+        seq > self.settled_to || request.permission().is_some() || self.needed.contains(&seq)
+    }
+
+    /// By the journal, requests up to this record are taken, those for permission left aside, and only the named ones
+    /// are still needed. So whoever reads a long turn at once does not hold what was answered long ago.
+    pub fn settle(&mut self, taken_to: u64, needed: BTreeSet<u64>) {
+        (self.settled_to, self.needed) = (self.settled_to.max(taken_to), needed);
+        let over: Vec<u64> = self
+            .requests
+            .range(..=self.settled_to)
+            .filter(|(seq, request)| !self.is_of_use(**seq, request))
+            .map(|(seq, _)| *seq)
+            .collect();
+        over.into_iter().for_each(|seq| self.forget(seq));
     }
 
     fn update(&mut self, update: Option<&Value>) {

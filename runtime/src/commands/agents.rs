@@ -115,10 +115,11 @@ pub(super) fn set_mode(state: &State, Mode { task, mode }: Mode, seen: &impl See
         let message = format!("the agent of task {task} is not warm; switch to the task first");
         return Err(ApiError::new(Code::TaskNotReady, message));
     };
-    has_room_for_messages(found, worker, seen.consumed(&task))?;
+    let consumed = seen.consumed(&task);
+    has_room_for_messages(found, worker, consumed)?;
     let (spawn_id, number) = (worker.spawn_id.clone(), worker.next);
     let answer = json!({"task": task, "mode": mode});
-    Ok((Body::ModeSet(record::ModeSet { task, spawn_id, mode, number }), answer))
+    Ok((Body::ModeSet(record::ModeSet { task, spawn_id, mode, number, consumed }), answer))
 }
 
 fn standing(task: &Task) -> Option<&StandingWorker> {

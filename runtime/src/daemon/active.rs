@@ -249,7 +249,7 @@ impl Active {
         let served = self.shared.borrow();
         self.look_at.extend(served.folded.state.unfinished().map(|task| task.id.clone()));
         let now = now_ms();
-        for (task, worker) in served.folded.state.workers() {
+        for (task, worker, _) in served.folded.state.followed() {
             self.unread.insert(worker.to_owned());
             // Also what was written before a pause is synced in time.
             let (outputs, segment) = (served.spools.outputs(worker), served.spools.segment_file(worker));
@@ -281,7 +281,7 @@ impl Active {
         let served = &mut *served;
         let now = now_ms();
         let by_worker: BTreeMap<&str, &str> =
-            served.folded.state.workers().map(|(task, worker)| (worker, task.id.as_str())).collect();
+            served.folded.state.followed().map(|(task, worker, _)| (worker, task.id.as_str())).collect();
         for worker in std::mem::take(&mut self.unread) {
             let Some(task) = by_worker.get(worker.as_str()) else { continue };
             let before = served.spools.outputs(&worker);
@@ -331,6 +331,7 @@ fn has_effect(body: &Body) -> bool {
             | Body::RequestTaken(_)
             | Body::PermissionAnswered(_)
             | Body::ModeSet(_)
+            | Body::TerminalExited(_)
     )
 }
 

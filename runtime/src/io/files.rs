@@ -32,7 +32,7 @@ pub fn identify(home: &Home, task: &str, known: Option<&str>) -> Result<Identity
     let workspaces = home.workspaces();
     if let Some(known) = known {
         let id = Uuid::parse_str(known).unwrap_or(Uuid::nil());
-        return Workspace::open(&workspaces, task)?.check_identity(id).map(|()| Identity::Known);
+        return Workspace::open_known(&workspaces, task, id).map(|_| Identity::Known);
     }
     std::fs::create_dir_all(&workspaces).map_err(|source| WorkspaceError::Io {
         operation: "make",

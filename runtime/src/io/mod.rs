@@ -13,6 +13,7 @@ mod sample;
 pub mod self_check;
 pub mod served;
 pub mod spools;
+pub mod terminals;
 pub mod view;
 pub mod workers;
 pub mod workspace;

@@ -170,7 +170,7 @@ impl Served {
     /// Follows the spools of the workers that are alive, and no others; answers the workers that it follows newly.
     pub fn follow_running(&mut self) -> Vec<String> {
         let workers: BTreeMap<&str, Protocol> =
-            self.folded.state.workers().map(|(task, worker)| (worker, task.protocol)).collect();
+            self.folded.state.followed().map(|(_, worker, protocol)| (worker, protocol)).collect();
         let mut newly = Vec::new();
         for (worker, protocol) in &workers {
             let directory = self.home.worker(worker);
@@ -192,6 +192,12 @@ impl Served {
             }
         }
         self.spools.keep_only(&workers.keys().copied().collect());
+        for agent in self.folded.state.tasks.values().filter_map(|task| task.agent.as_ref()) {
+            if let Some(worker) = &agent.worker {
+                let needed = worker.needed(self.spools.consumed(&worker.spawn_id));
+                self.spools.settle(&worker.spawn_id, worker.taken_to, needed);
+            }
+        }
         newly
     }
 
@@ -222,6 +228,11 @@ impl Served {
     pub fn known_outputs(&self, task: &str) -> Option<u64> {
         let running = self.folded.state.task(task).and_then(|task| task.running.as_ref());
         let Some(running) = running else { return Some(0) };
+        // A follower may have read more of the spool than of the journal.
+        let mark = running.numbers.map(|numbers| numbers.mark);
+        if mark.is_some_and(|mark| self.spools.is_past(&running.order.spawn_id, mark)) {
+            return None;
+        }
         self.spools.known_outputs(&running.order.spawn_id).map(|_| self.outputs(task))
     }
 

@@ -226,6 +226,19 @@ impl Spools {
         }
     }
 
+    /// What of an agent's requests is of use, by the journal.
+    pub fn settle(&mut self, spawn_id: &str, taken_to: u64, needed: BTreeSet<u64>) {
+        let dialogue = self.followed.get_mut(spawn_id).and_then(|followed| followed.dialogue.as_mut());
+        if let Some(dialogue) = dialogue {
+            dialogue.settle(taken_to, needed);
+        }
+    }
+
+    /// Whether a later turn than the one that this message marks has begun.
+    pub fn is_past(&self, spawn_id: &str, mark: u64) -> bool {
+        self.followed.get(spawn_id).is_some_and(|followed| followed.mark_number > mark)
+    }
+
     /// For how long a worker has said nothing; `None` where nothing was read of it since it is followed.
     pub fn silent_for(&self, spawn_id: &str) -> Option<Duration> {
         self.followed.get(spawn_id)?.heard_at.map(|at| at.elapsed())

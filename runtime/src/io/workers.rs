@@ -26,6 +26,10 @@ const SPAWN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a holder may take from there to its lock; then the worker is given up and another is ordered.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Asks for one command of an agent; with the longest pause of a second between them, about the time that a supervisor
+/// takes to come back.
+const SPAWN_ASKS: u32 = 40;
+
 /// Syncs of spools under way at a time, of the threads that are there for what waits for a disk; more of them wait
 /// in order, one for each running turn at most.
 const SYNCS_AT_ONCE: usize = 4;
@@ -217,6 +221,11 @@ impl Workers {
         });
     }
 
+    /// What asks the supervisor for the commands of agents.
+    pub fn spawner(&self) -> Spawner {
+        Spawner { client: self.client.clone(), epoch: self.epoch, settings: self.settings.clone() }
+    }
+
     /// The supervisor has answered.
     pub fn spawned(&mut self, spawn_id: &str, outcome: SpawnOutcome) {
         let Some(known) = self.known.get_mut(spawn_id) else { return };
@@ -356,6 +365,38 @@ impl Workers {
             known.sync.synced(outputs, now_ms, seen);
         }
         ok
+    }
+}
+
+/// Asks the supervisor for workers.
+pub struct Spawner {
+    client: Rc<Client>,
+    epoch: u64,
+    settings: Settings,
+}
+
+impl Spawner {
+    /// The epoch with which it asks.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Asks, and again as long as nothing is known, [`SPAWN_ASKS`] times at most. Asking again starts nothing twice.
+    ///
+    /// # Errors
+    /// Why the worker does not run.
+    pub async fn until_answered(&self, request: &SpawnWorker) -> Result<(), String> {
+        let mut asks = 0;
+        loop {
+            let answer = self.client.post::<_, Spawned>("/v1/workers", request, SPAWN_DEADLINE).await;
+            asks += 1;
+            match outcome(answer) {
+                SpawnOutcome::Started => return Ok(()),
+                SpawnOutcome::Failed(why) | SpawnOutcome::Refused(why) => return Err(why),
+                SpawnOutcome::Again(why) if asks == SPAWN_ASKS => return Err(why),
+                SpawnOutcome::Again(_) => tokio::time::sleep(self.settings.spawn_pause(asks)).await,
+            }
+        }
     }
 }
 

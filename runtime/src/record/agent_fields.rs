@@ -126,11 +126,60 @@ pub struct RequestTaken {
     pub seq: u64,
     /// The agent's id of the request, as JSON text.
     pub id: String,
-    /// The inbox message that will answer it.
+    /// The inbox message that will answer it; 0 where that is decided on later.
     pub number: u64,
     /// Messages up to this one are known to be consumed.
     #[serde(default)]
     pub consumed: u64,
+    /// What it does about a terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<TerminalDeed>,
+}
+
+/// What a request does about a terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "does", rename_all = "snake_case")]
+pub enum TerminalDeed {
+    /// A command is run; named by worker and record.
+    Create {
+        /// Bytes of its output that an answer carries at most.
+        bytes: u64,
+    },
+    /// The answer waits for its end.
+    Wait {
+        /// The terminal.
+        terminal: String,
+    },
+    /// It is ended and forgotten.
+    Release {
+        /// The terminal.
+        terminal: String,
+    },
+}
+
+/// See [`Body::TerminalExited`](super::Body::TerminalExited).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TerminalExited {
+    /// The task.
+    pub task: String,
+    /// The agent's worker.
+    pub spawn_id: String,
+    /// The record that ends the line of the request that waited.
+    pub seq: u64,
+    /// The inbox message that answers it.
+    pub number: u64,
+    /// Messages up to this one are known to be consumed.
+    #[serde(default)]
+    pub consumed: u64,
+}
+
+/// See [`Body::TerminalGone`](super::Body::TerminalGone).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TerminalGone {
+    /// The task.
+    pub task: String,
+    /// The terminal.
+    pub terminal: String,
 }
 
 /// How a permission request was answered.
@@ -184,6 +233,9 @@ pub struct ModeSet {
     pub mode: String,
     /// The inbox message that says so.
     pub number: u64,
+    /// Messages up to this one are known to be consumed.
+    #[serde(default)]
+    pub consumed: u64,
 }
 
 /// See [`Body::TaskSwitching`](super::Body::TaskSwitching).

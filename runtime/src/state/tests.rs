@@ -142,6 +142,7 @@ fn agent(life: &mut Lifetime, what: usize) {
             id: "1".into(),
             number: worker.next,
             consumed: worker.next.saturating_sub(3),
+            terminal: None,
         }),
         (Some(worker), 2) => {
             let Some(running) = running else { return };

@@ -3,6 +3,7 @@
 use crate::support::{Node, until};
 use holdfast_shared::inbox::{InboxReader, Kind, highest_epoch};
 use holdfast_shared::spool::{Control, Flushed, Stream};
+use holdfast_shared::supervisor_control::SpawnWorker;
 use holdfast_shared::worker::EndedBy;
 use serde_json::{Value, json};
 
@@ -32,8 +33,9 @@ impl<'a> Agent<'a> {
             let supervised = node.supervised.borrow();
             let mut workers = supervised.workers.values().map(|worker| &worker.order);
             let is_it = |id: &str| !before.contains(&id);
+            let is_standing = |order: &SpawnWorker| order.turn.is_empty() && order.terminal.is_none();
             workers
-                .find(|order| order.task == task && order.turn.is_empty() && is_it(&order.spawn_id))
+                .find(|order| order.task == task && is_standing(order) && is_it(&order.spawn_id))
                 .map(|order| order.spawn_id.clone())
         })
         .await;

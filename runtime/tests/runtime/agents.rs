@@ -562,7 +562,6 @@ fn after_a_power_cut_an_agents_turn_is_interrupted_under_a_new_epoch_and_earlier
         link.subscribe(1, "conversation:x", &epoch, Some(2)).await;
         let (new_epoch, _, _, recovered) = link.channels[&1].subscribed.clone().unwrap();
         assert!(new_epoch != epoch && !recovered, "{new_epoch}");
-        link.channels.remove(&1);
         link.subscribe(3, "conversation:x", "", Some(0)).await;
         loop {
             let types = link.channels[&3].types();
@@ -590,5 +589,64 @@ fn a_skill_that_is_not_installed_is_refused_with_what_to_do() {
         let refused = link.call("task.open", json!({"task": "x", "skill": "codex"})).await.unwrap_err();
         assert_eq!(refused.code, Code::InvalidRequest);
         assert!(refused.message.contains("holdfast skill install"), "{}", refused.message);
+    });
+}
+
+#[test]
+fn a_command_of_an_agent_outlives_runtimes_and_is_waited_for_without_holding_up_others() {
+    local(async {
+        let node = Node::new();
+        let a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        open(&mut link, "x").await;
+        let mut agent = Agent::ready(&node, "x", &[]).await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        let create = json!({"sessionId": "s1", "command": "make all", "env": [{"name": "A", "value": "b"}]});
+        agent.asks(json!(1), "terminal/create", create);
+        let terminal = agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned();
+        let asked = node.supervised.borrow().workers[&terminal].order.clone();
+        let command = asked.terminal.unwrap();
+        assert_eq!((&*command.command, &*command.args[1], &*command.env["A"]), ("/bin/sh", "make all", "b"));
+        let about = json!({"sessionId": "s1", "terminalId": terminal});
+        agent.asks(json!(2), "terminal/wait_for_exit", about.clone());
+        node.say(&terminal, "out");
+        agent.asks(json!(3), "terminal/output", about.clone());
+        let output = agent.line().await;
+        assert_eq!(
+            (&output["id"], &output["result"]["output"]),
+            (&json!(3), &json!("out")),
+            "before the wait"
+        );
+
+        agent.asks(json!("2a"), "terminal/create", json!({"sessionId": "s1", "command": "true"}));
+        let short = agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned();
+        let about_short = json!({"sessionId": "s1", "terminalId": short});
+        agent.asks(json!("2b"), "terminal/wait_for_exit", about_short);
+        node.exit(&short, 0, EndedBy::Worker);
+        assert_eq!(agent.line().await["id"], "2b", "the other waits on");
+
+        let b = over_to(&node, &a, Slot::B, 2).await;
+        let mut link = b.route(2).await;
+        node.exit(&terminal, 3, EndedBy::Worker);
+        let waited = agent.line().await;
+        assert_eq!((&waited["id"], &waited["result"]["exitCode"]), (&json!(2), &json!(3)));
+        agent.asks(json!(4), "terminal/release", about.clone());
+        assert_eq!(agent.line().await["result"], json!({}));
+        agent.asks(json!(5), "terminal/output", about);
+        assert!(agent.line().await["error"]["code"].is_number(), "it is forgotten");
+        until("it is removed", async || (!node.home.worker(&terminal).exists()).then_some(())).await;
+
+        // What is left of an agent that has ended is ended, too.
+        agent.asks(json!(6), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+        let left = agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned();
+        agent.ends_turn(&id, "end_turn");
+        agent.dies();
+        let told =
+            until("it is told to end", async || node.supervised.borrow().workers[&left].told_to_end()).await;
+        assert_eq!(told, 2);
+        node.exit(&left, 137, EndedBy::Kill);
+        until("it is removed", async || (!node.home.worker(&left).exists()).then_some(())).await;
+        link.call("task.list", json!({})).await.unwrap();
     });
 }

@@ -2,14 +2,15 @@
 
 use super::super::active::Active;
 use super::super::{Event, RunError};
+use super::terminals;
 use crate::acp::answer::{Asked, Refusal};
 use crate::acp::line::RequestId;
 use crate::acp::{outgoing, permission};
-use crate::agent::StandingWorker;
 use crate::agent::dialogue::Request;
+use crate::agent::{StandingWorker, WAITS};
 use crate::io::files;
 use crate::io::served::Served;
-use crate::record::{Body, PermissionAnswered, PermissionOutcome, RequestTaken};
+use crate::record::{Body, PermissionAnswered, PermissionOutcome, RequestTaken, TerminalDeed};
 use crate::task::Task;
 use crate::turn::TurnState;
 
@@ -78,19 +79,31 @@ impl Active {
                 consumed,
             }));
         }
+        if let Some(over) = self.next_exit(task, worker, consumed) {
+            return Some(over);
+        }
         let in_turn = is_in_turn(&served, task, worker);
         let dialogue = served.spools.dialogue(&worker.spawn_id)?;
         let mut requests = dialogue.requests_behind(worker.taken_to.max(worker.settled_to));
         // People answer those of a turn; nobody is asked outside of one.
         let (seq, request) = requests.find(|(_, request)| !in_turn || request.permission().is_none())?;
-        Some(Body::RequestTaken(RequestTaken {
+        let deed = match &request.asked {
+            Ok(Asked::Terminal(asked)) => terminals::deed(task.agent.as_ref()?, asked),
+            _ => None,
+        };
+        if matches!(deed, Some(TerminalDeed::Wait { .. })) && worker.waiting.len() >= WAITS {
+            return None;
+        }
+        let request = RequestTaken {
             task: id.to_owned(),
             spawn_id: worker.spawn_id.clone(),
             seq,
             id: request.id.as_json().to_owned(),
             number: worker.next,
             consumed,
-        }))
+            terminal: None,
+        };
+        Some(terminals::taken(request, deed))
     }
 
     /// The text that answers a request which was taken; `None` while it is being served.
@@ -119,7 +132,15 @@ impl Active {
         match asked {
             Asked::Permission(_) => Some(outgoing::reply_result(id, &permission::cancelled())),
             Asked::Unknown => refused(&Refusal::unknown_method("")),
-            Asked::Terminal(_) => refused(&Refusal::unknown_method("terminal/*")),
+            Asked::Terminal(asked) => {
+                let asked = asked.clone();
+                drop(served);
+                let answer = self.terminal_answer(task, worker, (seq, id), &asked);
+                if answer.is_none() {
+                    self.agents.entry(worker.to_owned()).or_default().serving.insert(seq);
+                }
+                answer
+            }
             Asked::ReadFile { .. } | Asked::WriteFile { .. } => {
                 held.serving.insert(seq);
                 let (home, asked, name) = (served.home.clone(), asked.clone(), task.to_owned());

@@ -8,6 +8,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 use uuid::Uuid;
 
 /// The format that this release writes and the highest it reads.
@@ -23,6 +24,22 @@ struct Identity {
 }
 
 impl Workspace {
+    /// Opens the workspace that is known to have this identity.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`check_identity`](Self::check_identity); a workspace that is gone is one whose identity
+    /// is missing.
+    pub fn open_known(workspaces: &Path, name: &str, expected: Uuid) -> Result<Self, WorkspaceError> {
+        let workspace = Self::open(workspaces, name).map_err(|error| match error {
+            WorkspaceError::Missing { path } => {
+                WorkspaceError::Refused { path, reason: Reason::IdentityMissing }
+            }
+            error => error,
+        })?;
+        workspace.check_identity(expected)?;
+        Ok(workspace)
+    }
+
     /// The workspace's identity; `None` where it has none.
     ///
     /// # Errors

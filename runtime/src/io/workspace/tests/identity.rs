@@ -41,6 +41,15 @@ attacks! {
         assert_eq!(error.reason(), Some(Reason::IdentityMissing));
         assert_eq!(error.code(), Code::WorkspacePolicyViolation);
     };
+    a_workspace_that_is_gone_has_lost_its_identity |case: &Case| {
+        let id = case.workspace.identify(Uuid::new_v4()).unwrap();
+        let all = case.root.parent().unwrap();
+        Workspace::open_known(all, "x", id).unwrap();
+        let reason = |name, id| Workspace::open_known(all, name, id).unwrap_err().reason();
+        assert_eq!(reason("gone", id), Some(Reason::IdentityMissing));
+        assert_eq!(reason("x", Uuid::new_v4()), Some(Reason::IdentityChanged));
+        assert!(!all.join("gone").exists());
+    };
     an_identity_that_is_another |case: &Case| {
         case.workspace.identify(Uuid::new_v4()).unwrap();
         let error = case.workspace.check_identity(Uuid::new_v4()).unwrap_err();
