@@ -79,7 +79,7 @@ pub fn order(
     if request.prompt.contains('\0') {
         return Err(ApiError::new(Code::InvalidRequest, "prompt: a command line holds no NUL"));
     }
-    let runs = runs(request, skill);
+    let runs = runs(request, skill, settings);
     let terminal = request.terminal.as_ref();
     let mode = match runs.protocol {
         Protocol::Acp if terminal.is_none() => OutputMode::Lines,
@@ -114,7 +114,7 @@ pub fn order(
     })
 }
 
-fn runs(request: &SpawnWorker, skill: Skill) -> Runs {
+fn runs(request: &SpawnWorker, skill: Skill, settings: &CommandSettings) -> Runs {
     let built_in = |name: &str, protocol, argv| Runs {
         name: name.to_owned(),
         protocol,
@@ -128,7 +128,7 @@ fn runs(request: &SpawnWorker, skill: Skill) -> Runs {
     match skill {
         Skill::Command => {
             let argv = vec!["/bin/sh".into(), "-c".into(), request.prompt.clone()];
-            built_in(COMMAND, Protocol::Command, argv)
+            Runs { limits: settings.limits, ..built_in(COMMAND, Protocol::Command, argv) }
         }
         Skill::Demo { program } => {
             let argv = vec![program.to_string_lossy().into_owned(), "agent-demo".into()];

@@ -2,7 +2,9 @@
 
 use crate::attempt::{OnLowMemory, Rules};
 use crate::memory::Gate;
+use crate::skill::out_of_range;
 use holdfast_shared::free_space::MIN_FREE_BYTES;
+use holdfast_shared::worker::Limits;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -116,6 +118,8 @@ pub struct CommandSettings {
     pub kill_grace_ms: u64,
     /// Variables of the supervisor's environment that commands are given, where set.
     pub environment: Vec<String>,
+    /// What a command with all its processes may use, as in a skill's manifest.
+    pub limits: Limits,
 }
 
 impl Default for CommandSettings {
@@ -125,6 +129,7 @@ impl Default for CommandSettings {
             output_quota_bytes: holdfast_shared::worker::OUTPUT_QUOTA_BYTES,
             kill_grace_ms: holdfast_shared::worker::KILL_GRACE_MS,
             environment: environment.map(str::to_owned).to_vec(),
+            limits: Limits::default(),
         }
     }
 }
@@ -177,6 +182,11 @@ impl Settings {
             .into_iter()
             .filter(|(_, value, low, high)| !(*low..=*high).contains(value))
             .map(|(name, value, low, high)| format!("{name} is {value}; allowed are {low} to {high}"))
+            .chain(
+                out_of_range(&settings.command.limits)
+                    .into_iter()
+                    .map(|what| format!("command.limits.{what}")),
+            )
             .collect();
         if wrong.is_empty() { Ok(settings) } else { Err(SettingsError::OutOfRange(wrong)) }
     }
@@ -249,6 +259,9 @@ mod tests {
         let text = "[supervisor]\ngood_probes = 0\nprobe_interval_ms = 0";
         let Err(SettingsError::OutOfRange(wrong)) = Settings::parse(text) else { panic!("taken") };
         assert_eq!(wrong.len(), 2);
+        let text = "[command.limits]\nopen_files = 64\nprocesses = 0";
+        let Err(SettingsError::OutOfRange(wrong)) = Settings::parse(text) else { panic!("taken") };
+        assert!(wrong.len() == 1 && wrong[0].starts_with("command.limits.processes is 0"), "{wrong:?}");
         let error = Settings::parse("standbye = 1").unwrap_err().to_string();
         assert!(error.contains("standbye"), "{error}");
     }

@@ -163,6 +163,25 @@ fn limits(fields: &mut Fields) -> BTreeMap<&'static str, u64> {
     found
 }
 
+/// What is out of range in limits that were read elsewhere than from a manifest.
+pub fn out_of_range(limits: &Limits) -> Vec<String> {
+    let named = [
+        ("memory_bytes", limits.memory_bytes),
+        ("processes", limits.processes),
+        ("open_files", limits.open_files),
+        ("cpu_seconds", limits.cpu_seconds),
+        ("cpu_percent", limits.cpu_percent),
+        ("file_bytes", limits.file_bytes),
+    ];
+    let range = |name: &str| LIMITS.iter().find(|(known, ..)| *known == name);
+    let wrong = |(name, value): (&str, Option<u64>)| {
+        let ((_, low, high), value) = (range(name)?, value?);
+        let is_wrong = !(*low..=*high).contains(&value);
+        is_wrong.then(|| format!("{name} is {value}; allowed are {low} to {high}"))
+    };
+    named.into_iter().filter_map(wrong).collect()
+}
+
 /// Names become directories: `[a-z0-9][a-z0-9._-]{0,63}`, and none of what is built in.
 ///
 /// # Errors

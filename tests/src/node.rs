@@ -276,6 +276,7 @@ impl Node {
         if let Some(mut child) = self.up.take() {
             let _ = child.wait();
         }
+        holdfast_supervisor::io::cgroups::remove(&self.home);
     }
 }
 

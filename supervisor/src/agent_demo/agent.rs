@@ -133,7 +133,7 @@ impl Agent {
     /// What is kept of a session; one that was forgotten begins anew.
     pub(super) fn kept(&self, session: &str) -> Session {
         let memory = self.open.get(session).map(|directory| io::remembered(directory)).unwrap_or_default();
-        memory.sessions.get(session).cloned().unwrap_or_else(|| forgotten())
+        memory.sessions.get(session).cloned().unwrap_or_else(forgotten)
     }
 
     /// Changes what is kept of a session.

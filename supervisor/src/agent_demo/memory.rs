@@ -50,7 +50,8 @@ impl Session {
                 before.push_str(text);
             }
             _ => {
-                let end = text.floor_char_boundary(PIECE_BYTES_MAX);
+                let most = text.len().min(PIECE_BYTES_MAX);
+                let end = (0..=most).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
                 self.history.push((kind.to_owned(), text[..end].to_owned()));
             }
         }

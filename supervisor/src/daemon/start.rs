@@ -105,11 +105,8 @@ pub(super) async fn start(
     supervisor.arm_attempt();
     supervisor.adopt_and_act(transition, actions)?;
     supervisor.ensure_sidecar()?;
-    let (swept, group) = (home.clone(), supervisor.settings.supervisor.worker_cgroup.clone());
-    tokio::task::spawn_blocking(move || {
-        crate::io::workers::sweep_removed(&swept);
-        crate::io::cgroups::sweep(&swept, group.as_deref());
-    });
+    let swept = home.clone();
+    tokio::task::spawn_blocking(move || crate::io::workers::sweep_removed(&swept));
     Ok((supervisor, notify))
 }
 

@@ -4,6 +4,7 @@
 //! be used without that is used without them.
 
 use crate::hold::limits::{CONTROLLERS, Controllers};
+use crate::settings::Settings;
 use holdfast_shared::home::Home;
 use serde_json::{Value, json};
 use std::os::unix::fs::MetadataExt;
@@ -11,15 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// The directory in which holders make their workers' groups, made where it can be; `named` is the setting.
 pub fn base(home: &Home, named: Option<&Path>) -> Option<PathBuf> {
-    let name = group_name(home)?;
-    let own = own_group().into_iter();
-    let found = match named {
-        Some(named) => vec![named.to_owned()],
-        // Beside our own group first: where that is possible, no process of ours is in the way of its controllers.
-        None => own.flat_map(|own| [own.parent().map(Path::to_owned), Some(own)]).flatten().collect(),
-    };
-    let made: Vec<(PathBuf, Controllers)> =
-        found.iter().filter_map(|parent| made_in(parent, &name)).collect();
+    let made: Vec<(PathBuf, Controllers)> = places(home, named).into_iter().filter_map(made).collect();
     let most = made.iter().map(|(_, controllers)| controllers.count()).max()?;
     // The last of the equal ones is the nearest to us.
     let chosen = made.iter().rposition(|(_, controllers)| controllers.count() == most)?;
@@ -28,6 +21,18 @@ pub fn base(home: &Home, named: Option<&Path>) -> Option<PathBuf> {
         let _ = std::fs::remove_dir(path);
     }
     made.into_iter().nth(chosen).map(|(path, _)| path)
+}
+
+/// Where such a directory can be, whether it is there or not.
+fn places(home: &Home, named: Option<&Path>) -> Vec<PathBuf> {
+    let Some(name) = group_name(home) else { return Vec::new() };
+    let own = || own_group().map(|own| [own.parent().map(Path::to_owned), Some(own)]);
+    let parents: Vec<PathBuf> = match named {
+        Some(named) => vec![named.to_owned()],
+        // Beside our own group first: where that is possible, no process of ours is in the way of its controllers.
+        None => own().into_iter().flatten().flatten().collect(),
+    };
+    parents.into_iter().map(|parent| parent.join(&name)).collect()
 }
 
 /// How each limit is kept on this machine, as `GET /v1/skills` says it.
@@ -41,14 +46,30 @@ pub fn means(home: &Home, named: Option<&Path>) -> Value {
 }
 
 /// Removes groups that workers without a holder have left and that are empty now.
-pub fn sweep(home: &Home, named: Option<&Path>) {
-    let Some(base) = base(home, named) else { return };
-    for entry in std::fs::read_dir(&base).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            // One with a process stays.
-            let _ = std::fs::remove_dir(entry.path());
+pub fn sweep(home: &Home) {
+    for base in places(home, named(home).as_deref()) {
+        for entry in std::fs::read_dir(&base).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                // One with a process stays.
+                let _ = std::fs::remove_dir(entry.path());
+            }
         }
     }
+}
+
+/// Removes all groups of a node whose workers have ended.
+pub fn remove(home: &Home) {
+    sweep(home);
+    for base in places(home, named(home).as_deref()) {
+        // Not there, or not empty: then something lives on in it.
+        let _ = std::fs::remove_dir(base);
+    }
+}
+
+/// The setting as it is in the file now.
+fn named(home: &Home) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(home.config()).ok()?;
+    Settings::parse(&text).ok()?.supervisor.worker_cgroup
 }
 
 /// Names this home on this machine.
@@ -57,12 +78,9 @@ fn group_name(home: &Home) -> Option<String> {
     Some(format!("holdfast-{:x}-{:x}", found.dev(), found.ino()))
 }
 
-/// Makes the group below `parent` and asks for its controllers; what will be there for groups in it.
-fn made_in(parent: &Path, name: &str) -> Option<(PathBuf, Controllers)> {
-    let base = parent.join(name);
-    if !parent.join("cgroup.procs").is_file() {
-        return None;
-    }
+/// Makes the group and asks for controllers; what can be limited in groups below it.
+fn made(base: PathBuf) -> Option<(PathBuf, Controllers)> {
+    let parent = base.parent().filter(|parent| parent.join("cgroup.procs").is_file())?;
     if !base.is_dir() {
         std::fs::create_dir(&base).ok()?;
     }
@@ -147,9 +165,14 @@ mod tests {
         assert_eq!(base(&home, Some(&parent)), Some(made.clone()), "the same again");
         std::fs::create_dir(made.join("w1")).unwrap();
         std::fs::create_dir_all(made.join("w2/busy")).unwrap();
-        sweep(&home, Some(&parent));
+        std::fs::write(home.config(), format!("[supervisor]\nworker_cgroup = {parent:?}\n")).unwrap();
+        sweep(&home);
         assert!(!made.join("w1").exists() && made.join("w2").exists());
         std::fs::write(made.join("cgroup.subtree_control"), "pids").unwrap();
         assert!(!available(&made).memory && available(&made).pids);
+        std::fs::remove_dir_all(made.join("w2")).unwrap();
+        std::fs::remove_file(made.join("cgroup.subtree_control")).unwrap();
+        remove(&home);
+        assert!(!made.exists() && parent.is_dir());
     }
 }

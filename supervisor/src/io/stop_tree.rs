@@ -2,6 +2,7 @@
 //!
 //! Works from the files alone, so it serves the supervisor and, when that is dead, the command line.
 
+use crate::io::cgroups;
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::leftovers::end_leftovers;
 use holdfast_shared::process::{Living, PidFd, read_holder};
@@ -43,6 +44,9 @@ pub fn stop_children(home: &Home, keep_workers: bool) -> Stopped {
     }
     stop_daemons(home, &[Role::Runtime(Slot::A), Role::Runtime(Slot::B)], &mut stopped);
     stop_daemons(home, &[Role::Sidecar], &mut stopped);
+    if !keep_workers {
+        cgroups::remove(home);
+    }
     stopped
 }
 

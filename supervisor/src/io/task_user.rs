@@ -12,8 +12,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// All may go through, nobody but the owner may look.
-const SEARCHED: u32 = 0o711;
+/// All may go through.
+const SEARCHED: u32 = 0o111;
+/// Others may look, and write.
+const LOOKED_INTO: u32 = 0o006;
 /// The part of a mode that lets others in at all.
 const OTHERS: u32 = 0o007;
 
@@ -77,13 +79,14 @@ pub fn give(home: &Home, workspace: &OwnedFd, user: &User) -> Result<(), ApiErro
     }
 }
 
-/// A mode is only ever opened for going through.
+/// Opens a directory for going through, and closes it for others' looking and writing.
 fn searched(directory: &Path) -> io::Result<()> {
     let mode = directory.metadata()?.permissions().mode() & 0o7777;
-    match mode & 0o111 {
-        0o111 => Ok(()),
-        _ => std::fs::set_permissions(directory, PermissionsExt::from_mode(mode | SEARCHED & 0o111)),
+    let wanted = (mode | SEARCHED) & !LOOKED_INTO;
+    if wanted == mode {
+        return Ok(());
     }
+    std::fs::set_permissions(directory, PermissionsExt::from_mode(wanted))
 }
 
 /// What is directly below the home was protected by the home's own mode until now.

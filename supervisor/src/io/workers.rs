@@ -22,8 +22,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// Removes what a runtime that was killed had only moved aside. May take long: not for the loop.
+/// Removes what a runtime that was killed had only moved aside, and the empty groups of workers without a holder. May take long: not for the loop.
 pub fn sweep_removed(home: &Home) {
+    cgroups::sweep(home);
     let entries = std::fs::read_dir(home.workers()).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(REMOVED)) {
         match std::fs::remove_dir_all(entry.path()) {

@@ -111,3 +111,12 @@ fn names_that_lead_elsewhere_and_a_command_without_a_turn_are_refused() {
     assert_eq!(make(&request("demo", ""), Skill::Command).unwrap_err().code, Code::InvalidRequest);
     assert_eq!(make(&request("demo", "a/b"), installed("acp")).unwrap_err().code, Code::InvalidRequest);
 }
+
+#[test]
+fn a_command_has_the_limits_of_the_settings() {
+    let limits = Limits { open_files: Some(64), ..Limits::default() };
+    let settings = CommandSettings { limits, ..CommandSettings::default() };
+    let made = |skill| order(&request("demo", "t1"), &Home::new("/h"), skill, &settings, |_| None).unwrap();
+    assert_eq!(made(Skill::Command).limits, limits);
+    assert_eq!(made(installed("command")).limits.open_files, None);
+}

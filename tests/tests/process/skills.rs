@@ -314,6 +314,25 @@ fn skills_with_a_user_work_as_it_in_a_workspace_of_its_own() {
     assert_eq!(journal.mode() & 0o007, 0);
 }
 
+#[test]
+fn skills_are_not_installed_on_a_disk_that_they_would_fill() {
+    let node = ready(&Options::default());
+    let directory = skill(&node, &manifest("mine", "command", ""), "echo");
+    std::fs::create_dir(node.home().skills()).expect("room");
+    let Some(disk) = Small::mount(&node.home().skills(), "size=100m") else {
+        eprintln!("SKIPPED: this process may not mount a tmpfs");
+        return;
+    };
+    let refused = node.holdfast(&["skill", "install", &directory.to_string_lossy()]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("STORAGE_FULL"), "{}", told(&refused));
+    let left: Vec<_> =
+        std::fs::read_dir(&disk.0).expect("readable").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, [".lock"]);
+    assert!(Small::mount(&disk.0, "remount,size=400m").map(std::mem::forget).is_some());
+    install(&node, &directory);
+    assert_eq!(states(&node)["mine"], "ok");
+}
+
 /// A mount that goes with the test.
 struct Small(PathBuf);
 

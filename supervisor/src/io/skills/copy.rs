@@ -1,7 +1,8 @@
 //! A skill's directory copied into the home: files, directories, and links that stay inside.
 
-use std::fs::{File, OpenOptions, Permissions};
-use std::io;
+use holdfast_shared::free_space::{MIN_FREE_BYTES, free_bytes, is_enough};
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
@@ -62,8 +63,12 @@ fn copy_one(path: &Path, below: &Path, to: &Path, copied: &mut Copied) -> io::Re
     if !metadata.is_file() {
         return Err(refused("neither a file, nor a directory, nor a link".to_owned()));
     }
+    leaves_room(to, metadata.len())?;
     let mode = if metadata.mode() & 0o111 == 0 { 0o644 } else { 0o755 };
-    let mut source = File::open(path)?;
+    // What is no file any more is not waited for, nor followed.
+    let mut options = OpenOptions::new();
+    let source = options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let mut source = source.take(BYTES_MAX.saturating_sub(copied.bytes).saturating_add(1));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     file.set_permissions(Permissions::from_mode(mode))?;
     copied.bytes = copied.bytes.saturating_add(io::copy(&mut source, &mut file)?);
@@ -71,6 +76,16 @@ fn copy_one(path: &Path, below: &Path, to: &Path, copied: &mut Copied) -> io::Re
         return Err(refused(format!("the skill has more than {BYTES_MAX} bytes")));
     }
     Ok(false)
+}
+
+/// Running agents do not survive a full disk: one is refused before it is.
+fn leaves_room(to: &Path, bytes: u64) -> io::Result<()> {
+    let directory = to.parent().unwrap_or(to);
+    let free = free_bytes(directory).map_err(named(directory))?;
+    match is_enough(free.saturating_sub(bytes), MIN_FREE_BYTES) {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+    }
 }
 
 /// Whatever this process's umask says.

@@ -37,7 +37,10 @@ pub fn install(home: &Home, directory: &Path) -> Result<Value, ApiError> {
     let _lock = lock(home)?;
     refuse_while_it_runs(home, &manifest.name)?;
     let (new, place) = (home.skills().join(NEW), home.skills().join(&manifest.name));
-    copy(directory, &new).map_err(|error| not_copied(&new, &error))?;
+    copy(directory, &new).map_err(|error| {
+        remove_aside(&new);
+        not_copied(&new, &error)
+    })?;
     // What was judged is what is installed, also when the directory changes meanwhile.
     let copied = read_manifest(&new.join(MANIFEST)).map_err(|error| on_file("read", &new, &error))?;
     if copied != text {
