@@ -6,6 +6,7 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,6 +32,17 @@ impl Terminal {
         let OpenptyResult { master, slave } = openpty(Some(&size), None).expect("a terminal");
         command.env("TERM", "xterm").env_remove("NO_COLOR");
         let side = || slave.try_clone().expect("a descriptor");
+        // SAFETY: between fork and exec only setsid and ioctl are called, which may be called there; stdin is the
+        // terminal by then. So Ctrl-C and Ctrl-Z are signals to the command, as under a shell.
+        unsafe {
+            command.pre_exec(|| {
+                nix::unistd::setsid()?;
+                match libc::ioctl(0, libc::TIOCSCTTY, 0) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            });
+        }
         let child = command.stdin(side()).stdout(side()).stderr(side()).spawn().expect("the binary starts");
         let written = Arc::new(Mutex::new(Vec::new()));
         let (mut from, kept) = (File::from(master.try_clone().expect("a descriptor")), written.clone());

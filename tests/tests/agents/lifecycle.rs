@@ -97,8 +97,9 @@ fn an_agent_that_cannot_start_seals_its_turn_with_a_reason() {
         let turn = life.prompt("say hello").await;
         let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("failed"), "{seal}");
-        let error = told_of_task(&life, "task.error").await;
-        assert!(["BOOTSTRAP_FAILED", "WORKER_DEAD"].iter().any(|code| error["code"] == *code), "{error}");
+        let told = told_of_task(&life, "turn.sealed").await;
+        assert_eq!(told["error"]["code"], json!("BOOTSTRAP_FAILED"), "{told}");
+        assert_eq!(listed(&life).await["state"], json!("errored"));
         let opened = agents::open(&life.operator, TASK, "broken").await;
         assert_eq!(opened["mode"], json!("recovered"), "{opened}");
     });
