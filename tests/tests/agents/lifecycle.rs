@@ -90,6 +90,16 @@ fn switch_to_an_agent_that_never_answers_says_so_at_its_deadline() {
 }
 
 #[test]
+fn switch_to_an_agent_that_cannot_start_says_so() {
+    run(async {
+        let broken = |node: &Node| skill(node, "broken", &["false"], "");
+        let life = Stage::of_skill("", "broken", broken).await;
+        life.command("task.switch", json!({})).await.expect("accepted");
+        assert_eq!(told_of_task(&life, "task.error").await["code"], json!("BOOTSTRAP_FAILED"));
+    });
+}
+
+#[test]
 fn an_agent_that_cannot_start_seals_its_turn_with_a_reason() {
     run(async {
         let broken = |node: &Node| skill(node, "broken", &["false"], "");
@@ -98,7 +108,7 @@ fn an_agent_that_cannot_start_seals_its_turn_with_a_reason() {
         let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("failed"), "{seal}");
         let told = told_of_task(&life, "turn.sealed").await;
-        assert_eq!(told["error"]["code"], json!("BOOTSTRAP_FAILED"), "{told}");
+        assert!(told["error"].is_string() && told["state"] == "errored", "{told}");
         assert_eq!(listed(&life).await["state"], json!("errored"));
         let opened = agents::open(&life.operator, TASK, "broken").await;
         assert_eq!(opened["mode"], json!("recovered"), "{opened}");

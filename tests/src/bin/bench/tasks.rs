@@ -2,6 +2,7 @@
 //! agent by itself; a long turn joined late; a flood of lines to many watchers; what holders take of memory.
 
 mod alone;
+mod joiner;
 
 use crate::options::Options;
 use crate::table::{Table, microseconds};
@@ -128,12 +129,12 @@ async fn long_turn(node: &Node, operator: &Client, table: &mut Table) {
     let text = format!("count {LONG_TURN}\npermit end");
     let turn = work::prompt(operator, "long", &text, false).await.expect("an idle task");
     let asked = agents::wait_for(&witness, "long", &turn, "permission.requested").await;
-    let joined = join(node, &channel, witness.observed(|seen| seen.channel(&channel).offset)).await;
+    let joined = join(node, &channel, witness.observed(|seen| seen.channel(&channel).events.len())).await;
     rows(table, "in mid-turn", &joined);
     let answer = json!({"task": "long", "request": asked["request"], "option": "allow"});
     operator.command("permission.answer", answer).await.expect("it waits");
     agents::wait_for(&witness, "long", &turn, "turn.sealed").await;
-    let joined = join(node, &channel, witness.observed(|seen| seen.channel(&channel).offset)).await;
+    let joined = join(node, &channel, witness.observed(|seen| seen.channel(&channel).events.len())).await;
     rows(table, "after its end", &joined);
     let whole = joined.1.value_at_quantile(0.5) as f64 / 1000.0;
     table.note(wanted("whole replay of a turn of 10,000 events, median ms", whole, REPLAY_MS));
@@ -145,18 +146,12 @@ fn rows(table: &mut Table, when: &str, (first, whole): &(Histogram<u64>, Histogr
 }
 
 /// Joins again and again: from connecting to the first event, and to the last.
-async fn join(node: &Node, channel: &str, top: u64) -> (Histogram<u64>, Histogram<u64>) {
+async fn join(node: &Node, channel: &str, events: usize) -> (Histogram<u64>, Histogram<u64>) {
     let (mut first, mut whole) = (microseconds(), microseconds());
     for _ in 0..JOINS {
-        let began = Instant::now();
-        let joiner = work::client(node, &[(channel, Since::Start)]);
-        joiner.wait("all events", STEP_DEADLINE, |seen| seen.channel(channel).offset >= top).await;
-        whole.saturating_record(microseconds_of(began.elapsed()));
-        joiner.observed(|seen| {
-            assert_eq!(seen.complaints(), Vec::<String>::new());
-            let came = seen.channel(channel).first_at.expect("there were events");
-            first.saturating_record(microseconds_of(came.duration_since(began)));
-        });
+        let (came_first, came_last) = joiner::join(node, channel, events).await;
+        first.saturating_record(microseconds_of(came_first));
+        whole.saturating_record(microseconds_of(came_last));
     }
     (first, whole)
 }
