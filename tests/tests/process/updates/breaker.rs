@@ -26,9 +26,10 @@ fn updates_a_release_that_can_no_longer_start_gives_way_to_the_one_before() {
         assert_eq!(slot, world.serves.0.other());
         world.break_releases(true);
         processes::signal(pid, Signal::SIGKILL);
-        wait::until("its death", STATE_DEADLINE, || (!processes::alive(pid)).then_some(())).await;
-        assert_eq!(world.node.active().await.0, world.serves.0);
-        let problems = world.node.status().expect("a status")["node"]["problems"].to_string();
+        let before = world.serves.0.name();
+        let gave_way = |status: &Value| status["node"]["ready"] == true && status["active"]["slot"] == before;
+        let status = node_is(&world, "the release before it serves", gave_way).await;
+        let problems = status["node"]["problems"].to_string();
         assert!(problems.contains(LAST_WORDS), "{problems}");
         world.write("behind-it").await;
         world.unharmed().await;
