@@ -15,9 +15,9 @@ use holdfast_shared::home::Home;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -204,8 +204,20 @@ fn digest_in(path: &Path) -> Option<String> {
 /// Held alone: a piece is whole before the next one comes.
 fn open_part(part: &Path, create: bool) -> io::Result<Flock<File>> {
     let mut options = OpenOptions::new();
-    let file = options.append(true).create(create).mode(0o600).open(part)?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+    loop {
+        let file = options.append(true).create(create).mode(0o600).open(part)?;
+        let file = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
+        // Whoever had the lock may have put this very file in its place, or removed it: then nothing is added to it.
+        match std::fs::metadata(part) {
+            Ok(there) if is_same(&file.metadata()?, &there) => return Ok(file),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 fn touch(path: &Path) -> io::Result<()> {

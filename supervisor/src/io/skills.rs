@@ -24,8 +24,8 @@ use std::path::Path;
 /// A skill by name, as a worker is made of it now. Reads files: not for the loop.
 ///
 /// # Errors
-/// `INVALID_REQUEST` where it is not installed, or not in this version; `REFUSED` where what is installed was changed or
-/// cannot be run here; `HOME_DAMAGED` where the list of skills cannot be read.
+/// `INVALID_REQUEST` where it is not installed, or not in this version; `BUSY` while skills are changed; `REFUSED` where
+/// what is installed was changed or cannot be run here; `HOME_DAMAGED` where the list of skills cannot be read.
 pub fn load(home: &Home, name: &str, version: &str) -> Result<Skill, ApiError> {
     match name {
         COMMAND => return Ok(Skill::Command),
@@ -41,7 +41,11 @@ pub fn load(home: &Home, name: &str, version: &str) -> Result<Skill, ApiError> {
         let message = format!("skill {name:?} is installed in version {}, not {version}", installed.version);
         return Err(ApiError::new(Code::InvalidRequest, message));
     }
-    let manifest = unchanged(home, name, installed)?;
+    let manifest = unchanged(home, name, installed).map_err(|error| match install::is_changing(home) {
+        // Its files and the list change one after the other.
+        true => ApiError::new(Code::Busy, format!("skill {name:?} may be changing now")),
+        false => error,
+    })?;
     let user = manifest.user.as_deref().map(task_user::find).transpose()?;
     Ok(Skill::Installed { directory: home.skills().join(name), manifest: Box::new(manifest), user })
 }

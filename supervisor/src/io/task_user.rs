@@ -94,13 +94,25 @@ fn close_the_rest(home: &Home) -> io::Result<()> {
     let open = [home.workspaces(), home.skills()];
     for entry in std::fs::read_dir(home.path())? {
         let path = entry?.path();
-        let metadata = path.symlink_metadata()?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if !metadata.is_symlink() && !open.contains(&path) && mode & OTHERS != 0 {
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode & !OTHERS))?;
+        if open.contains(&path) {
+            continue;
+        }
+        match close(&path) {
+            // Small files come and go under temporary names.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
     Ok(())
+}
+
+fn close(path: &Path) -> io::Result<()> {
+    let metadata = path.symlink_metadata()?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if metadata.is_symlink() || mode & OTHERS == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode & !OTHERS))
 }
 
 /// The first directory on the way that this user may not go through.

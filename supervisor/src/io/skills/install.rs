@@ -53,6 +53,8 @@ pub fn install(home: &Home, directory: &Path) -> Result<Value, ApiError> {
     let mut index = read_index(home)?;
     let installed = manifest.installed(digest(text.as_bytes()));
     let replaced = index.skills.insert(manifest.name.clone(), installed);
+    // The copy may have taken minutes.
+    refuse_while_it_runs(home, &manifest.name).inspect_err(|_| remove_aside(&new))?;
     put(&new, &place).map_err(|error| on_file("put in place", &place, &error))?;
     write_index(home, &index)?;
     remove_aside(&new);
@@ -103,6 +105,12 @@ fn lock(home: &Home) -> Result<Flock<File>, ApiError> {
         .map_err(|_| ApiError::new(Code::Busy, "another skill is being installed or removed"))?;
     remove_aside(&directory.join(NEW));
     Ok(lock)
+}
+
+/// Whether a skill is being changed now.
+pub(super) fn is_changing(home: &Home) -> bool {
+    let Ok(file) = File::open(home.skills().join(LOCK)) else { return false };
+    matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, nix::Error::EWOULDBLOCK)))
 }
 
 /// An agent loads parts of itself when it needs them: they must not be another version's, or gone.
