@@ -141,9 +141,17 @@ pub fn of_kind<'a>(events: &'a [Value], turn: &str, kind: &str) -> Vec<&'a Value
 /// # Panics
 /// When it does not come.
 pub async fn wait_for(client: &Client, task: &str, turn: &str, kind: &str) -> Value {
+    wait_for_nth(client, task, turn, kind, 1).await
+}
+
+/// The same for one that comes behind others of its kind, counted from 1.
+///
+/// # Panics
+/// When it does not come.
+pub async fn wait_for_nth(client: &Client, task: &str, turn: &str, kind: &str, nth: usize) -> Value {
     let channel = conversation(task);
     let found = |seen: &Observed| {
-        of_kind(&seen.channel(&channel).events, turn, kind).first().map(|event| (*event).clone())
+        of_kind(&seen.channel(&channel).events, turn, kind).get(nth - 1).map(|event| (*event).clone())
     };
     client.wait(kind, SEALED_DEADLINE, |seen| found(seen).is_some()).await;
     client.observed(found).expect("waited for")

@@ -1,7 +1,7 @@
 //! `holdfast task attach` on a terminal of its own.
 
 use holdfast_shared::home::Role;
-use holdfast_tests::agents::{Agent, Stage, Step, said};
+use holdfast_tests::agents::{Agent, Stage, Step, said, wait_for_nth};
 use holdfast_tests::node::{self, Node};
 use holdfast_tests::run;
 use holdfast_tests::terminal::Terminal;
@@ -94,7 +94,8 @@ fn prompt_wait_shows_one_turn_in_a_pipe_and_permit_answers_it() {
     run(async {
         let stage = Stage::of(Agent::Demo).await;
         let node = &stage.node;
-        let text = "think hm\nsay the answer\npermit it";
+        // The turn goes on behind the first question until the second one is answered, too.
+        let text = "think hm\nsay the answer\npermit it\npermit more";
         let mut command = node.command(&["task", "prompt", "t", "--wait", text]);
         command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
         let waiting = command.spawn().expect("the binary starts");
@@ -105,12 +106,16 @@ fn prompt_wait_shows_one_turn_in_a_pipe_and_permit_answers_it() {
         let again = node.holdfast_async(&["task", "permit", "t", request, "allow", "--json"]).await;
         let again: Value = serde_json::from_slice(&again.stdout).expect("JSON");
         assert_eq!((&again["won"], &again["option_id"]), (&json!(false), &json!("reject")), "{again}");
+        let more = wait_for_nth(&stage.watcher, "t", "t1", "permission.requested", 2).await;
+        let request = more["request"].as_str().expect("a text");
+        let permitted = node.holdfast_async(&["task", "permit", "t", request, "reject"]).await;
+        assert!(permitted.status.success(), "{}", node::told(&permitted));
         let output = tokio::task::spawn_blocking(|| waiting.wait_with_output())
             .await
             .expect("no panic")
             .expect("it ends");
         assert_eq!(output.status.code(), Some(0), "{}", node::told(&output));
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "the answer\nit: reject\n");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "the answer\nit: reject\nmore: reject\n");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains("hm\n") && stderr.contains("✗ it"), "{stderr}");
         assert!(!stderr.contains('\u{1b}'), "no colours in a pipe");

@@ -52,7 +52,8 @@ fn open_answers_created_then_resumed_and_the_session_goes_on() {
         assert!(refused.is("TASK_NOT_READY"), "{refused:?}");
         let opened = agents::open(&life.operator, TASK, "demo").await;
         assert_eq!(opened["mode"], json!("resumed"), "{opened}");
-        assert!(life.answered("secret").await.contains("blue"));
+        let said = life.answered("secret").await;
+        assert!(said.contains("blue"), "{said:?}");
     });
 }
 
@@ -338,6 +339,7 @@ fn an_agent_that_ends_between_turns_is_started_again_with_the_next_prompt() {
         for pid in agents::workers(&life.node, TASK) {
             processes::signal(pid, Signal::SIGKILL);
         }
-        assert!(life.answered("secret").await.contains("blue"));
+        let said = life.answered("secret").await;
+        assert!(said.contains("blue"), "{said:?}");
     });
 }
