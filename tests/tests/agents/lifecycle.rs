@@ -4,7 +4,7 @@ use holdfast_tests::agents::{self, Agent, Stage, Step, TASK, of_kind, said, wait
 use holdfast_tests::client::Observed;
 use holdfast_tests::node::{Node, told};
 use holdfast_tests::work::{self, SEALED_DEADLINE};
-use holdfast_tests::{processes, run};
+use holdfast_tests::{processes, run, wait};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -339,6 +339,9 @@ fn an_agent_that_ends_between_turns_is_started_again_with_the_next_prompt() {
         for pid in agents::workers(&life.node, TASK) {
             processes::signal(pid, Signal::SIGKILL);
         }
+        // A prompt that its holder took before it saw the death would be the interrupted turn of a dead agent.
+        let gone = async || (listed(&life).await["worker"] == "none").then_some(());
+        wait::until_asked("the agent is gone", SEALED_DEADLINE, gone).await;
         let said = life.answered("secret").await;
         assert!(said.contains("blue"), "{said:?}");
     });

@@ -124,8 +124,10 @@ impl Machine {
 
     /// SIGKILL; waits until another process has the role.
     pub fn kill(&self, role: Role) {
-        let killed = self.pid_of(role).unwrap_or_else(|| panic!("no living {}", role.name()));
-        self.must(&format!("kill -KILL {killed}"));
+        // One that an earlier keeper left behind may be ended by its successor at this moment.
+        let kill = |pid: &i32| self.run(&format!("kill -KILL {pid}")).status.success();
+        let what = format!("a living {}", role.name());
+        let killed = wait::until_blocking(&what, SOON, || self.pid_of(role).filter(kill));
         self.succeeded(role, killed);
     }
 
