@@ -101,10 +101,11 @@ impl Default for Dialogue {
 }
 
 impl Dialogue {
-    /// A turn's segment begins.
+    /// A turn's segment begins. A line that is being written meanwhile goes on in it.
     pub fn begin_turn(&mut self) {
-        let (settled_to, needed) = (self.settled_to, std::mem::take(&mut self.needed));
-        *self = Self { opening: None, settled_to, needed, ..Self::default() };
+        let before = std::mem::take(self);
+        let Self { lines, settled_to, needed, .. } = before;
+        *self = Self { lines, opening: None, settled_to, needed, ..Self::default() };
     }
 
     /// Takes the next output record.

@@ -59,6 +59,21 @@ fn parts_make_a_line_named_by_its_last_and_a_new_turn_forgets_all() {
 }
 
 #[test]
+fn a_line_that_a_turn_begins_in_is_whole_and_named_by_its_last_part() {
+    for opening in [true, false] {
+        let mut dialogue = Dialogue::default();
+        if !opening {
+            dialogue.begin_turn();
+        }
+        let (front, back) = PERMISSION.split_at(100);
+        dialogue.take(1, Stream::Stdout, true, &Bytes::copy_from_slice(front.as_bytes()));
+        dialogue.begin_turn();
+        dialogue.take(2, Stream::Stdout, false, &Bytes::copy_from_slice(back.as_bytes()));
+        assert!(dialogue.request_at(2).unwrap().permission().is_some());
+    }
+}
+
+#[test]
 fn a_flood_of_requests_is_heard_only_so_far() {
     let mut dialogue = turn(&[]);
     for seq in 1..=(REQUESTS + 10) as u64 {
