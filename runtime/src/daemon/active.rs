@@ -4,7 +4,7 @@ use super::agents::Held;
 use super::reads::{answer_read, decide};
 use super::{Event, IncomingCall, Names, RunError, fresh_epoch, now_ms};
 use crate::channels::Channel;
-use crate::commands::{Decision, Given};
+use crate::commands::{self, Decision, Given};
 use crate::io::journal::{Fatal, Writing};
 use crate::io::served::{Shared, Waiting};
 use crate::io::workers::Workers;
@@ -95,6 +95,7 @@ impl Active {
             // A probe's link bears no epoch: it may only read.
             active: call.link.is_route() && !self.shared.borrow().fencing,
             storage_full: self.writing.storage_full(),
+            no_room: (call.method == commands::PROMPT).then(|| self.no_room()).flatten(),
             switch_timeout_ms: self.settings.switch_timeout_ms,
         };
         let decided = decide(&self.shared.borrow(), &call, &given);

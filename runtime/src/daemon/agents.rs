@@ -41,6 +41,8 @@ pub(super) struct Held {
     ready_at: Option<Instant>,
     /// A look is to come after a pause.
     looking: bool,
+    /// A prompt waits for room on the disk.
+    waits_for_room: bool,
 }
 
 #[derive(Default)]
