@@ -169,8 +169,8 @@ impl Active {
                     tracing::error!(%error, "the journal does not take a record");
                 }
             }
-            Event::Served { task, spawn_id, seq, answer } => {
-                self.request_served(task, &spawn_id, seq, answer);
+            Event::Served { task, spawn_id, seq, answer, in_vain } => {
+                self.request_served(task, &spawn_id, (seq, in_vain), answer);
             }
             Event::Look { task, spawn_id } => self.look_now(task, &spawn_id),
             Event::Journal(WriterEvent::Durable { lsn }) => self.release(lsn),
@@ -333,6 +333,7 @@ fn has_effect(body: &Body) -> bool {
             | Body::PermissionAnswered(_)
             | Body::ModeSet(_)
             | Body::TerminalExited(_)
+            | Body::TerminalGone(_)
     )
 }
 

@@ -37,6 +37,8 @@ pub(super) struct Held {
     answers: HashMap<u64, Vec<u8>>,
     /// Requests that are being served.
     serving: BTreeSet<u64>,
+    /// Requests for commands that do not run, until those are removed.
+    in_vain: BTreeSet<u64>,
     /// Since when it is known to be ready.
     ready_at: Option<Instant>,
     /// A look is to come after a pause.

@@ -1,8 +1,10 @@
 //! Tasks with agents where something beside them is full, refused or changed.
 
+use crate::agent::Heard;
 use crate::agents::{begin, over_to, prompt, same_everywhere, sealed};
-use crate::support::{Node, local};
-use holdfast_shared::error::Code;
+use crate::support::{Node, local, until};
+use holdfast_runtime::agent::TERMINALS;
+use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::slot::Slot;
 use serde_json::json;
 
@@ -59,5 +61,43 @@ fn a_prompt_that_waits_for_room_is_cancelled() {
         assert_eq!(agent.line().await["method"], "session/cancel");
         agent.ends_turn(&id, "cancelled");
         assert_eq!(sealed(&mut link, 2).await["stop_reason"], "cancelled");
+    });
+}
+
+#[test]
+fn a_command_that_does_not_start_takes_no_place() {
+    local(async {
+        let node = Node::new();
+        let (_runtime, mut link, mut agent) = begin(&node).await;
+        prompt(&mut link, "x", "go").await;
+        agent.prompted("t1", "go").await;
+        let refuse = |error| node.supervised.borrow_mut().refuse = error;
+        refuse(Some(ApiError::new(Code::BootstrapFailed, "no such program")));
+        let create = |command: &str| json!({"sessionId": "s1", "command": command});
+        for number in 0..TERMINALS + 3 {
+            agent.asks(json!(number), "terminal/create", create("odd"));
+            let refused = agent.line().await;
+            let message = refused["error"]["message"].as_str().unwrap();
+            assert!(refused["id"] == number && message.contains("no such program"), "{refused}");
+        }
+        let outside = json!({"sessionId": "s1", "command": "true", "cwd": "/etc"});
+        agent.asks(json!("cwd"), "terminal/create", outside);
+        assert!(agent.line().await["error"]["code"].is_number());
+        refuse(None);
+        let mut names = Vec::new();
+        for number in 0..TERMINALS {
+            agent.asks(json!(number), "terminal/create", create("true"));
+            names.push(agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned());
+        }
+        agent.asks(json!("one more"), "terminal/create", create("true"));
+        let refused = agent.line().await;
+        assert!(refused["error"]["message"].as_str().unwrap().contains("too many"), "{refused}");
+        assert!(names.iter().all(|name| node.home.worker(name).exists()));
+        until("nothing is left of the others", async || {
+            let there = std::fs::read_dir(node.home.workers()).unwrap().count();
+            (there == TERMINALS + 1).then_some(())
+        })
+        .await;
+        assert_ne!(agent.take(), Some(Heard::End));
     });
 }
