@@ -42,7 +42,7 @@ pub struct Active {
     pub(super) filing: Names,
     /// A turn for each filing under way.
     pub(super) filings: Rc<Semaphore>,
-    /// Standing workers, by spawn id.
+    /// Standing workers, and those of commands until they are asked for, by spawn id.
     pub(super) agents: HashMap<String, Held>,
     /// Tasks whose warm worker is one too many.
     pub(super) surplus: Names,

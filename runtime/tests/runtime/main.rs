@@ -6,6 +6,7 @@ mod agent;
 mod agent_edges;
 mod agents;
 mod full;
+mod identity;
 mod spools;
 mod support;
 
