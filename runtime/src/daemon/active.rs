@@ -78,6 +78,7 @@ impl Active {
         };
         active.follow_open_spools();
         active.note_boot();
+        active.sweep_unused();
         active
     }
 
