@@ -6,6 +6,7 @@
 mod ends;
 mod happened;
 mod messages;
+mod modes;
 mod requests;
 mod starts;
 mod terminals;
@@ -93,7 +94,7 @@ impl Active {
             return self.follow_up(id, happened);
         }
         if observed.life == Life::Alive {
-            if self.take_requests(id)? {
+            if self.note_mode(id)? || self.take_requests(id)? {
                 return Ok(true);
             }
             self.tell_agent(id);

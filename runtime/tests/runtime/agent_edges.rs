@@ -2,11 +2,11 @@
 
 use crate::agent::Heard;
 use crate::agents::{begin, over_to, prompt, same_everywhere, sealed};
-use crate::support::{Node, local, until};
+use crate::support::{Link, Node, local, until};
 use holdfast_runtime::agent::TERMINALS;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::slot::Slot;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn on_a_disk_that_is_nearly_full_a_prompt_is_refused_and_one_that_was_taken_waits() {
@@ -27,7 +27,7 @@ fn on_a_disk_that_is_nearly_full_a_prompt_is_refused_and_one_that_was_taken_wait
         assert_eq!((refused.code, refused.retryable), (Code::StorageFull, true));
         agent.ends_turn(&id, "end_turn");
         sealed(&mut link, 1).await;
-        let running = |list: &serde_json::Value| list["tasks"][0]["turn"] == "t2";
+        let running = |list: &Value| list["tasks"][0]["turn"] == "t2";
         while !running(&link.call("task.list", json!({})).await.unwrap()) {}
         assert_eq!(agent.take(), None, "the queued prompt is not given to it");
 
@@ -99,5 +99,58 @@ fn a_command_that_does_not_start_takes_no_place() {
         })
         .await;
         assert_ne!(agent.take(), Some(Heard::End));
+    });
+}
+
+async fn is_in_mode(link: &mut Link, mode: &str) {
+    until(mode, async || {
+        let list = link.call("task.list", json!({})).await.unwrap();
+        (list["tasks"][0]["modes"]["currentModeId"] == mode).then_some(())
+    })
+    .await;
+}
+
+fn goes_into(mode: &str) -> Value {
+    let update = json!({"sessionUpdate": "current_mode_update", "currentModeId": mode});
+    json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": "s1", "update": update}})
+}
+
+#[test]
+fn a_mode_is_what_the_agent_makes_of_it_for_every_runtime() {
+    local(async {
+        let node = Node::new();
+        let (runtime, mut link, mut agent) = begin(&node).await;
+        link.event(2, "task.ready").await;
+        link.call("task.mode", json!({"task": "x", "mode": "code"})).await.unwrap();
+        let asked = agent.line().await;
+        is_in_mode(&mut link, "code").await;
+        let error = json!({"code": -32603, "message": "not now"});
+        agent.says(&json!({"jsonrpc": "2.0", "id": asked["id"], "error": error}));
+        is_in_mode(&mut link, "ask").await;
+        agent.says(&goes_into("code"));
+        is_in_mode(&mut link, "code").await;
+        link.call("task.switch", json!({"task": "x"})).await.unwrap();
+        let ready = |link: &Link| -> Vec<Value> {
+            let events = link.channels[&2].events();
+            events.into_iter().filter(|event| event["type"] == "task.ready").collect()
+        };
+        while ready(&link).len() < 2 {
+            assert!(link.receive().await);
+        }
+        assert_eq!(ready(&link)[1]["session"]["modes"]["currentModeId"], "code");
+
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        agent.says(&goes_into("ask"));
+        agent.ends_turn(&id, "end_turn");
+        sealed(&mut link, 1).await;
+        is_in_mode(&mut link, "ask").await;
+        let next = over_to(&node, &runtime, Slot::B, 2).await;
+        let mut link = next.route(2).await;
+        is_in_mode(&mut link, "ask").await;
+        link.call("task.mode", json!({"task": "x", "mode": "code"})).await.unwrap();
+        let asked = agent.line().await;
+        agent.answers(&asked["id"], json!({}));
+        is_in_mode(&mut link, "code").await;
     });
 }

@@ -39,7 +39,10 @@ fn requests_answers_and_use_are_heard_and_all_else_is_passed_over() {
     assert!(dialogue.request_at(4).unwrap().permission().unwrap().option("y").is_some());
     assert!(matches!(dialogue.request_at(5).unwrap().asked, Ok(Asked::ReadFile { .. })));
     assert!(dialogue.request_at(6).unwrap().asked.is_err(), "no such method");
-    assert_eq!(dialogue.mode(), Some("ask"));
+    let said: Vec<(u64, &Said)> = dialogue.said_behind(0).collect();
+    let answered = Said::Answered { number: 17, refused: false };
+    assert_eq!(said, [(3, &Said::Mode("ask".into())), (8, &answered)]);
+    assert_eq!(dialogue.said_behind(3).count(), 1);
     let response = dialogue.response(17).unwrap();
     assert_eq!(response.ending.stop_reason, StopReason::EndTurn);
     assert_eq!((response.usage.used, response.usage.input_tokens), (Some(5), Some(3)));
