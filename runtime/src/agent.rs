@@ -6,6 +6,7 @@
 
 pub mod dialogue;
 pub mod life;
+pub mod mode;
 pub mod upkeep;
 
 use crate::acp::handshake::NUMBER_MAX;
@@ -105,6 +106,12 @@ pub struct StandingWorker {
     pub taken_to: u64,
     /// Whatever it asked up to this output record is over, permissions too.
     pub settled_to: u64,
+    /// Modes that it was asked to go into and has not answered yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modes_asked: Vec<mode::Asked>,
+    /// What it said about its mode up to this output record is known.
+    #[serde(default)]
+    pub mode_seen: u64,
     /// Turns that have output in its spool.
     pub served: u64,
     /// Its requests that wait for commands.
@@ -234,6 +241,7 @@ impl Agent {
         let Some(worker) = self.worker_mut(&ready.spawn_id) else { return };
         (worker.ready, worker.used_at) = (true, at);
         (worker.taken_to, worker.settled_to) = (ready.outputs, ready.outputs);
+        worker.mode_seen = ready.outputs;
         let (id, modes) = (ready.session.clone(), ready.modes.clone());
         self.session = Some(Session { id, resumable: ready.resumable, resumed: ready.resumed, modes });
         (self.wanted, self.switching) = (false, None);
@@ -242,13 +250,6 @@ impl Agent {
     /// The session that a new worker is to take up.
     pub fn session_to_load(&self) -> Option<String> {
         self.session.as_ref().filter(|session| session.resumable).map(|session| session.id.clone())
-    }
-
-    /// The session goes on in another mode.
-    pub fn set_mode(&mut self, mode: &str) {
-        if let Some(modes) = self.session.as_mut().and_then(|session| session.modes.as_mut()) {
-            modes.current_mode_id = mode.to_owned();
-        }
     }
 }
 
@@ -263,6 +264,8 @@ impl StandingWorker {
             ending: None,
             taken_to: 0,
             settled_to: 0,
+            modes_asked: Vec::new(),
+            mode_seen: 0,
             served: 0,
             waiting: Vec::new(),
             synced_outputs: 0,

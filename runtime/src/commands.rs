@@ -50,6 +50,8 @@ pub struct Given {
     pub active: bool,
     /// Whether the disk is too full for new commands.
     pub storage_full: bool,
+    /// Why no agent may be given a prompt: its disk is nearly full. Looked at for prompts only.
+    pub no_room: Option<ApiError>,
     /// How long a switch may take until the task is ready.
     pub switch_timeout_ms: u64,
 }
@@ -115,10 +117,13 @@ enum Method {
     Probe,
 }
 
+/// The method that gives a task something to do.
+pub const PROMPT: &str = "task.prompt";
+
 const METHODS: [(&str, Method); 11] = [
     ("task.open", Method::Open),
     ("task.switch", Method::Switch),
-    ("task.prompt", Method::Prompt),
+    (PROMPT, Method::Prompt),
     ("task.dequeue", Method::Dequeue),
     ("task.cancel", Method::Cancel),
     ("task.stop", Method::Stop),
@@ -286,6 +291,10 @@ fn prompt(state: &State, prompt: Prompt, given: &Given, seen: &impl Seen) -> Wri
     if task.conversation.unfiled.len() >= UNFILED_SPANS {
         let message = format!("{UNFILED_SPANS} ended turns of task {} could not be put away", task.id);
         return Err(ApiError::new(Code::StorageFull, message));
+    }
+    // A worker per turn is looked at by whoever starts it; an agent that stands would be given the prompt at once.
+    if let Some(error) = given.no_room.as_ref().filter(|_| task.agent.is_some()) {
+        return Err(error.clone());
     }
     let (turn, text) = (task.next_turn(), prompt.text);
     let answer = json!({"turn": turn});

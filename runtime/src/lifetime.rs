@@ -25,6 +25,7 @@ pub struct Lifetime {
     pub outputs: BTreeMap<String, u64>,
     pub outputs_unknown: bool,
     pub storage_full: bool,
+    pub no_room: Option<ApiError>,
     pub passive: bool,
     pub permissions: BTreeMap<(String, u64), PendingPermission>,
     ids: u64,
@@ -83,6 +84,7 @@ impl Lifetime {
             fresh_epoch: format!("{:08x}", self.lsn()),
             active: !self.passive,
             storage_full: self.storage_full,
+            no_room: self.no_room.clone(),
             switch_timeout_ms: 5000,
         };
         let params = params.to_string();

@@ -143,6 +143,8 @@ kinds! {
     PermissionAnswered "permission.answered";
     /// The mode of an agent's session is set.
     ModeSet "mode.set";
+    /// An agent said something about its mode.
+    ModeSaid "mode.said";
     /// A task is to be warm, by a deadline.
     TaskSwitching "task.switching";
     /// Something about a task failed.
@@ -179,6 +181,7 @@ impl Body {
             | Body::RequestTaken(RequestTaken { task, .. })
             | Body::PermissionAnswered(PermissionAnswered { task, .. })
             | Body::ModeSet(ModeSet { task, .. })
+            | Body::ModeSaid(ModeSaid { task, .. })
             | Body::TaskSwitching(TaskSwitching { task, .. })
             | Body::TaskError(TaskError { task, .. })
             | Body::TerminalExited(TerminalExited { task, .. })
@@ -340,6 +343,12 @@ pub(crate) mod tests {
                 mode: "ask".into(),
                 number: 22,
                 consumed: 17,
+            }),
+            Body::ModeSaid(ModeSaid {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                seq: 7,
+                news: ModeNews::Refused { number: 22 },
             }),
             Body::TaskSwitching(TaskSwitching { task: task.clone(), deadline: 9 }),
             Body::TaskError(TaskError { task: task.clone(), error: failure }),

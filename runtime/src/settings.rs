@@ -1,5 +1,6 @@
 //! The runtime's settings, given whole as JSON at its start.
 
+use holdfast_shared::free_space::MIN_FREE_BYTES;
 use holdfast_shared::journal::Limits;
 use serde::Deserialize;
 use std::time::Duration;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub cancel_grace_ms: u64,
     /// How long an agent's turn may go on without a sign of life.
     pub turn_silence_limit_ms: u64,
+    /// An agent is given no prompt while less is free on the disk of workers or workspaces; 0: not looked at.
+    pub min_free_bytes: u64,
 }
 
 impl Default for Settings {
@@ -42,6 +45,7 @@ impl Default for Settings {
             agent_start_limit_ms: 30_000,
             cancel_grace_ms: 10_000,
             turn_silence_limit_ms: 1_800_000,
+            min_free_bytes: MIN_FREE_BYTES,
         }
     }
 }
@@ -81,6 +85,7 @@ impl Settings {
             ("agent_start_limit_ms", settings.agent_start_limit_ms, 1, 3_600_000),
             ("cancel_grace_ms", settings.cancel_grace_ms, 1, 3_600_000),
             ("turn_silence_limit_ms", settings.turn_silence_limit_ms, 1, 7 * 24 * 3_600_000),
+            ("min_free_bytes", settings.min_free_bytes, 0, 1 << 50),
         ];
         let wrong: Vec<String> = limits
             .iter()

@@ -155,7 +155,8 @@ impl State {
             Body::PermissionAnswered(answered) => {
                 self.with(&answered.task, |task| permission_answered(task, answered, at), placed)
             }
-            Body::ModeSet(set) => self.agent(&set.task, |agent| mode_set(agent, set)),
+            Body::ModeSet(set) => self.agent(&set.task, |agent| agent.ask_mode(set)),
+            Body::ModeSaid(said) => self.agent(&said.task, |agent| agent.mode_said(said)),
             Body::TaskSwitching(switching) => self.agent(&switching.task, |agent| {
                 (agent.wanted, agent.switching) = (true, Some(switching.deadline));
                 agent.worker.iter_mut().for_each(|worker| worker.used_at = at);
@@ -324,14 +325,6 @@ fn permission_answered(task: &mut Task, answered: &record::PermissionAnswered, a
     }
     let event = event::permission_answered(answered, at);
     task.conversation.place(answered.after, event).into_iter().collect()
-}
-
-fn mode_set(agent: &mut Agent, set: &record::ModeSet) {
-    if let Some(worker) = agent.worker_mut(&set.spawn_id) {
-        worker.consumed(set.consumed);
-        worker.send(set.number, What::Mode(set.mode.clone()));
-        agent.set_mode(&set.mode);
-    }
 }
 
 fn start(task: &mut Task, started: &record::TurnStarted, at: u64) -> Vec<u64> {

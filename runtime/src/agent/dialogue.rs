@@ -23,6 +23,8 @@ pub const REQUESTS: usize = 8192;
 pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 /// Answers of the agent that are kept until they are looked at; one prompt is asked at a time.
 const RESPONSES: usize = 64;
+/// Things about its mode that are kept until they are looked at.
+const SAID: usize = 64;
 /// Lines of the handshake that are kept: it asks a few things, and refuses a few.
 const OPENING_LINES: usize = 64;
 
@@ -39,7 +41,22 @@ pub struct Dialogue {
     needed: BTreeSet<u64>,
     responses: VecDeque<(u64, Response)>,
     usage: Usage,
-    mode: Option<String>,
+    /// The last things that concern its mode, of earlier turns too.
+    said: VecDeque<(u64, Said)>,
+}
+
+/// Something that concerns the agent's mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It went into this one by itself.
+    Mode(String),
+    /// It answered a request of ours, perhaps one to go into a mode.
+    Answered {
+        /// The message.
+        number: u64,
+        /// With an error.
+        refused: bool,
+    },
 }
 
 /// A request of the agent.
@@ -95,16 +112,17 @@ impl Default for Dialogue {
             needed: BTreeSet::new(),
             responses: VecDeque::new(),
             usage: Usage::default(),
-            mode: None,
+            said: VecDeque::new(),
         }
     }
 }
 
 impl Dialogue {
-    /// A turn's segment begins.
+    /// A turn's segment begins. A line that is being written meanwhile goes on in it.
     pub fn begin_turn(&mut self) {
-        let (settled_to, needed) = (self.settled_to, std::mem::take(&mut self.needed));
-        *self = Self { opening: None, settled_to, needed, ..Self::default() };
+        let before = std::mem::take(self);
+        let Self { lines, settled_to, needed, said, .. } = before;
+        *self = Self { lines, opening: None, settled_to, needed, said, ..Self::default() };
     }
 
     /// Takes the next output record.
@@ -131,13 +149,14 @@ impl Dialogue {
                 if let Ok(result) = &outcome {
                     self.usage.note_result(result);
                 }
+                self.note(seq, Said::Answered { number, refused: outcome.is_err() });
                 let response = Response { ending: Ending::of(&outcome), usage: self.usage.clone(), seq };
                 if self.responses.len() == RESPONSES {
                     self.responses.pop_front();
                 }
                 self.responses.push_back((number, response));
             }
-            Line::Notification { params, .. } => self.update(params.get("update")),
+            Line::Notification { params, .. } => self.update(seq, params.get("update")),
             Line::Response { id: None, .. } | Line::Junk => {}
         }
     }
@@ -177,12 +196,22 @@ impl Dialogue {
         over.into_iter().for_each(|seq| self.forget(seq));
     }
 
-    fn update(&mut self, update: Option<&Value>) {
+    fn update(&mut self, seq: u64, update: Option<&Value>) {
         let Some(update) = update else { return };
         self.usage.note_update(update);
         if let Some(mode) = modes::of_update(update) {
-            self.mode = Some(mode.to_owned());
+            self.note(seq, Said::Mode(mode.to_owned()));
         }
+    }
+
+    fn note(&mut self, seq: u64, said: Said) {
+        // Of changes that nobody has looked at in between the last counts.
+        let is_mode = |said: &Said| matches!(said, Said::Mode(_));
+        let replaces = is_mode(&said) && self.said.back().is_some_and(|(_, last)| is_mode(last));
+        if replaces || self.said.len() == SAID {
+            let _gone = if replaces { self.said.pop_back() } else { self.said.pop_front() };
+        }
+        self.said.push_back((seq, said));
     }
 
     /// The handshake, from its beginning to where the lines that are there bring it. `None` once a turn was marked.
@@ -227,9 +256,9 @@ impl Dialogue {
         &self.usage
     }
 
-    /// The mode that the agent went into by itself.
-    pub fn mode(&self) -> Option<&str> {
-        self.mode.as_deref()
+    /// What it said behind this output record that concerns its mode.
+    pub fn said_behind(&self, seq: u64) -> impl Iterator<Item = (u64, &Said)> {
+        self.said.iter().filter(move |(at, _)| *at > seq).map(|(at, said)| (*at, said))
     }
 }
 

@@ -4,7 +4,7 @@ use super::agents::Held;
 use super::reads::{answer_read, decide};
 use super::{Event, IncomingCall, Names, RunError, fresh_epoch, now_ms};
 use crate::channels::Channel;
-use crate::commands::{Decision, Given};
+use crate::commands::{self, Decision, Given};
 use crate::io::journal::{Fatal, Writing};
 use crate::io::served::{Shared, Waiting};
 use crate::io::workers::Workers;
@@ -42,7 +42,7 @@ pub struct Active {
     pub(super) filing: Names,
     /// A turn for each filing under way.
     pub(super) filings: Rc<Semaphore>,
-    /// Standing workers, by spawn id.
+    /// Standing workers, and those of commands until they are asked for, by spawn id.
     pub(super) agents: HashMap<String, Held>,
     /// Tasks whose warm worker is one too many.
     pub(super) surplus: Names,
@@ -78,6 +78,7 @@ impl Active {
         };
         active.follow_open_spools();
         active.note_boot();
+        active.sweep_unused();
         active
     }
 
@@ -95,6 +96,7 @@ impl Active {
             // A probe's link bears no epoch: it may only read.
             active: call.link.is_route() && !self.shared.borrow().fencing,
             storage_full: self.writing.storage_full(),
+            no_room: (call.method == commands::PROMPT).then(|| self.no_room()).flatten(),
             switch_timeout_ms: self.settings.switch_timeout_ms,
         };
         let decided = decide(&self.shared.borrow(), &call, &given);
@@ -168,8 +170,8 @@ impl Active {
                     tracing::error!(%error, "the journal does not take a record");
                 }
             }
-            Event::Served { task, spawn_id, seq, answer } => {
-                self.request_served(task, &spawn_id, seq, answer);
+            Event::Served { task, spawn_id, seq, answer, in_vain } => {
+                self.request_served(task, &spawn_id, (seq, in_vain), answer);
             }
             Event::Look { task, spawn_id } => self.look_now(task, &spawn_id),
             Event::Journal(WriterEvent::Durable { lsn }) => self.release(lsn),
@@ -332,6 +334,7 @@ fn has_effect(body: &Body) -> bool {
             | Body::PermissionAnswered(_)
             | Body::ModeSet(_)
             | Body::TerminalExited(_)
+            | Body::TerminalGone(_)
     )
 }
 

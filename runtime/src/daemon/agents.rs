@@ -6,6 +6,7 @@
 mod ends;
 mod happened;
 mod messages;
+mod modes;
 mod requests;
 mod starts;
 mod terminals;
@@ -37,10 +38,14 @@ pub(super) struct Held {
     answers: HashMap<u64, Vec<u8>>,
     /// Requests that are being served.
     serving: BTreeSet<u64>,
+    /// Requests for commands that do not run, until those are removed.
+    in_vain: BTreeSet<u64>,
     /// Since when it is known to be ready.
     ready_at: Option<Instant>,
     /// A look is to come after a pause.
     looking: bool,
+    /// A prompt waits for room on the disk.
+    waits_for_room: bool,
 }
 
 #[derive(Default)]
@@ -89,7 +94,7 @@ impl Active {
             return self.follow_up(id, happened);
         }
         if observed.life == Life::Alive {
-            if self.take_requests(id)? {
+            if self.note_mode(id)? || self.take_requests(id)? {
                 return Ok(true);
             }
             self.tell_agent(id);

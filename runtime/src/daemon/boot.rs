@@ -2,8 +2,10 @@
 
 use super::active::Active;
 use super::{fresh_epoch, now_ms};
+use crate::io::filing;
 use crate::record::{self, Body, Record};
 use holdfast_shared::spool::cut_to_last_good;
+use std::collections::BTreeSet;
 
 impl Active {
     /// Before any place is picked, the spools of open turns are read to their ends.
@@ -22,6 +24,23 @@ impl Active {
         for worker in workers {
             served.spools.catch_up(&worker);
         }
+    }
+
+    /// Away from the loop: what a crash left of workers that nobody names any more is removed.
+    pub(super) fn sweep_unused(&self) {
+        let (home, in_use) = {
+            let served = self.shared.borrow();
+            let state = &served.folded.state;
+            let unfiled = state.tasks.values().flat_map(|task| &task.conversation.unfiled);
+            let of_spans = unfiled.flat_map(|span| span.worker.iter().chain(&span.given_up)).cloned();
+            let followed = state.followed().map(|(_, worker, _)| worker.to_owned());
+            (served.home.clone(), followed.chain(of_spans).collect::<BTreeSet<String>>())
+        };
+        let (epoch, permit) = (self.writing.epoch, self.writing.permit());
+        tokio::task::spawn_blocking(move || match filing::sweep_unused(&home, epoch, &in_use, &permit) {
+            Ok(0) => {}
+            swept => tracing::info!(?swept, "directories of workers that served no turn"),
+        });
     }
 
     /// After another boot than the journal knows: spools are cut to what is left of them, their conversations get

@@ -86,6 +86,8 @@ pub enum Event {
         seq: u64,
         /// The message that answers it.
         answer: Vec<u8>,
+        /// It asked for a command, which does not run.
+        in_vain: bool,
     },
     /// A task is to be looked at again.
     Look {

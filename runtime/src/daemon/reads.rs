@@ -23,6 +23,7 @@ pub fn call_passive(shared: &Shared, call: &IncomingCall) {
         fresh_epoch: String::new(),
         active: false,
         storage_full: false,
+        no_room: None,
         switch_timeout_ms: 0,
     };
     let decided = decide(&shared.borrow(), call, &given);

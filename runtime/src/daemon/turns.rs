@@ -28,6 +28,11 @@ impl Active {
         // A task needs a step or two: an action, then what became of it.
         for _ in 0..crate::turn::ORDERS_PER_TURN {
             let Some(action) = self.next_action(id) else { break };
+            match (action == Action::Spawn).then(|| self.workspace_is_own(id)) {
+                None | Some(Some(true)) => {}
+                Some(Some(false)) => continue,
+                Some(None) => break,
+            }
             if !self.carry_out(id, action)? || self.undurable.contains_key(id) {
                 break;
             }
@@ -178,6 +183,7 @@ impl Active {
         // A full queue: this is looked at again with the next tick.
         if self.write(&Record::new(now_ms(), body))?.is_some() {
             self.workers.forget(worker);
+            self.agents.remove(worker);
             self.shared.borrow_mut().spools.leave(worker);
         }
         Ok(())

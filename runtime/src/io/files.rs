@@ -4,6 +4,8 @@ use crate::acp::answer::{self, Asked, Refusal};
 use crate::io::filing::Permit;
 use crate::io::workspace::Workspace;
 use crate::workspace::WorkspaceError;
+use holdfast_shared::error::ApiError;
+use holdfast_shared::free_space;
 use holdfast_shared::home::Home;
 use serde_json::Value;
 use std::path::PathBuf;
@@ -16,6 +18,11 @@ pub enum Identity {
     Known,
     /// It has this id, which the journal does not know yet.
     New(String),
+}
+
+/// Why no agent may be given a prompt: less than `min` bytes are free where it writes. Two calls that wait for no disk.
+pub fn no_room(home: &Home, min: u64) -> Option<ApiError> {
+    free_space::check(&[&home.workers(), &home.workspaces()], min).err()
 }
 
 /// The task's workspace, absolute and without links where it is there.

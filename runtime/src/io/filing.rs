@@ -5,6 +5,7 @@
 //! same file, so a crash at any point is made good by doing it again.
 
 mod removal;
+mod unused;
 
 use crate::filed::{BadFile, FILED_FORMAT, Filed, FiledBody, file_name, parse_file_name};
 use crate::span::Span;
@@ -17,6 +18,7 @@ use removal::{bound, remove_given_up};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+pub use unused::sweep_unused;
 
 /// Bytes kept of one conversation's ended turns (DESIGN.md 6).
 pub const CONVERSATION_BYTES_MAX: u64 = 1024 * 1024 * 1024;

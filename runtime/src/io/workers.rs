@@ -246,6 +246,12 @@ impl Workers {
         }
     }
 
+    /// A worker that was not asked for is never to be: it counts as refused.
+    pub fn refuse(&mut self, spawn_id: &str, why: String) {
+        let known = self.known.entry(spawn_id.to_owned()).or_default();
+        known.refused.get_or_insert(why);
+    }
+
     /// Why the supervisor refused a worker.
     pub fn refusal(&self, spawn_id: &str) -> Option<String> {
         self.known.get(spawn_id).and_then(|known| known.refused.clone())

@@ -238,6 +238,40 @@ pub struct ModeSet {
     pub consumed: u64,
 }
 
+/// See [`Body::ModeSaid`](super::Body::ModeSaid).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModeSaid {
+    /// The task.
+    pub task: String,
+    /// The worker.
+    pub spawn_id: String,
+    /// The record that ends the line in which it says so.
+    pub seq: u64,
+    /// What.
+    pub news: ModeNews,
+}
+
+/// What an agent says about its mode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "says", rename_all = "snake_case")]
+pub enum ModeNews {
+    /// It went into one by itself.
+    Is {
+        /// The mode.
+        mode: String,
+    },
+    /// It went into the one that it was asked for.
+    Accepted {
+        /// The message that asked.
+        number: u64,
+    },
+    /// It did not.
+    Refused {
+        /// The message that asked.
+        number: u64,
+    },
+}
+
 /// See [`Body::TaskSwitching`](super::Body::TaskSwitching).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskSwitching {

@@ -20,7 +20,7 @@ async fn open(link: &mut Link, task: &str) {
 }
 
 /// A task `x` whose agent has its session.
-async fn begin(node: &Node) -> (Runtime, Link, Agent<'_>) {
+pub async fn begin(node: &Node) -> (Runtime, Link, Agent<'_>) {
     let runtime = node.active(Slot::A, 1).await;
     let mut link = runtime.route(1).await;
     open(&mut link, "x").await;
@@ -28,12 +28,12 @@ async fn begin(node: &Node) -> (Runtime, Link, Agent<'_>) {
     (runtime, link, agent)
 }
 
-async fn prompt(link: &mut Link, task: &str, text: &str) {
+pub async fn prompt(link: &mut Link, task: &str, text: &str) {
     link.call("task.prompt", json!({"task": task, "text": text})).await.unwrap();
 }
 
 /// Receives until the conversation has so many seals; answers the last.
-async fn sealed(link: &mut Link, count: usize) -> Value {
+pub async fn sealed(link: &mut Link, count: usize) -> Value {
     loop {
         let events = link.channels[&1].events();
         let seals: Vec<&Value> = events.iter().filter(|event| event["type"] == "turn.sealed").collect();
@@ -59,14 +59,14 @@ async fn history(link: &mut Link, task: &str) -> Vec<Publication> {
 }
 
 /// The same for a watcher from the beginning and in history.
-async fn same_everywhere(link: &mut Link, task: &str) {
+pub async fn same_everywhere(link: &mut Link, task: &str) {
     let read = history(link, task).await;
     let offsets: Vec<u64> = read.iter().map(|one| one.offset).collect();
     assert_eq!(offsets, (1..=read.len() as u64).collect::<Vec<u64>>());
     assert_eq!(read, link.channels[&1].publications);
 }
 
-async fn over_to(node: &Node, from: &Runtime, slot: Slot, epoch: u64) -> Runtime {
+pub async fn over_to(node: &Node, from: &Runtime, slot: Slot, epoch: u64) -> Runtime {
     let runtime = node.runtime(slot).await;
     node.fence(from, epoch - 1).await.unwrap();
     node.activate(&runtime, epoch).await.unwrap();

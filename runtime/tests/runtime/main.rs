@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod agent;
+mod agent_edges;
 mod agents;
 mod full;
+mod identity;
 mod spools;
 mod support;
 

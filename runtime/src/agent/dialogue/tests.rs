@@ -39,7 +39,10 @@ fn requests_answers_and_use_are_heard_and_all_else_is_passed_over() {
     assert!(dialogue.request_at(4).unwrap().permission().unwrap().option("y").is_some());
     assert!(matches!(dialogue.request_at(5).unwrap().asked, Ok(Asked::ReadFile { .. })));
     assert!(dialogue.request_at(6).unwrap().asked.is_err(), "no such method");
-    assert_eq!(dialogue.mode(), Some("ask"));
+    let said: Vec<(u64, &Said)> = dialogue.said_behind(0).collect();
+    let answered = Said::Answered { number: 17, refused: false };
+    assert_eq!(said, [(3, &Said::Mode("ask".into())), (8, &answered)]);
+    assert_eq!(dialogue.said_behind(3).count(), 1);
     let response = dialogue.response(17).unwrap();
     assert_eq!(response.ending.stop_reason, StopReason::EndTurn);
     assert_eq!((response.usage.used, response.usage.input_tokens), (Some(5), Some(3)));
@@ -56,6 +59,21 @@ fn parts_make_a_line_named_by_its_last_and_a_new_turn_forgets_all() {
     assert!(dialogue.request_at(3).is_some());
     dialogue.begin_turn();
     assert_eq!(dialogue.requests_behind(0).count(), 0);
+}
+
+#[test]
+fn a_line_that_a_turn_begins_in_is_whole_and_named_by_its_last_part() {
+    for opening in [true, false] {
+        let mut dialogue = Dialogue::default();
+        if !opening {
+            dialogue.begin_turn();
+        }
+        let (front, back) = PERMISSION.split_at(100);
+        dialogue.take(1, Stream::Stdout, true, &Bytes::copy_from_slice(front.as_bytes()));
+        dialogue.begin_turn();
+        dialogue.take(2, Stream::Stdout, false, &Bytes::copy_from_slice(back.as_bytes()));
+        assert!(dialogue.request_at(2).unwrap().permission().is_some());
+    }
 }
 
 #[test]

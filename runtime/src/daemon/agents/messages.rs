@@ -4,6 +4,9 @@ use super::super::active::Active;
 use crate::acp::line::RequestId;
 use crate::acp::{outgoing, permission};
 use crate::agent::{Sent, What};
+use crate::io::files;
+use crate::turn::TurnState;
+use holdfast_shared::error::ApiError;
 use holdfast_shared::inbox::Message;
 use std::time::{Duration, Instant};
 
@@ -22,6 +25,8 @@ struct About {
     session: String,
     /// The running turn's prompt.
     text: String,
+    /// That turn is to be cancelled.
+    cancelling: bool,
     /// Messages up to this one are written or taken.
     told: u64,
     messages: Vec<Sent>,
@@ -42,7 +47,9 @@ impl Active {
             if sent.number <= about.told {
                 continue;
             }
-            if matches!(sent.what, What::Mark(_)) && self.waits_for_silence(&about) {
+            if matches!(sent.what, What::Mark(_))
+                && (self.waits_for_room(&about) || self.waits_for_silence(&about))
+            {
                 return;
             }
             let Some(message) = self.message(&about, sent) else { return };
@@ -77,11 +84,13 @@ impl Active {
         let worker = agent.worker.as_ref().filter(|worker| worker.ready && worker.ending.is_none())?;
         let session = agent.session.as_ref()?;
         let told = self.workers.told(&worker.spawn_id).max(served.spools.consumed(&worker.spawn_id));
+        let running = task.running.as_ref();
         Some(About {
             task: id.to_owned(),
             worker: worker.spawn_id.clone(),
             session: session.id.clone(),
-            text: task.running.as_ref().map(|running| running.order.text.clone()).unwrap_or_default(),
+            text: running.map(|running| running.order.text.clone()).unwrap_or_default(),
+            cancelling: running.is_some_and(|running| running.state == TurnState::Cancelling),
             told,
             messages: worker.messages.clone(),
             resumed: session.resumed,
@@ -104,6 +113,23 @@ impl Active {
             }
         };
         Some(Message::Input { bytes })
+    }
+
+    /// A prompt that was taken before the disk was nearly full, a queued one above all, waits until there is room; it is
+    /// looked at again with each tick. One that is being cancelled goes with its cancel.
+    fn waits_for_room(&mut self, about: &About) -> bool {
+        let no_room = self.no_room().filter(|_| !about.cancelling);
+        let held = self.agents.entry(about.worker.clone()).or_default();
+        let waited = std::mem::replace(&mut held.waits_for_room, no_room.is_some());
+        if let Some(error) = no_room.as_ref().filter(|_| !waited) {
+            tracing::warn!(task = about.task, %error, "a prompt waits");
+        }
+        no_room.is_some()
+    }
+
+    /// Why no agent may be given a prompt now.
+    pub(in crate::daemon) fn no_room(&self) -> Option<ApiError> {
+        files::no_room(&self.shared.borrow().home, self.settings.min_free_bytes)
     }
 
     fn waits_for_silence(&mut self, about: &About) -> bool {

@@ -115,6 +115,10 @@ impl Active {
         id: &RequestId,
     ) -> Option<Vec<u8>> {
         let held = self.agents.entry(worker.to_owned()).or_default();
+        // It has its place back before the agent hears of it.
+        if held.in_vain.contains(&seq) {
+            return None;
+        }
         if let Some(answer) = held.answers.get(&seq) {
             return Some(answer.clone());
         }
@@ -155,7 +159,8 @@ impl Active {
                         Ok(result) => outgoing::reply_result(&id, &result),
                         Err(refusal) => outgoing::reply_error(&id, refusal.code, &refusal.message),
                     };
-                    let _sent = events.send(Event::Served { task, spawn_id, seq, answer }).await;
+                    let _sent =
+                        events.send(Event::Served { task, spawn_id, seq, answer, in_vain: false }).await;
                 });
                 None
             }
@@ -166,11 +171,12 @@ impl Active {
         &mut self,
         task: String,
         worker: &str,
-        seq: u64,
+        (seq, in_vain): (u64, bool),
         answer: Vec<u8>,
     ) {
         if let Some(held) = self.agents.get_mut(worker) {
             held.serving.remove(&seq);
+            held.in_vain.extend(in_vain.then_some(seq));
             held.answers.insert(seq, answer);
         }
         self.look_at.insert(task);

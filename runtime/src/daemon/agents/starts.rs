@@ -1,4 +1,4 @@
-//! Starting a standing worker: only where its workspace is the task's own.
+//! Starting a worker: only where its workspace is the task's own.
 
 use super::super::active::Active;
 use super::super::{Event, RunError};
@@ -35,6 +35,26 @@ impl Active {
         }
     }
 
+    /// Whether the worker of a command's turn may be asked for; `None` while its workspace is being looked at. One that
+    /// may not start there counts as refused.
+    pub(in crate::daemon) fn workspace_is_own(&mut self, id: &str) -> Option<bool> {
+        let worker = self.shared.borrow().folded.state.task(id)?.worker()?.to_owned();
+        let held = self.agents.entry(worker.clone()).or_default();
+        match &held.workspace {
+            Workspace::Good => Some(true),
+            Workspace::Asked => None,
+            Workspace::Bad(why) => {
+                self.workers.refuse(&worker, format!("{}: {}", why.code, why.message));
+                Some(false)
+            }
+            Workspace::Unknown => {
+                held.workspace = Workspace::Asked;
+                self.look_at_workspace(id, &worker);
+                None
+            }
+        }
+    }
+
     /// Away from the loop; answered by [`Event::Workspace`].
     fn look_at_workspace(&self, id: &str, worker: &str) {
         let (home, known) = {
@@ -62,17 +82,26 @@ impl Active {
         worker: &str,
         found: Result<Identity, TaskFailure>,
     ) -> Result<(), RunError> {
-        let held = self.agents.entry(worker.to_owned()).or_default();
-        match found {
-            Ok(Identity::Known) => held.workspace = Workspace::Good,
+        let seen = match found {
+            Ok(Identity::Known) => Workspace::Good,
             Ok(Identity::New(identity)) => {
                 let task = id.to_owned();
                 let fixed = Body::WorkspaceFixed(record::WorkspaceFixed { task, id: identity });
-                // Looked at again, and found known, once this is durable.
-                held.workspace = Workspace::Unknown;
-                self.journal(fixed)?;
+                // Nothing is started before it is durable; with a full queue it is looked at again.
+                if self.journal(fixed)? { Workspace::Good } else { Workspace::Unknown }
             }
-            Err(why) => held.workspace = Workspace::Bad(why),
+            // There may be room with a later tick, as for the supervisor that would start it.
+            Err(why) if why.code == Code::StorageFull.as_str() => {
+                tracing::warn!(task = id, worker, why = why.message, "workspace cannot be made now");
+                Workspace::Unknown
+            }
+            Err(why) => Workspace::Bad(why),
+        };
+        // The worker's turn may be over.
+        let Some(held) = self.agents.get_mut(worker) else { return Ok(()) };
+        held.workspace = seen;
+        if matches!(held.workspace, Workspace::Unknown) {
+            return Ok(());
         }
         self.look_at.insert(id.to_owned());
         Ok(())

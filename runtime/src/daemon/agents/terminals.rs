@@ -72,7 +72,7 @@ impl Active {
         (seq, id): (u64, &RequestId),
         asked: &Terminal,
     ) -> Option<Vec<u8>> {
-        let (home, known) = {
+        let (home, known, full) = {
             let served = self.shared.borrow();
             let agent = served.folded.state.task(task).and_then(|task| task.agent.as_ref());
             let name = match asked {
@@ -83,7 +83,8 @@ impl Active {
                 | Terminal::Release(id) => id.clone(),
             };
             let known = agent.and_then(|agent| agent.terminals.iter().find(|one| one.spawn_id == name));
-            (served.home.clone(), known.cloned())
+            let full = agent.is_some_and(|agent| agent.terminals.len() >= TERMINALS);
+            (served.home.clone(), known.cloned(), full)
         };
         if matches!(asked, Terminal::Release(_)) {
             // By its record it is on its way out, or gone already.
@@ -91,7 +92,9 @@ impl Active {
         }
         let Some(known) = known else {
             let refusal = match asked {
-                Terminal::Create(_) => Refusal::internal("there are too many terminals"),
+                Terminal::Create(_) if full => Refusal::internal("there are too many terminals"),
+                // Another runtime has found out, and said so perhaps to nobody.
+                Terminal::Create(_) => Refusal::internal("the command could not be started"),
                 _ => Refusal::not_found("there is no such terminal"),
             };
             return Some(outgoing::reply_error(id, refusal.code, &refusal.message));
@@ -149,11 +152,12 @@ impl Active {
                     spawn.until_answered(&request).await.map_err(|why| Refusal::internal(&why))
                 }
             };
+            let in_vain = created.is_err();
             let answer = match created {
                 Ok(()) => outgoing::reply_result(&id, &terminal::created(&known.spawn_id)),
                 Err(refusal) => outgoing::reply_error(&id, refusal.code, &refusal.message),
             };
-            let served = Event::Served { task, spawn_id, seq, answer };
+            let served = Event::Served { task, spawn_id, seq, answer, in_vain };
             let _sent = events.send(served).await;
         });
     }
@@ -174,7 +178,7 @@ impl Active {
                 Ok(result) => outgoing::reply_result(&id, &result),
                 Err(refusal) => outgoing::reply_error(&id, refusal.code, &refusal.message),
             };
-            let served = Event::Served { task, spawn_id, seq, answer };
+            let served = Event::Served { task, spawn_id, seq, answer, in_vain: false };
             let _sent = events.send(served).await;
         });
     }
@@ -210,14 +214,25 @@ impl Active {
         }
     }
 
-    /// Terminals that are released, or whose agent is gone, are ended and removed.
+    /// The commands that the agent's worker asked for and that do not run.
+    fn in_vain(&self, agent: &Agent) -> Vec<String> {
+        let Some(worker) = agent.worker.as_ref().map(|worker| worker.spawn_id.as_str()) else {
+            return Vec::new();
+        };
+        let held = self.agents.get(worker);
+        held.into_iter().flat_map(|held| &held.in_vain).map(|seq| terminal_name(worker, *seq)).collect()
+    }
+
+    /// Terminals that are released, were asked for in vain, or whose agent is gone, are ended and removed.
     pub(super) fn keep_terminals(&mut self, id: &str) -> Result<(), RunError> {
         self.follow_terminals(id);
         let released: Vec<String> = {
             let served = self.shared.borrow();
             let agent = served.folded.state.task(id).and_then(|task| task.agent.as_ref());
             let terminals = agent.into_iter().flat_map(|agent| &agent.terminals);
-            terminals.filter(|one| one.released).map(|one| one.spawn_id.clone()).collect()
+            let in_vain = agent.map(|agent| self.in_vain(agent)).unwrap_or_default();
+            let over = terminals.filter(|one| one.released || in_vain.contains(&one.spawn_id));
+            over.map(|one| one.spawn_id.clone()).collect()
         };
         for terminal in released {
             let home = self.shared.borrow().home.clone();
@@ -238,6 +253,11 @@ impl Active {
                 return Ok(());
             }
             self.workers.forget(&terminal);
+            if let Some((worker, seq)) = terminal.rsplit_once("-t")
+                && let Some(held) = self.agents.get_mut(worker)
+            {
+                held.in_vain.retain(|one| one.to_string() != seq);
+            }
             self.shared.borrow_mut().spools.leave(&terminal);
             let permit = self.writing.permit();
             tokio::task::spawn_blocking(move || {
