@@ -10,7 +10,7 @@ use std::fmt;
 
 /// What a line is. A line that is not one JSON-RPC 2.0 message is [`Line::Junk`]: text that is no JSON, JSON without
 /// `"jsonrpc":"2.0"` (a log line may well have an `id` and a `method`), batches (ACP has none), a field named twice,
-/// an `id` that is no string, number or null, nesting without end.
+/// an `id` that is no string, number or null, or longer than [`ID_BYTES_MAX`], nesting without end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// The agent asks and waits for the answer.
@@ -46,12 +46,15 @@ pub enum Line {
 #[serde(transparent)]
 pub struct RequestId(String);
 
+/// An agent's name for a request is kept in the journal until it is answered: a longer one is none.
+pub const ID_BYTES_MAX: usize = 1024;
+
 impl RequestId {
-    /// The JSON text of a string, a number or `null`; `None` for anything else.
+    /// The JSON text of a string, a number or `null` of at most [`ID_BYTES_MAX`]; `None` for anything else.
     pub fn new(text: &str) -> Option<Self> {
         let named = serde_json::from_str::<&RawValue>(text).ok()?.get();
         let legal = matches!(named.as_bytes()[0], b'"' | b'-' | b'0'..=b'9' | b'n');
-        legal.then(|| Self(named.to_owned()))
+        (legal && named.len() <= ID_BYTES_MAX).then(|| Self(named.to_owned()))
     }
 
     /// The JSON text.

@@ -5,6 +5,10 @@ use serde_json::Value;
 
 /// Modes that are kept of what an agent offers.
 pub const MODES_MAX: usize = 64;
+/// Bytes of a mode's id; one with a longer id is none. All of them are journaled, and listed with their task.
+pub const ID_BYTES_MAX: usize = 256;
+/// Characters of a mode's name and of its description; longer ones are cut.
+pub const TEXT_CHARS_MAX: usize = 256;
 
 /// The modes of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +37,7 @@ impl Modes {
     /// A mode without an id is left out.
     pub fn read(result: &Value) -> Option<Self> {
         let modes = result.get("modes")?;
-        let current_mode_id = modes.get("currentModeId")?.as_str()?.to_owned();
+        let current_mode_id = mode_id(modes.get("currentModeId")?)?;
         let available = modes.get("availableModes")?.as_array()?;
         let available_modes = available.iter().filter_map(read_mode).take(MODES_MAX).collect();
         Some(Self { current_mode_id, available_modes })
@@ -45,9 +49,14 @@ impl Modes {
     }
 }
 
+fn mode_id(id: &Value) -> Option<String> {
+    id.as_str().filter(|id| id.len() <= ID_BYTES_MAX).map(str::to_owned)
+}
+
 fn read_mode(mode: &Value) -> Option<Mode> {
-    let text = |field| mode.get(field).and_then(Value::as_str).map(str::to_owned);
-    let id = text("id")?;
+    let cut = |text: &str| text.chars().take(TEXT_CHARS_MAX).collect::<String>();
+    let text = |field| mode.get(field).and_then(Value::as_str).map(cut);
+    let id = mode_id(mode.get("id")?)?;
     Some(Mode { name: text("name").unwrap_or_else(|| id.clone()), id, description: text("description") })
 }
 
@@ -97,6 +106,20 @@ mod tests {
         let many: Vec<_> = (0..1000).map(|number| json!({"id": number.to_string()})).collect();
         let modes = Modes::read(&json!({"modes": {"currentModeId": "0", "availableModes": many}})).unwrap();
         assert_eq!(modes.available_modes.len(), MODES_MAX);
+    }
+
+    #[test]
+    fn what_an_agent_offers_is_bounded_before_it_is_kept() {
+        let long = "é".repeat(100_000);
+        let modes = json!({"currentModeId": "a", "availableModes": [
+            {"id": "a", "name": long, "description": long}, {"id": long}, {"id": "b".repeat(ID_BYTES_MAX)},
+        ]});
+        let modes = Modes::read(&json!({"modes": modes})).unwrap();
+        assert_eq!(modes.available_modes.len(), 2, "an id cannot be cut");
+        let first = &modes.available_modes[0];
+        assert_eq!(first.name.chars().count(), TEXT_CHARS_MAX);
+        assert_eq!(first.description.as_deref(), Some(&*first.name));
+        assert_eq!(Modes::read(&json!({"modes": {"currentModeId": long, "availableModes": []}})), None);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 /// Answers that an agent may offer; with more the request is refused.
 pub const OPTIONS_MAX: usize = 64;
+/// Bytes of an option's id; with a longer one the request is refused. The one chosen is journaled.
+pub const OPTION_ID_BYTES_MAX: usize = 1024;
 
 /// One of the answers that the agent offers.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -79,6 +81,9 @@ fn read_options(options: &Value) -> Result<Vec<PermissionOption>, Refusal> {
         let option = Some(option).filter(|option| option.is_object());
         let option = option.and_then(|option| PermissionOption::deserialize(option).ok());
         let option = option.ok_or_else(|| Refusal::invalid("an option has no optionId"))?;
+        if option.option_id.len() > OPTION_ID_BYTES_MAX {
+            return Err(Refusal::invalid("an optionId is too long"));
+        }
         if read.iter().any(|other| other.option_id == option.option_id) {
             return Err(Refusal::invalid("two options have the same optionId"));
         }

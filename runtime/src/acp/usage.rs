@@ -86,9 +86,13 @@ pub(super) fn count(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| fraction().map(|number| number as u64))
 }
 
+/// Bytes of a currency's name; what is longer is none. It is journaled with the turn's end.
+const CURRENCY_BYTES_MAX: usize = 16;
+
 fn cost(value: &Value) -> Option<Cost> {
     let amount = value.get("amount")?.as_f64()?;
-    Some(Cost { amount, currency: value.get("currency")?.as_str()?.to_owned() })
+    let currency = value.get("currency")?.as_str().filter(|name| name.len() <= CURRENCY_BYTES_MAX)?;
+    Some(Cost { amount, currency: currency.to_owned() })
 }
 
 #[cfg(test)]
@@ -121,6 +125,9 @@ mod tests {
             );
             assert_eq!((usage.used, usage.size), (Some(5), Some(10)), "{used}");
         }
+        assert_eq!(usage.cost, Some(Cost { amount: 0.25, currency: "USD".to_owned() }));
+        let cost = json!({"amount": 1, "currency": "x".repeat(1_000_000)});
+        usage.note_update(&json!({"sessionUpdate": "usage_update", "cost": cost}));
         assert_eq!(usage.cost, Some(Cost { amount: 0.25, currency: "USD".to_owned() }));
         usage.note_update(&json!({"sessionUpdate": "usage_update", "used": 0}));
         assert_eq!(usage.used, Some(0));

@@ -2,7 +2,7 @@
 
 use crate::support::{Node, until};
 use holdfast_shared::inbox::{InboxReader, Kind, highest_epoch};
-use holdfast_shared::spool::{Control, Flushed, Stream};
+use holdfast_shared::spool::{Control, Flushed, RECORD_BYTES_MAX, Stream};
 use holdfast_shared::supervisor_control::SpawnWorker;
 use holdfast_shared::worker::EndedBy;
 use serde_json::{Value, json};
@@ -122,6 +122,19 @@ impl<'a> Agent<'a> {
         let played = supervised.workers.get_mut(&self.worker).unwrap();
         played.writer.output(Stream::Stdout, more, bytes);
         assert_eq!(played.writer.flush().unwrap(), Flushed::Done);
+    }
+
+    /// Says what is longer than a record.
+    pub fn says_long(&self, message: &Value) {
+        let line = format!("{message}\n");
+        let parts: Vec<&[u8]> = line.as_bytes().chunks(RECORD_BYTES_MAX).collect();
+        let (last, front) = parts.split_last().unwrap();
+        front.iter().for_each(|part| self.writes(true, part));
+        self.writes(false, last);
+    }
+
+    pub fn answers_long(&self, id: &Value, result: Value) {
+        self.says_long(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
     }
 
     pub fn says(&self, message: &Value) {

@@ -635,3 +635,33 @@ fn a_command_of_an_agent_outlives_runtimes_and_is_waited_for_without_holding_up_
         link.call("task.list", json!({})).await.unwrap();
     });
 }
+
+#[test]
+fn what_an_agent_names_without_measure_takes_no_runtime_down() {
+    local(async {
+        let node = Node::new();
+        let runtime = node.active(Slot::A, 1).await;
+        let mut link = runtime.route(1).await;
+        open(&mut link, "x").await;
+        let mut agent = Agent::stands(&node, "x", &[]).await;
+        agent.greets(json!({})).await;
+        let asked = agent.line().await;
+        let long = "x".repeat(1_100_000);
+        let mode = |id: &str| json!({"id": id, "name": long});
+        let modes =
+            json!({"currentModeId": "ask", "availableModes": [mode("ask"), mode("code"), mode(&long)]});
+        agent.answers_long(&asked["id"], json!({"sessionId": "s1", "modes": modes}));
+        link.event(2, "task.ready").await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        agent.says_long(&json!({"jsonrpc": "2.0", "id": long, "method": "odd/method"}));
+        let cost = json!({"sessionUpdate": "usage_update", "cost": {"amount": 1, "currency": long}});
+        agent.says_long(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"update": cost}}));
+        agent.asks(json!(2), "odd/method", json!({}));
+        assert_eq!(agent.line().await["id"], 2, "the other has no name to be answered by");
+        agent.ends_turn(&id, "end_turn");
+        sealed(&mut link, 1).await;
+        let list = link.call("task.list", json!({})).await.unwrap();
+        assert_eq!(list["tasks"][0]["modes"]["availableModes"].as_array().unwrap().len(), 2);
+    });
+}

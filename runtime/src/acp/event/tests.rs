@@ -91,11 +91,13 @@ fn a_request_for_permission_is_shown_exactly_where_it_can_be_answered() {
         r#"[{"optionId":"a"},{"optionId":"b"}]"#,
         r#"[null]"#,
     ];
+    let (long, longer) = (format!(r#"[{{"optionId":"{}"}}]"#, "a".repeat(1024)), "a".repeat(1025));
+    let longer = format!(r#"[{{"optionId":"{longer}"}}]"#);
     let many: Vec<String> = (0..65).map(|number| format!(r#"{{"optionId":"{number}"}}"#)).collect();
     let many = format!("[{}]", many.join(","));
     let mut shown = 0;
     for call in calls {
-        for options in options.into_iter().chain([many.as_str()]) {
+        for options in options.into_iter().chain([many.as_str(), &long, &longer]) {
             let line = permission_line(call, options);
             let Line::Request { params, .. } = parse(line.as_bytes()) else { panic!("{line}") };
             let is_shown = shown_as(&line)["type"] == "permission.requested";
@@ -103,7 +105,7 @@ fn a_request_for_permission_is_shown_exactly_where_it_can_be_answered() {
             shown += usize::from(is_shown);
         }
     }
-    assert_eq!(shown, 2 * 4);
+    assert_eq!(shown, 2 * 5);
     let told = r#"{"jsonrpc":"2.0","method":"session/request_permission","params":{"toolCall":{},"options":[{"optionId":"a"}]}}"#;
     assert_eq!(shown_as(told), skipped(), "who does not ask gets no answer");
 }
