@@ -59,6 +59,29 @@ fn parts_make_a_line_named_by_its_last_and_a_new_turn_forgets_all() {
 }
 
 #[test]
+fn a_permission_that_nobody_is_shown_waits_for_nobody() {
+    let refused = |dialogue: &Dialogue, seq| dialogue.request_at(seq).unwrap().asked.is_err();
+    let long = PERMISSION.replace(r#""c""#, &format!(r#""{}""#, "c".repeat(SHOWN_BYTES_MAX)));
+    let mut dialogue = turn(&[&long, PERMISSION]);
+    assert!(refused(&dialogue, 1) && !refused(&dialogue, 2));
+    let (front, back) = PERMISSION.split_at(100);
+    let part = |dialogue: &mut Dialogue, seq, more, part: &str| {
+        dialogue.take(seq, Stream::Stdout, more, &Bytes::copy_from_slice(part.as_bytes()));
+    };
+    for (first, last) in [(10, 10 + LINE_RECORDS - 1), (1000, 1000 + LINE_RECORDS)] {
+        part(&mut dialogue, first, true, front);
+        part(&mut dialogue, last, false, back);
+        assert_eq!(refused(&dialogue, last), last - first >= LINE_RECORDS);
+    }
+    part(&mut dialogue, 5000, true, front);
+    dialogue.begin_turn();
+    part(&mut dialogue, 5001, false, back);
+    assert!(refused(&dialogue, 5001), "its turn has only the end of the line");
+    take(&mut dialogue, 5002, PERMISSION);
+    assert!(!refused(&dialogue, 5002));
+}
+
+#[test]
 fn a_flood_of_requests_is_heard_only_so_far() {
     let mut dialogue = turn(&[]);
     for seq in 1..=(REQUESTS + 10) as u64 {
