@@ -204,6 +204,14 @@ impl Dialogue {
         over.into_iter().for_each(|seq| self.forget(seq));
     }
 
+    /// Requests for permission that are over are dropped, those whose answer is still to be written left aside.
+    pub fn forget_permissions(&mut self, is_over: impl Fn(u64) -> bool) {
+        let asked = self.requests.iter().filter(|(_, request)| request.permission().is_some());
+        let over: Vec<u64> =
+            asked.map(|(seq, _)| *seq).filter(|seq| !self.needed.contains(seq) && is_over(*seq)).collect();
+        over.into_iter().for_each(|seq| self.forget(seq));
+    }
+
     fn update(&mut self, update: Option<&Value>) {
         let Some(update) = update else { return };
         self.usage.note_update(update);

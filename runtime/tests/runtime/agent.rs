@@ -137,6 +137,10 @@ impl<'a> Agent<'a> {
         self.says_long(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
     }
 
+    pub fn asks_long(&self, id: Value, method: &str, params: Value) {
+        self.says_long(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+    }
+
     pub fn says(&self, message: &Value) {
         self.writes(false, format!("{message}\n").as_bytes());
     }

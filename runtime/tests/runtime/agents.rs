@@ -3,6 +3,7 @@
 use crate::agent::{Agent, Heard, modes, update};
 use crate::support::{Link, Node, Runtime, local, new_id, operator, until};
 use crate::write_other_boot;
+use holdfast_runtime::agent::dialogue::REQUESTS;
 use holdfast_shared::error::Code;
 use holdfast_shared::link::Publication;
 use holdfast_shared::slot::Slot;
@@ -663,5 +664,34 @@ fn what_an_agent_names_without_measure_takes_no_runtime_down() {
         sealed(&mut link, 1).await;
         let list = link.call("task.list", json!({})).await.unwrap();
         assert_eq!(list["tasks"][0]["modes"]["availableModes"].as_array().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn an_agent_may_ask_without_end_in_one_turn() {
+    local(async {
+        let node = Node::new();
+        let (_runtime, mut link, mut agent) = begin(&node).await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        let root = std::path::absolute(node.home.workspaces().join("x")).unwrap();
+        let write = json!({"sessionId": "s1", "path": root.join("a"), "content": "x".repeat(3 << 20)});
+        for number in 0..6 {
+            agent.asks_long(json!(number), "fs/write_text_file", write.clone());
+            let written = agent.line().await;
+            assert_eq!((&written["id"], &written["result"]), (&json!(number), &json!({})), "{written}");
+        }
+        // As many as wait at a time: what follows is asked only when all before is answered.
+        let asked = u64::try_from(REQUESTS).unwrap() + 64;
+        for first in (0..asked).step_by(32) {
+            for number in first..first + 32 {
+                agent.asks(json!(number), "odd/method", json!({}));
+            }
+            for number in first..first + 32 {
+                assert_eq!(agent.line().await["id"], number);
+            }
+        }
+        agent.ends_turn(&id, "end_turn");
+        sealed(&mut link, 1).await;
     });
 }

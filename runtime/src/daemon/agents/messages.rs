@@ -134,24 +134,25 @@ impl Active {
         }
     }
 
-    /// Requests whose answers were taken are not needed any more.
+    /// Only what its messages still need is kept of what the agent asked. What they needed before is not to be had from
+    /// the journal: each record that says what was consumed drops those messages.
     fn forget_answered(&mut self, id: &str) {
         let mut served = self.shared.borrow_mut();
         let served = &mut *served;
-        let task = served.folded.state.task(id);
-        let Some(worker) = task.and_then(|task| task.agent.as_ref()?.worker.as_ref()) else { return };
-        let consumed = served.spools.consumed(&worker.spawn_id);
-        let held = self.agents.get_mut(&worker.spawn_id);
-        let taken = worker.messages.iter().filter(|sent| sent.number <= consumed);
-        let seqs: Vec<u64> = taken
-            .filter_map(|sent| match sent.what {
-                What::Answer { seq, .. } | What::Permission { seq, .. } => Some(seq),
-                _ => None,
-            })
-            .collect();
-        if let Some(held) = held {
-            held.answers.retain(|seq, _| !seqs.contains(seq));
+        let Some(task) = served.folded.state.task(id) else { return };
+        let Some(worker) = task.agent.as_ref().and_then(|agent| agent.worker.as_ref()) else { return };
+        let needed = worker.needed(served.spools.consumed(&worker.spawn_id));
+        if let Some(held) = self.agents.get_mut(&worker.spawn_id) {
+            held.answers.retain(|seq, _| needed.contains(seq));
         }
-        seqs.iter().for_each(|seq| served.spools.answered(&worker.spawn_id, *seq));
+        let turn = served.spools.turn(&worker.spawn_id);
+        let in_turn = task.running.as_ref().is_some_and(|running| running.turn == turn);
+        let open = task.conversation.open.as_ref().filter(|_| in_turn);
+        served.spools.settle(&worker.spawn_id, worker.taken_to, needed);
+        // Those of a turn are answered by people in any order; those of none are taken like all else.
+        served.spools.forget_permissions(&worker.spawn_id, |seq| match open {
+            Some(span) => seq <= worker.settled_to || span.permission(seq).is_some(),
+            None => seq <= worker.taken_to.max(worker.settled_to),
+        });
     }
 }
