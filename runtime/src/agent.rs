@@ -103,7 +103,7 @@ pub struct StandingWorker {
     pub ending: Option<Ending>,
     /// Its requests up to this output record are answered, or will be by a message.
     pub taken_to: u64,
-    /// Whatever it asked up to this output record is over, permissions too.
+    /// Whatever it asked people up to this output record is over.
     pub settled_to: u64,
     /// Turns that have output in its spool.
     pub served: u64,
@@ -318,11 +318,11 @@ impl StandingWorker {
         self.send(answered.number, What::Permission { seq: answered.seq, id: answered.id.clone(), option });
     }
 
-    /// Its turn is sealed behind this many of its output records: what only that turn was about is void.
+    /// Its turn is sealed behind this many of its output records: what only that turn was about is void. What it asked
+    /// of files and commands is not, also what was read with the answer to its prompt and not taken yet.
     pub fn turn_over(&mut self, outputs: u64, has_output: bool, at: u64) {
         self.messages.retain(|sent| matches!(sent.what, What::Mode(_) | What::Answer { .. }));
         self.served += u64::from(has_output);
-        self.taken_to = self.taken_to.max(outputs);
         self.settled_to = self.settled_to.max(outputs);
         self.used_at = at;
     }

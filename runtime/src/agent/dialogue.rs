@@ -107,13 +107,18 @@ impl Default for Dialogue {
 }
 
 impl Dialogue {
-    /// A turn's segment begins. A line that is being written meanwhile goes on in it.
+    /// A turn's segment begins. A line that is being written meanwhile goes on in it, and what was asked of files and
+    /// commands before it and is not answered yet is still to be.
     pub fn begin_turn(&mut self) {
         let before = std::mem::take(self);
-        let Self { lines, line_begin, settled_to, needed, .. } = before;
+        let Self { lines, line_begin, settled_to, needed, mut requests, .. } = before;
+        requests.retain(|seq, request| {
+            request.permission().is_none() && (*seq > settled_to || needed.contains(seq))
+        });
+        let request_bytes = requests.values().map(|request| request.bytes).sum();
         let begun_before = line_begin.is_some();
-        *self =
-            Self { lines, line_begin, begun_before, opening: None, settled_to, needed, ..Self::default() };
+        let kept = Self { lines, line_begin, begun_before, settled_to, needed, ..Self::default() };
+        *self = Self { opening: None, requests, request_bytes, ..kept };
     }
 
     /// Takes the next output record.

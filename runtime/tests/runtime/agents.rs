@@ -695,3 +695,32 @@ fn an_agent_may_ask_without_end_in_one_turn() {
         sealed(&mut link, 1).await;
     });
 }
+
+#[test]
+fn what_is_asked_around_the_end_of_a_turn_is_answered_too() {
+    local(async {
+        let node = Node::new();
+        let (_runtime, mut link, mut agent) = begin(&node).await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        agent.asks(json!("t"), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+        let terminal = agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned();
+        let odd = |id: &str| format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "method": "odd/method"}));
+        let end = json!({"jsonrpc": "2.0", "id": id, "result": {"stopReason": "end_turn"}});
+        // Read at once: one before the end, one behind it.
+        agent.flushes(&[&odd("before"), &format!("{end}\n"), &odd("behind")]);
+        let about = json!({"sessionId": "s1", "terminalId": terminal});
+        sealed(&mut link, 1).await;
+        agent.asks(json!("wait"), "terminal/wait_for_exit", about);
+        assert_eq!(agent.line().await["id"], "before");
+        assert_eq!(agent.line().await["id"], "behind");
+        prompt(&mut link, "x", "more").await;
+        let id = agent.prompted("t2", "more").await;
+        node.exit(&terminal, 7, EndedBy::Worker);
+        let waited = agent.line().await;
+        assert_eq!((&waited["id"], &waited["result"]["exitCode"]), (&json!("wait"), &json!(7)));
+        agent.ends_turn(&id, "end_turn");
+        sealed(&mut link, 2).await;
+        same_everywhere(&mut link, "x").await;
+    });
+}

@@ -22,6 +22,8 @@ fn wanted() -> Wanted {
 
 const PERMISSION: &str = r#"{"jsonrpc":"2.0","id":"p","method":"session/request_permission","params":{"sessionId":"s","toolCall":{"toolCallId":"c"},"options":[{"optionId":"y","name":"Yes","kind":"allow_once"}]}}"#;
 
+const READ: &str = r#"{"jsonrpc":"2.0","id":1,"method":"fs/read_text_file","params":{"path":"/w/a"}}"#;
+
 #[test]
 fn requests_answers_and_use_are_heard_and_all_else_is_passed_over() {
     let dialogue = turn(&[
@@ -56,6 +58,16 @@ fn parts_make_a_line_named_by_its_last_and_a_new_turn_forgets_all() {
     assert!(dialogue.request_at(3).is_some());
     dialogue.begin_turn();
     assert_eq!(dialogue.requests_behind(0).count(), 0);
+}
+
+#[test]
+fn what_was_asked_of_files_before_a_turn_is_still_to_be_answered_in_it() {
+    let mut dialogue = turn(&[READ, READ, PERMISSION, READ]);
+    dialogue.settle(2, [2].into());
+    dialogue.begin_turn();
+    take(&mut dialogue, 5, READ);
+    let held: Vec<u64> = dialogue.requests_behind(0).map(|(seq, _)| seq).collect();
+    assert_eq!(held, [2, 4, 5]);
 }
 
 #[test]
@@ -94,7 +106,6 @@ fn a_flood_of_requests_is_heard_only_so_far() {
 
 #[test]
 fn what_was_taken_long_ago_is_not_held_by_whoever_reads_it_again() {
-    const READ: &str = r#"{"jsonrpc":"2.0","id":1,"method":"fs/read_text_file","params":{"path":"/w/a"}}"#;
     let mut dialogue = Dialogue::default();
     dialogue.settle(3, [2].into());
     dialogue.begin_turn();

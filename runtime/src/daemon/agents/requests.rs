@@ -84,9 +84,11 @@ impl Active {
         }
         let in_turn = is_in_turn(&served, task, worker);
         let dialogue = served.spools.dialogue(&worker.spawn_id)?;
-        let mut requests = dialogue.requests_behind(worker.taken_to.max(worker.settled_to));
+        let mut requests = dialogue.requests_behind(worker.taken_to);
         // People answer those of a turn; nobody is asked outside of one.
-        let (seq, request) = requests.find(|(_, request)| !in_turn || request.permission().is_none())?;
+        let is_for_people = |seq| in_turn || seq <= worker.settled_to;
+        let (seq, request) =
+            requests.find(|(seq, request)| request.permission().is_none() || !is_for_people(*seq))?;
         let deed = match &request.asked {
             Ok(Asked::Terminal(asked)) => terminals::deed(task.agent.as_ref()?, asked),
             _ => None,
