@@ -145,7 +145,9 @@ impl<'a> Agent<'a> {
     pub fn flushes(&self, lines: &[&str]) {
         let mut supervised = self.node.supervised.borrow_mut();
         let played = supervised.workers.get_mut(&self.worker).unwrap();
-        lines.iter().for_each(|line| played.writer.output(Stream::Stdout, false, line.as_bytes()));
+        for line in lines {
+            played.writer.output(Stream::Stdout, false, line.as_bytes());
+        }
         assert_eq!(played.writer.flush().unwrap(), Flushed::Done);
     }
 
