@@ -13,6 +13,7 @@ use crate::settings::Settings;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::journal::{CheckpointerEvent, Position, SubmitError, WriteError, WriterEvent};
 use serde_json::Value;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use tokio::sync::{Semaphore, mpsc};
@@ -44,6 +45,8 @@ pub struct Active {
     pub(super) filings: Rc<Semaphore>,
     /// Standing workers, by spawn id.
     pub(super) agents: HashMap<String, Held>,
+    /// Commands of agents that the supervisor is being asked for: whether that was called off.
+    pub(super) creating: HashMap<String, Rc<Cell<bool>>>,
     /// Tasks whose warm worker is one too many.
     pub(super) surplus: Names,
     pub(super) settings: Settings,
@@ -72,6 +75,7 @@ impl Active {
             filing,
             filings,
             agents: HashMap::new(),
+            creating: HashMap::new(),
             surplus: Names::new(),
             settings: settings.clone(),
             events,

@@ -7,7 +7,7 @@ use crate::acp::answer::{Asked, Refusal};
 use crate::acp::line::RequestId;
 use crate::acp::{outgoing, permission};
 use crate::agent::dialogue::Request;
-use crate::agent::{StandingWorker, WAITS};
+use crate::agent::{StandingWorker, WAITS, terminal_name};
 use crate::io::files;
 use crate::io::served::Served;
 use crate::record::{Body, PermissionAnswered, PermissionOutcome, RequestTaken, TerminalDeed};
@@ -171,6 +171,7 @@ impl Active {
         seq: u64,
         answer: Vec<u8>,
     ) {
+        self.creating.remove(&terminal_name(worker, seq));
         if let Some(held) = self.agents.get_mut(worker) {
             held.serving.remove(&seq);
             held.answers.insert(seq, answer);

@@ -19,7 +19,9 @@ use holdfast_shared::spool::is_locked;
 use holdfast_shared::supervisor_control::{self, SpawnWorker};
 use holdfast_shared::worker::{Protocol, Started};
 use serde_json::Value;
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 
 /// The one message that a command gets.
 const KILL_MESSAGE: u64 = 1;
@@ -114,7 +116,7 @@ impl Active {
 
     /// Asks for the worker; repeated as often as the supervisor cannot say.
     fn create(
-        &self,
+        &mut self,
         task: &str,
         worker: &str,
         (seq, id): (u64, &RequestId),
@@ -126,6 +128,8 @@ impl Active {
             let skill = served.folded.state.task(task).map(|task| task.skill.clone()).unwrap_or_default();
             (served.home.clone(), skill)
         };
+        let called_off = Rc::new(Cell::new(false));
+        self.creating.insert(known.spawn_id.clone(), called_off.clone());
         let (spawn, events) = (self.workers.spawner(), self.events.clone());
         let (task, spawn_id, id) = (task.to_owned(), worker.to_owned(), id.clone());
         let (name, directory) = (task.clone(), command.cwd.clone());
@@ -146,7 +150,7 @@ impl Active {
                         prompt: String::new(),
                         terminal: Some(to_run(command, cwd)),
                     };
-                    spawn.until_answered(&request).await.map_err(|why| Refusal::internal(&why))
+                    spawn.until_answered(&request, &called_off).await.map_err(|why| Refusal::internal(&why))
                 }
             };
             let answer = match created {
@@ -220,6 +224,11 @@ impl Active {
             terminals.filter(|one| one.released).map(|one| one.spawn_id.clone()).collect()
         };
         for terminal in released {
+            if let Some(asked) = self.creating.get(&terminal) {
+                // What is asked may start it yet; the task is looked at again when that is known.
+                asked.set(true);
+                continue;
+            }
             let home = self.shared.borrow().home.clone();
             if is_locked(&home.worker(&terminal)).unwrap_or(true) {
                 self.kill(&terminal);
