@@ -143,6 +143,9 @@ pub enum What {
         seq: u64,
         /// The agent's id of it, as JSON text.
         id: String,
+        /// The command whose end is the answer; a wait may be longer than the turn, and its text is not read again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terminal: Option<String>,
     },
     /// The answer to a request for permission.
     Permission {
@@ -189,7 +192,7 @@ impl Agent {
             worker.waiting.push(Wait { seq, id, terminal: terminal.clone() });
             return;
         }
-        worker.send(taken.number, What::Answer { seq, id });
+        worker.send(taken.number, What::Answer { seq, id, terminal: None });
         match &taken.terminal {
             Some(TerminalDeed::Create { bytes }) => self.terminals.push(TerminalWorker {
                 spawn_id: terminal_name(&taken.spawn_id, seq),
@@ -209,8 +212,8 @@ impl Agent {
         let Some(worker) = self.worker_mut(&exited.spawn_id) else { return };
         worker.consumed(exited.consumed);
         let Some(at) = worker.waiting.iter().position(|wait| wait.seq == exited.seq) else { return };
-        let Wait { seq, id, .. } = worker.waiting.remove(at);
-        worker.send(exited.number, What::Answer { seq, id });
+        let Wait { seq, id, terminal } = worker.waiting.remove(at);
+        worker.send(exited.number, What::Answer { seq, id, terminal: Some(terminal) });
     }
 
     /// Another worker in place of the one there was.
@@ -297,10 +300,10 @@ impl StandingWorker {
     pub fn needed(&self, consumed: u64) -> BTreeSet<u64> {
         let sent = self.messages.iter().filter(|sent| sent.number > consumed);
         let answers = sent.filter_map(|sent| match sent.what {
-            What::Answer { seq, .. } => Some(seq),
+            What::Answer { seq, terminal: None, .. } => Some(seq),
             _ => None,
         });
-        answers.chain(self.waiting.iter().map(|wait| wait.seq)).collect()
+        answers.collect()
     }
 
     /// Whether another message may be decided on, `consumed` being taken already.

@@ -47,6 +47,8 @@ pub struct Active {
     pub(super) agents: HashMap<String, Held>,
     /// Commands of agents that the supervisor is being asked for: whether that was called off.
     pub(super) creating: HashMap<String, Rc<Cell<bool>>>,
+    /// Commands that were called off: no agent hears of them.
+    pub(super) called_off: Names,
     /// Tasks whose warm worker is one too many.
     pub(super) surplus: Names,
     pub(super) settings: Settings,
@@ -76,6 +78,7 @@ impl Active {
             filings,
             agents: HashMap::new(),
             creating: HashMap::new(),
+            called_off: Names::new(),
             surplus: Names::new(),
             settings: settings.clone(),
             events,

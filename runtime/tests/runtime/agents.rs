@@ -1,10 +1,11 @@
 //! Tasks with agents: sessions, turns in one worker, permissions, files, ends of every kind.
 
 use crate::agent::{Agent, Heard, modes, update};
-use crate::support::{Link, Node, Runtime, local, new_id, operator, until};
+use crate::support::{Link, Node, Runtime, Supervised, local, new_id, operator, until};
 use crate::write_other_boot;
+use holdfast_runtime::agent::TERMINALS;
 use holdfast_runtime::agent::dialogue::REQUESTS;
-use holdfast_shared::error::Code;
+use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Publication;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::spool::RECORD_BYTES_MAX;
@@ -722,5 +723,38 @@ fn what_is_asked_around_the_end_of_a_turn_is_answered_too() {
         agent.ends_turn(&id, "end_turn");
         sealed(&mut link, 2).await;
         same_everywhere(&mut link, "x").await;
+    });
+}
+
+#[test]
+fn a_cancel_does_not_wait_for_a_command_that_cannot_be_started_now() {
+    local(async {
+        let node = Node::new();
+        let (_runtime, mut link, mut agent) = begin(&node).await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        node.supervised.borrow_mut().refuse = Some(ApiError::new(Code::Unavailable, "not now"));
+        agent.asks(json!(1), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+        let taken = |supervised: &Supervised| supervised.requests.len() > 1;
+        until("the command is asked for", async || taken(&node.supervised.borrow()).then_some(())).await;
+        link.call("task.cancel", json!({"task": "x"})).await.unwrap();
+        let refused = agent.line().await;
+        assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(1), &json!(-32800)));
+        assert_eq!(agent.line().await["method"], "session/cancel");
+        node.supervised.borrow_mut().refuse = None;
+        agent.ends_turn(&id, "cancelled");
+        sealed(&mut link, 1).await;
+        // Its place is free again: as many as there may be are started.
+        prompt(&mut link, "x", "more").await;
+        agent.prompted("t2", "more").await;
+        for number in 0..TERMINALS {
+            until("a place for a command", async || {
+                agent.asks(json!(number), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+                agent.line().await["result"]["terminalId"].is_string().then_some(())
+            })
+            .await;
+        }
+        let started = node.supervised.borrow().workers.values().filter(|one| one.order.terminal.is_some()).count();
+        assert_eq!(started, TERMINALS, "the one that was called off is not among them");
     });
 }

@@ -2,8 +2,8 @@
 
 use super::super::active::Active;
 use crate::acp::line::RequestId;
-use crate::acp::{outgoing, permission};
-use crate::agent::{Sent, What};
+use crate::acp::{code, outgoing, permission};
+use crate::agent::{Sent, What, terminal_name};
 use holdfast_shared::inbox::Message;
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,8 @@ impl Active {
             if matches!(sent.what, What::Mark(_)) && self.waits_for_silence(&about) {
                 return;
             }
-            let Some(message) = self.message(&about, sent) else { return };
+            let message = self.message(&about, sent).or_else(|| self.overtaken(&about, sent));
+            let Some(message) = message else { return };
             if !self.tell(&about.worker, sent.number, &message) {
                 return;
             }
@@ -97,12 +98,31 @@ impl Active {
             What::Prompt => outgoing::session_prompt(sent.number, &about.session, &about.text),
             What::Cancel => outgoing::session_cancel(&about.session),
             What::Mode(mode) => outgoing::session_set_mode(sent.number, &about.session, mode),
-            What::Answer { seq, id } => self.answer_to(&about.task, &about.worker, *seq, &request_id(id)?)?,
+            What::Answer { seq, id, terminal } => {
+                let request = (*seq, &request_id(id)?);
+                self.answer_to(&about.task, &about.worker, request, terminal.as_deref())?
+            }
             What::Permission { id, option, .. } => {
                 let result = option.as_deref().map_or_else(permission::cancelled, permission::selected);
                 outgoing::reply_result(&request_id(id)?, &result)
             }
         };
+        Some(Message::Input { bytes })
+    }
+
+    /// A cancel does not wait for an answer that is not known yet: that request is cancelled too. A command that it
+    /// asked for is not wanted then.
+    fn overtaken(&self, about: &About, sent: &Sent) -> Option<Message> {
+        let What::Answer { seq, id, .. } = &sent.what else { return None };
+        let behind = about.messages.iter().filter(|other| other.number > sent.number);
+        if !behind.into_iter().any(|other| other.what == What::Cancel) {
+            return None;
+        }
+        if let Some(called_off) = self.creating.get(&terminal_name(&about.worker, *seq)) {
+            called_off.set(true);
+        }
+        let bytes =
+            outgoing::reply_error(&RequestId::new(id)?, code::REQUEST_CANCELLED, "the turn is being cancelled");
         Some(Message::Input { bytes })
     }
 

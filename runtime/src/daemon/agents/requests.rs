@@ -5,6 +5,7 @@ use super::super::{Event, RunError};
 use super::terminals;
 use crate::acp::answer::{Asked, Refusal};
 use crate::acp::line::RequestId;
+use crate::acp::terminal::Terminal;
 use crate::acp::{outgoing, permission};
 use crate::agent::dialogue::Request;
 use crate::agent::{StandingWorker, WAITS, terminal_name};
@@ -108,13 +109,14 @@ impl Active {
         Some(terminals::taken(request, deed))
     }
 
-    /// The text that answers a request which was taken; `None` while it is being served.
+    /// The text that answers a request which was taken, a wait for the end of the command `waited`, or what it says
+    /// itself; `None` while it is being served.
     pub(super) fn answer_to(
         &mut self,
         task: &str,
         worker: &str,
-        seq: u64,
-        id: &RequestId,
+        (seq, id): (u64, &RequestId),
+        waited: Option<&str>,
     ) -> Option<Vec<u8>> {
         let held = self.agents.entry(worker.to_owned()).or_default();
         if let Some(answer) = held.answers.get(&seq) {
@@ -122,6 +124,10 @@ impl Active {
         }
         if held.serving.contains(&seq) {
             return None;
+        }
+        if let Some(terminal) = waited {
+            let asked = Terminal::WaitForExit(terminal.to_owned());
+            return self.answer_about_terminal(task, worker, (seq, id), &asked);
         }
         let served = self.shared.borrow();
         let request = served.spools.dialogue(worker).and_then(|dialogue| dialogue.request_at(seq));
@@ -137,11 +143,7 @@ impl Active {
             Asked::Terminal(asked) => {
                 let asked = asked.clone();
                 drop(served);
-                let answer = self.terminal_answer(task, worker, (seq, id), &asked);
-                if answer.is_none() {
-                    self.agents.entry(worker.to_owned()).or_default().serving.insert(seq);
-                }
-                answer
+                self.answer_about_terminal(task, worker, (seq, id), &asked)
             }
             Asked::ReadFile { .. } | Asked::WriteFile { .. } => {
                 held.serving.insert(seq);
@@ -164,6 +166,20 @@ impl Active {
         }
     }
 
+    fn answer_about_terminal(
+        &mut self,
+        task: &str,
+        worker: &str,
+        request: (u64, &RequestId),
+        asked: &Terminal,
+    ) -> Option<Vec<u8>> {
+        let answer = self.terminal_answer(task, worker, request, asked);
+        if answer.is_none() {
+            self.agents.entry(worker.to_owned()).or_default().serving.insert(request.0);
+        }
+        answer
+    }
+
     pub(in crate::daemon) fn request_served(
         &mut self,
         task: String,
@@ -171,7 +187,10 @@ impl Active {
         seq: u64,
         answer: Vec<u8>,
     ) {
-        self.creating.remove(&terminal_name(worker, seq));
+        let terminal = terminal_name(worker, seq);
+        if self.creating.remove(&terminal).is_some_and(|called_off| called_off.get()) {
+            self.called_off.insert(terminal);
+        }
         if let Some(held) = self.agents.get_mut(worker) {
             held.serving.remove(&seq);
             held.answers.insert(seq, answer);

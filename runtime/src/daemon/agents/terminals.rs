@@ -214,14 +214,15 @@ impl Active {
         }
     }
 
-    /// Terminals that are released, or whose agent is gone, are ended and removed.
+    /// Terminals that are released, whose request was called off, or whose agent is gone, are ended and removed.
     pub(super) fn keep_terminals(&mut self, id: &str) -> Result<(), RunError> {
         self.follow_terminals(id);
         let released: Vec<String> = {
             let served = self.shared.borrow();
             let agent = served.folded.state.task(id).and_then(|task| task.agent.as_ref());
             let terminals = agent.into_iter().flat_map(|agent| &agent.terminals);
-            terminals.filter(|one| one.released).map(|one| one.spawn_id.clone()).collect()
+            let over = |one: &&TerminalWorker| one.released || self.called_off.contains(&one.spawn_id);
+            terminals.filter(over).map(|one| one.spawn_id.clone()).collect()
         };
         for terminal in released {
             if let Some(asked) = self.creating.get(&terminal) {
@@ -247,6 +248,7 @@ impl Active {
                 return Ok(());
             }
             self.workers.forget(&terminal);
+            self.called_off.remove(&terminal);
             self.shared.borrow_mut().spools.leave(&terminal);
             let permit = self.writing.permit();
             tokio::task::spawn_blocking(move || {
