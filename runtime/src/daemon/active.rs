@@ -49,6 +49,8 @@ pub struct Active {
     pub(super) creating: HashMap<String, Rc<Cell<bool>>>,
     /// Commands that were called off: no agent hears of them.
     pub(super) called_off: Names,
+    /// Workers whose directory goes once this record is durable, in the order of the journal.
+    pub(super) removals: VecDeque<(u64, String)>,
     /// Tasks whose warm worker is one too many.
     pub(super) surplus: Names,
     pub(super) settings: Settings,
@@ -79,6 +81,7 @@ impl Active {
             agents: HashMap::new(),
             creating: HashMap::new(),
             called_off: Names::new(),
+            removals: VecDeque::new(),
             surplus: Names::new(),
             settings: settings.clone(),
             events,
@@ -220,6 +223,7 @@ impl Active {
             self.undurable.remove(&task);
             self.look_at.insert(task);
         }
+        self.remove_unused(lsn);
         while self.untold.front().is_some_and(|(at, _)| *at <= lsn) {
             let Some((_, task)) = self.untold.pop_front() else { break };
             self.news.insert(Channel::Conversation(task.clone()));

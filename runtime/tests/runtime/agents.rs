@@ -758,3 +758,23 @@ fn a_cancel_does_not_wait_for_a_command_that_cannot_be_started_now() {
         assert_eq!(started, TERMINALS, "the one that was called off is not among them");
     });
 }
+
+#[test]
+fn a_worker_that_was_ready_and_has_left_nothing_is_lost_and_not_started_again() {
+    local(async {
+        let node = Node::new();
+        let (mut a, mut link, agent) = begin(&node).await;
+        link.event(2, "task.ready").await;
+        a.kill();
+        drop(node.supervised.borrow_mut().workers.remove(&agent.worker));
+        std::fs::remove_dir_all(node.home.worker(&agent.worker)).unwrap();
+        let b = node.active(Slot::B, 2).await;
+        let mut link = b.route(2).await;
+        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        prompt(&mut link, "x", "go").await;
+        let mut next = Agent::ready(&node, "x", &[&agent.worker]).await;
+        next.prompted("t1", "go").await;
+        let asked = node.supervised.borrow().requests.clone();
+        assert_eq!(asked.iter().filter(|one| one.spawn_id == agent.worker).count(), 1);
+    });
+}

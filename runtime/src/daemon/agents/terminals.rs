@@ -10,7 +10,7 @@ use crate::acp::terminal::{self, Command, Terminal};
 use crate::agent::{Agent, StandingWorker, TERMINALS, TerminalWorker, terminal_name};
 use crate::io::terminals::{lost, written};
 use crate::io::workspace::Workspace;
-use crate::io::{filing, served::Served};
+use crate::io::served::Served;
 use crate::record::{Body, RequestTaken, TerminalDeed, TerminalExited, TerminalGone};
 use crate::task::Task;
 use holdfast_shared::home::Home;
@@ -250,12 +250,7 @@ impl Active {
             self.workers.forget(&terminal);
             self.called_off.remove(&terminal);
             self.shared.borrow_mut().spools.leave(&terminal);
-            let permit = self.writing.permit();
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = filing::remove_unused(&home, &terminal, &permit) {
-                    tracing::warn!(%error, terminal, "left behind");
-                }
-            });
+            self.remove_when_durable(&terminal);
         }
         Ok(())
     }
