@@ -104,7 +104,7 @@ pub struct StandingWorker {
     pub ending: Option<Ending>,
     /// Its requests up to this output record are answered, or will be by a message.
     pub taken_to: u64,
-    /// Whatever it asked up to this output record is over, permissions too.
+    /// Whatever it asked people up to this output record is over.
     pub settled_to: u64,
     /// Modes that it was asked to go into and has not answered yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -150,6 +150,9 @@ pub enum What {
         seq: u64,
         /// The agent's id of it, as JSON text.
         id: String,
+        /// The command whose end is the answer; a wait may be longer than the turn, and its text is not read again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        terminal: Option<String>,
     },
     /// The answer to a request for permission.
     Permission {
@@ -196,7 +199,7 @@ impl Agent {
             worker.waiting.push(Wait { seq, id, terminal: terminal.clone() });
             return;
         }
-        worker.send(taken.number, What::Answer { seq, id });
+        worker.send(taken.number, What::Answer { seq, id, terminal: None });
         match &taken.terminal {
             Some(TerminalDeed::Create { bytes }) => self.terminals.push(TerminalWorker {
                 spawn_id: terminal_name(&taken.spawn_id, seq),
@@ -216,8 +219,8 @@ impl Agent {
         let Some(worker) = self.worker_mut(&exited.spawn_id) else { return };
         worker.consumed(exited.consumed);
         let Some(at) = worker.waiting.iter().position(|wait| wait.seq == exited.seq) else { return };
-        let Wait { seq, id, .. } = worker.waiting.remove(at);
-        worker.send(exited.number, What::Answer { seq, id });
+        let Wait { seq, id, terminal } = worker.waiting.remove(at);
+        worker.send(exited.number, What::Answer { seq, id, terminal: Some(terminal) });
     }
 
     /// Another worker in place of the one there was.
@@ -300,10 +303,10 @@ impl StandingWorker {
     pub fn needed(&self, consumed: u64) -> BTreeSet<u64> {
         let sent = self.messages.iter().filter(|sent| sent.number > consumed);
         let answers = sent.filter_map(|sent| match sent.what {
-            What::Answer { seq, .. } => Some(seq),
+            What::Answer { seq, terminal: None, .. } => Some(seq),
             _ => None,
         });
-        answers.chain(self.waiting.iter().map(|wait| wait.seq)).collect()
+        answers.collect()
     }
 
     /// Whether another message may be decided on, `consumed` being taken already.
@@ -321,11 +324,11 @@ impl StandingWorker {
         self.send(answered.number, What::Permission { seq: answered.seq, id: answered.id.clone(), option });
     }
 
-    /// Its turn is sealed behind this many of its output records: what only that turn was about is void.
+    /// Its turn is sealed behind this many of its output records: what only that turn was about is void. What it asked
+    /// of files and commands is not, also what was read with the answer to its prompt and not taken yet.
     pub fn turn_over(&mut self, outputs: u64, has_output: bool, at: u64) {
         self.messages.retain(|sent| matches!(sent.what, What::Mode(_) | What::Answer { .. }));
         self.served += u64::from(has_output);
-        self.taken_to = self.taken_to.max(outputs);
         self.settled_to = self.settled_to.max(outputs);
         self.used_at = at;
     }

@@ -11,6 +11,19 @@ use serde_json::{Value, json};
 /// The type of [`permission_answered`].
 pub const PERMISSION_ANSWERED: &str = "permission.answered";
 
+/// The name of a request for permission whose line ends with this record of a turn's worker. Records of another turn's
+/// worker may bear the same numbers, so the turn is a part of the name.
+pub fn permission_name(turn: &str, seq: u64) -> String {
+    format!("{turn}.{seq}")
+}
+
+/// What such a name says.
+pub fn named_permission(name: &str) -> Option<(&str, u64)> {
+    let (turn, seq) = name.rsplit_once('.')?;
+    let number = seq.parse().ok()?;
+    (permission_name(turn, number) == name).then_some((turn, number))
+}
+
 /// A turn begins.
 pub fn turn_started(turn: &str, text: &str, at: u64) -> Value {
     json!({"type": "turn.started", "turn": turn, "text": text, "at": at})
@@ -36,7 +49,7 @@ pub fn turn_sealed(turn: &str, seal: &Seal) -> Value {
 /// An agent's request for permission was answered.
 pub fn permission_answered(answered: &PermissionAnswered, at: u64) -> Value {
     let mut event = json!({
-        "type": PERMISSION_ANSWERED, "turn": answered.turn, "request": answered.seq.to_string(),
+        "type": PERMISSION_ANSWERED, "turn": answered.turn, "request": permission_name(&answered.turn, answered.seq),
         "outcome": answered.outcome, "at": at,
     });
     if let Some(option) = &answered.option_id {

@@ -162,7 +162,7 @@ impl Span {
 
     /// How a request for permission was answered, its line ending with this record of the span's worker.
     pub fn permission(&self, seq: u64) -> Option<&Value> {
-        let request = seq.to_string();
+        let request = event::permission_name(&self.turn, seq);
         let mut events = self.events.iter().map(|event| &event.data);
         events.find(|data| data["type"] == event::PERMISSION_ANSWERED && data["request"] == *request)
     }

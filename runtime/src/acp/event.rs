@@ -6,7 +6,7 @@
 use crate::acp::line::Head;
 use crate::acp::permission::RawPermission;
 use crate::acp::{SHOWN_BYTES_MAX, method, text};
-use crate::event::{output, quote, skip};
+use crate::event::{output, permission_name, quote, skip};
 use holdfast_shared::spool::Stream;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -63,7 +63,9 @@ fn permission_requested(turn: &str, seq: u64, params: &RawValue) -> Option<Vec<u
     let mut event = Vec::with_capacity(params.get().len() + turn.len() + 96);
     event.extend_from_slice(br#"{"type":"permission.requested","turn":"#);
     quote(&mut event, turn);
-    event.extend_from_slice(format!(r#","request":"{seq}","tool_call":"#).as_bytes());
+    event.extend_from_slice(br#","request":"#);
+    quote(&mut event, &permission_name(turn, seq));
+    event.extend_from_slice(br#","tool_call":"#);
     event.extend_from_slice(asked.tool_call.get().as_bytes());
     event.extend_from_slice(br#","options":"#);
     event.extend_from_slice(asked.options.get().as_bytes());

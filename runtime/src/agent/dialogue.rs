@@ -1,7 +1,6 @@
 //! What a worker said that is for the runtime itself: answers to its requests, requests of its own, use of tokens.
 //! Pure: the records of the present segment come in, in order, whichever runtime reads them.
 
-use crate::acp::LINE_BYTES_MAX;
 use crate::acp::answer::{Asked, Refusal, asked};
 use crate::acp::ending::Ending;
 use crate::acp::handshake::{Handshake, Numbered, Progress, Wanted};
@@ -10,6 +9,7 @@ use crate::acp::lines::{Assembled, Lines};
 use crate::acp::modes;
 use crate::acp::permission::Permission;
 use crate::acp::usage::Usage;
+use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX};
 use bytes::Bytes;
 use holdfast_shared::spool::Stream;
 use memchr::memmem;
@@ -32,6 +32,10 @@ const OPENING_LINES: usize = 64;
 #[derive(Debug)]
 pub struct Dialogue {
     lines: Lines,
+    /// The record in which the present line began.
+    line_begin: Option<u64>,
+    /// That was before the present turn: whoever reads the turn sees only its end.
+    begun_before: bool,
     /// No turn was marked yet: the handshake's segment.
     opening: Option<Vec<(u64, Line)>>,
     requests: BTreeMap<u64, Request>,
@@ -105,6 +109,8 @@ impl Default for Dialogue {
     fn default() -> Self {
         Self {
             lines: Lines::new(LINE_BYTES_MAX),
+            line_begin: None,
+            begun_before: false,
             opening: Some(Vec::new()),
             requests: BTreeMap::new(),
             request_bytes: 0,
@@ -118,24 +124,39 @@ impl Default for Dialogue {
 }
 
 impl Dialogue {
-    /// A turn's segment begins. A line that is being written meanwhile goes on in it.
+    /// A turn's segment begins. A line that is being written meanwhile goes on in it, and what was asked of files and
+    /// commands before it and is not answered yet is still to be.
     pub fn begin_turn(&mut self) {
         let before = std::mem::take(self);
-        let Self { lines, settled_to, needed, said, .. } = before;
-        *self = Self { lines, opening: None, settled_to, needed, said, ..Self::default() };
+        let Self { lines, line_begin, settled_to, needed, said, mut requests, .. } = before;
+        requests.retain(|seq, request| {
+            request.permission().is_none() && (*seq > settled_to || needed.contains(seq))
+        });
+        let request_bytes = requests.values().map(|request| request.bytes).sum();
+        let begun_before = line_begin.is_some();
+        let kept = Self { lines, line_begin, begun_before, settled_to, needed, said, ..Self::default() };
+        *self = Self { opening: None, requests, request_bytes, ..kept };
     }
 
     /// Takes the next output record.
     pub fn take(&mut self, seq: u64, stream: Stream, more: bool, bytes: &Bytes) {
-        if stream == Stream::Stdout
-            && let Assembled::Line(line) = self.lines.push(more, bytes)
+        if stream != Stream::Stdout {
+            return;
+        }
+        let begin = *self.line_begin.get_or_insert(seq);
+        let begun_before = self.begun_before;
+        if !more {
+            (self.line_begin, self.begun_before) = (None, false);
+        }
+        if let Assembled::Line(line) = self.lines.push(more, bytes)
             && may_concern(&line)
         {
-            self.take_line(seq, &line);
+            let is_shown = !begun_before && line.len() <= SHOWN_BYTES_MAX && seq - begin < LINE_RECORDS;
+            self.take_line(seq, &line, is_shown);
         }
     }
 
-    fn take_line(&mut self, seq: u64, line: &[u8]) {
+    fn take_line(&mut self, seq: u64, line: &[u8], is_shown: bool) {
         let parsed = parse(line);
         if let Some(opening) = &mut self.opening
             && opening.len() < OPENING_LINES
@@ -144,7 +165,17 @@ impl Dialogue {
             opening.push((seq, parsed.clone()));
         }
         match parsed {
-            Line::Request { id, method, params } => self.request(seq, id, &method, &params, line.len()),
+            Line::Request { id, method, params } => {
+                let asked = match asked(&method, &params) {
+                    // Nobody sees it, so nobody would answer it.
+                    Ok(Asked::Permission(_)) if !is_shown => {
+                        Err(Refusal::invalid("it is too long to be shown"))
+                    }
+                    Ok(Asked::Unknown) => Err(Refusal::unknown_method(&method)),
+                    asked => asked,
+                };
+                self.request(seq, id, asked, line.len());
+            }
             Line::Response { id: Some(number), outcome } => {
                 if let Ok(result) = &outcome {
                     self.usage.note_result(result);
@@ -161,12 +192,12 @@ impl Dialogue {
         }
     }
 
-    fn request(&mut self, seq: u64, id: RequestId, method: &str, params: &Value, bytes: usize) {
+    fn request(&mut self, seq: u64, id: RequestId, asked: Result<Asked, Refusal>, bytes: usize) {
         if self.requests.len() >= REQUESTS {
             return;
         }
-        let request = match asked(method, params) {
-            Ok(Asked::Unknown) => Request { id, asked: Err(Refusal::unknown_method(method)), bytes: 0 },
+        let request = match asked {
+            Err(refusal) => Request { id, asked: Err(refusal), bytes: 0 },
             Ok(_) if self.request_bytes + bytes > REQUEST_BYTES => {
                 let refusal = Refusal::internal("too much waits to be answered");
                 Request { id, asked: Err(refusal), bytes: 0 }
@@ -193,6 +224,14 @@ impl Dialogue {
             .filter(|(seq, request)| !self.is_of_use(**seq, request))
             .map(|(seq, _)| *seq)
             .collect();
+        over.into_iter().for_each(|seq| self.forget(seq));
+    }
+
+    /// Requests for permission that are over are dropped, those whose answer is still to be written left aside.
+    pub fn forget_permissions(&mut self, is_over: impl Fn(u64) -> bool) {
+        let asked = self.requests.iter().filter(|(_, request)| request.permission().is_some());
+        let over: Vec<u64> =
+            asked.map(|(seq, _)| *seq).filter(|seq| !self.needed.contains(seq) && is_over(*seq)).collect();
         over.into_iter().for_each(|seq| self.forget(seq));
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Seen, Written, admitted, has_room, place};
 use crate::agent::{Agent, StandingWorker};
+use crate::event;
 use crate::params::{Answer, Mode};
 use crate::record::{self, Body, PermissionOutcome};
 use crate::state::State;
@@ -43,20 +44,21 @@ pub(super) fn worker_state(task: &Task) -> &'static str {
     }
 }
 
-/// `permission.answer`: the first answer wins, all others are told how it was answered.
+/// `permission.answer`: the first answer wins, all others are told how it was answered. What names a question of
+/// another turn answers nothing.
 pub(super) fn answer(state: &State, answer: Answer, caller: &Caller, seen: &impl Seen) -> Written {
     let task = admitted(state, &answer.task, TaskCommand::Answer, "answered")?;
     let unknown = || {
         let message = format!("request: no permission {:?} waits in task {}", answer.request, task.id);
         ApiError::new(Code::InvalidRequest, message)
     };
-    let seq: u64 = answer.request.parse().map_err(|_| unknown())?;
-    let open = task.conversation.open.as_ref();
-    let answered = open.and_then(|span| span.permission(seq));
-    let Some(pending) = seen.permission(&task.id, seq).filter(|_| answered.is_none()) else {
-        let mut ended = task.conversation.unfiled.iter().rev();
-        let answered =
-            answered.or_else(|| ended.find_map(|span| span.permission(seq))).ok_or_else(unknown)?;
+    let (turn, seq) = event::named_permission(&answer.request).ok_or_else(unknown)?;
+    let mut spans = task.conversation.open.iter().chain(&task.conversation.unfiled);
+    let answered = spans.find(|span| span.turn == turn).and_then(|span| span.permission(seq));
+    let is_running = task.running.as_ref().is_some_and(|running| running.turn == turn);
+    let pending = seen.permission(&task.id, seq).filter(|_| is_running && answered.is_none());
+    let Some(pending) = pending else {
+        let answered = answered.ok_or_else(unknown)?;
         return Ok((Body::CommandAnswered(record::CommandAnswered {}), told(&task.id, answered)));
     };
     if let Some(option) = answer.option.as_ref().filter(|option| !pending.options.contains(option)) {
@@ -71,7 +73,7 @@ pub(super) fn answer(state: &State, answer: Answer, caller: &Caller, seen: &impl
         Some(_) => PermissionOutcome::Selected,
         None => PermissionOutcome::Cancelled,
     };
-    let mut result = json!({"task": task.id, "request": seq.to_string(), "outcome": outcome, "won": true});
+    let mut result = json!({"task": task.id, "request": answer.request, "outcome": outcome, "won": true});
     if let Some(option) = &answer.option {
         result["option_id"] = json!(option);
     }

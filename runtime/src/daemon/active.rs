@@ -13,6 +13,7 @@ use crate::settings::Settings;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::journal::{CheckpointerEvent, Position, SubmitError, WriteError, WriterEvent};
 use serde_json::Value;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 use tokio::sync::{Semaphore, mpsc};
@@ -44,6 +45,12 @@ pub struct Active {
     pub(super) filings: Rc<Semaphore>,
     /// Standing workers, and those of commands until they are asked for, by spawn id.
     pub(super) agents: HashMap<String, Held>,
+    /// Commands of agents that the supervisor is being asked for: whether that was called off.
+    pub(super) creating: HashMap<String, Rc<Cell<bool>>>,
+    /// Commands that were called off: no agent hears of them.
+    pub(super) called_off: Names,
+    /// Workers whose directory goes once this record is durable, in the order of the journal.
+    pub(super) removals: VecDeque<(u64, String)>,
     /// Tasks whose warm worker is one too many.
     pub(super) surplus: Names,
     pub(super) settings: Settings,
@@ -72,6 +79,9 @@ impl Active {
             filing,
             filings,
             agents: HashMap::new(),
+            creating: HashMap::new(),
+            called_off: Names::new(),
+            removals: VecDeque::new(),
             surplus: Names::new(),
             settings: settings.clone(),
             events,
@@ -215,6 +225,7 @@ impl Active {
             self.undurable.remove(&task);
             self.look_at.insert(task);
         }
+        self.remove_unused(lsn);
         while self.untold.front().is_some_and(|(at, _)| *at <= lsn) {
             let Some((_, task)) = self.untold.pop_front() else { break };
             self.news.insert(Channel::Conversation(task.clone()));

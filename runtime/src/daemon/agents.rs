@@ -118,7 +118,15 @@ impl Active {
         if served.spools.outputs(&wanted.spawn_id) > before {
             self.news.insert(Channel::Conversation(id.to_owned()));
         }
-        observed.inspect_err(|error| tracing::error!(%error, task = id, "worker cannot be looked at")).ok()
+        let observed =
+            observed.inspect_err(|error| tracing::error!(%error, task = id, "worker cannot be looked at"));
+        let worker = served.folded.state.task(id).and_then(|task| task.agent.as_ref()?.worker.as_ref());
+        let was_ready = worker.is_some_and(|worker| worker.ready);
+        observed.ok().map(|observed| match observed.life {
+            // It had its session; one started in its place under its name would be taken for it.
+            Life::NotStarted if was_ready => Observed { life: Life::Lost, ..observed },
+            _ => observed,
+        })
     }
 
     /// A worker is ordered where one is wanted and none stands.

@@ -218,11 +218,11 @@ impl Spools {
         self.followed.get(spawn_id)?.dialogue.as_ref()
     }
 
-    /// An agent's request is answered for good.
-    pub fn answered(&mut self, spawn_id: &str, seq: u64) {
+    /// An agent's requests for permission that are over are of no use any more.
+    pub fn forget_permissions(&mut self, spawn_id: &str, is_over: impl Fn(u64) -> bool) {
         let dialogue = self.followed.get_mut(spawn_id).and_then(|followed| followed.dialogue.as_mut());
         if let Some(dialogue) = dialogue {
-            dialogue.forget(seq);
+            dialogue.forget_permissions(is_over);
         }
     }
 

@@ -13,6 +13,7 @@ use holdfast_shared::leftovers::end_leftovers;
 use holdfast_shared::spool::{SpoolError, SyncInterval, is_locked};
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
 use holdfast_shared::worker::{self, WorkerState};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -387,13 +388,17 @@ impl Spawner {
         self.epoch
     }
 
-    /// Asks, and again as long as nothing is known, [`SPAWN_ASKS`] times at most. Asking again starts nothing twice.
+    /// Asks, and again as long as nothing is known, [`SPAWN_ASKS`] times at most, and until it is called off. Asking
+    /// again starts nothing twice.
     ///
     /// # Errors
     /// Why the worker does not run.
-    pub async fn until_answered(&self, request: &SpawnWorker) -> Result<(), String> {
+    pub async fn until_answered(&self, request: &SpawnWorker, called_off: &Cell<bool>) -> Result<(), String> {
         let mut asks = 0;
         loop {
+            if called_off.get() {
+                return Err("the command is not wanted any more".to_owned());
+            }
             let answer = self.client.post::<_, Spawned>("/v1/workers", request, SPAWN_DEADLINE).await;
             asks += 1;
             match outcome(answer) {

@@ -137,6 +137,20 @@ impl<'a> Agent<'a> {
         self.says_long(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
     }
 
+    pub fn asks_long(&self, id: Value, method: &str, params: Value) {
+        self.says_long(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
+    }
+
+    /// Writes several records at once.
+    pub fn flushes(&self, lines: &[&str]) {
+        let mut supervised = self.node.supervised.borrow_mut();
+        let played = supervised.workers.get_mut(&self.worker).unwrap();
+        for line in lines {
+            played.writer.output(Stream::Stdout, false, line.as_bytes());
+        }
+        assert_eq!(played.writer.flush().unwrap(), Flushed::Done);
+    }
+
     pub fn says(&self, message: &Value) {
         self.writes(false, format!("{message}\n").as_bytes());
     }

@@ -1,9 +1,11 @@
 //! Tasks with agents: sessions, turns in one worker, permissions, files, ends of every kind.
 
 use crate::agent::{Agent, Heard, modes, update};
-use crate::support::{Link, Node, Runtime, local, new_id, operator, until};
+use crate::support::{Link, Node, Runtime, Supervised, local, new_id, operator, until};
 use crate::write_other_boot;
-use holdfast_shared::error::Code;
+use holdfast_runtime::agent::TERMINALS;
+use holdfast_runtime::agent::dialogue::REQUESTS;
+use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Publication;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::spool::RECORD_BYTES_MAX;
@@ -663,5 +665,117 @@ fn what_an_agent_names_without_measure_takes_no_runtime_down() {
         sealed(&mut link, 1).await;
         let list = link.call("task.list", json!({})).await.unwrap();
         assert_eq!(list["tasks"][0]["modes"]["availableModes"].as_array().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn an_agent_may_ask_without_end_in_one_turn() {
+    local(async {
+        let node = Node::new();
+        let (_runtime, mut link, mut agent) = begin(&node).await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        let root = std::path::absolute(node.home.workspaces().join("x")).unwrap();
+        let write = json!({"sessionId": "s1", "path": root.join("a"), "content": "x".repeat(3 << 20)});
+        for number in 0..6 {
+            agent.asks_long(json!(number), "fs/write_text_file", write.clone());
+            let written = agent.line().await;
+            assert_eq!((&written["id"], &written["result"]), (&json!(number), &json!({})), "{written}");
+        }
+        // As many as wait at a time: what follows is asked only when all before is answered.
+        let asked = u64::try_from(REQUESTS).unwrap() + 64;
+        for first in (0..asked).step_by(32) {
+            for number in first..first + 32 {
+                agent.asks(json!(number), "odd/method", json!({}));
+            }
+            for number in first..first + 32 {
+                assert_eq!(agent.line().await["id"], number);
+            }
+        }
+        agent.ends_turn(&id, "end_turn");
+        sealed(&mut link, 1).await;
+    });
+}
+
+#[test]
+fn what_is_asked_around_the_end_of_a_turn_is_answered_too() {
+    local(async {
+        let node = Node::new();
+        let (_runtime, mut link, mut agent) = begin(&node).await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        agent.asks(json!("t"), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+        let terminal = agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned();
+        let odd = |id: &str| format!("{}\n", json!({"jsonrpc": "2.0", "id": id, "method": "odd/method"}));
+        let end = json!({"jsonrpc": "2.0", "id": id, "result": {"stopReason": "end_turn"}});
+        // Read at once: one before the end, one behind it.
+        agent.flushes(&[&odd("before"), &format!("{end}\n"), &odd("behind")]);
+        let about = json!({"sessionId": "s1", "terminalId": terminal});
+        sealed(&mut link, 1).await;
+        agent.asks(json!("wait"), "terminal/wait_for_exit", about);
+        assert_eq!(agent.line().await["id"], "before");
+        assert_eq!(agent.line().await["id"], "behind");
+        prompt(&mut link, "x", "more").await;
+        let id = agent.prompted("t2", "more").await;
+        node.exit(&terminal, 7, EndedBy::Worker);
+        let waited = agent.line().await;
+        assert_eq!((&waited["id"], &waited["result"]["exitCode"]), (&json!("wait"), &json!(7)));
+        agent.ends_turn(&id, "end_turn");
+        sealed(&mut link, 2).await;
+        same_everywhere(&mut link, "x").await;
+    });
+}
+
+#[test]
+fn a_cancel_does_not_wait_for_a_command_that_cannot_be_started_now() {
+    local(async {
+        let node = Node::new();
+        let (_runtime, mut link, mut agent) = begin(&node).await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        node.supervised.borrow_mut().refuse = Some(ApiError::new(Code::Unavailable, "not now"));
+        agent.asks(json!(1), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+        let taken = |supervised: &Supervised| supervised.requests.len() > 1;
+        until("the command is asked for", async || taken(&node.supervised.borrow()).then_some(())).await;
+        link.call("task.cancel", json!({"task": "x"})).await.unwrap();
+        let refused = agent.line().await;
+        assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(1), &json!(-32800)));
+        assert_eq!(agent.line().await["method"], "session/cancel");
+        node.supervised.borrow_mut().refuse = None;
+        agent.ends_turn(&id, "cancelled");
+        sealed(&mut link, 1).await;
+        // Its place is free again: as many as there may be are started.
+        prompt(&mut link, "x", "more").await;
+        agent.prompted("t2", "more").await;
+        for number in 0..TERMINALS {
+            until("a place for a command", async || {
+                agent.asks(json!(number), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+                agent.line().await["result"]["terminalId"].is_string().then_some(())
+            })
+            .await;
+        }
+        let started =
+            node.supervised.borrow().workers.values().filter(|one| one.order.terminal.is_some()).count();
+        assert_eq!(started, TERMINALS, "the one that was called off is not among them");
+    });
+}
+
+#[test]
+fn a_worker_that_was_ready_and_has_left_nothing_is_lost_and_not_started_again() {
+    local(async {
+        let node = Node::new();
+        let (mut a, mut link, agent) = begin(&node).await;
+        link.event(2, "task.ready").await;
+        a.kill();
+        drop(node.supervised.borrow_mut().workers.remove(&agent.worker));
+        std::fs::remove_dir_all(node.home.worker(&agent.worker)).unwrap();
+        let b = node.active(Slot::B, 2).await;
+        let mut link = b.route(2).await;
+        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        prompt(&mut link, "x", "go").await;
+        let mut next = Agent::ready(&node, "x", &[&agent.worker]).await;
+        next.prompted("t1", "go").await;
+        let asked = node.supervised.borrow().requests.clone();
+        assert_eq!(asked.iter().filter(|one| one.spawn_id == agent.worker).count(), 1);
     });
 }

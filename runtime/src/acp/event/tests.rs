@@ -65,11 +65,11 @@ fn an_update_that_is_none_has_nothing_to_show() {
 }
 
 #[test]
-fn a_request_for_permission_is_named_by_its_record() {
+fn a_request_for_permission_is_named_by_its_turn_and_record() {
     let (call, options) = (r#"{"toolCallId":"c","z":1.0}"#, r#"[{"optionId":"a","name":"A","kind":"k"}]"#);
     let text = event("t\"1", u64::MAX, Stream::Stdout, permission_line(call, options).as_bytes());
     let expected = format!(
-        r#"{{"type":"permission.requested","turn":"t\"1","request":"18446744073709551615","tool_call":{call},"options":{options}}}"#
+        r#"{{"type":"permission.requested","turn":"t\"1","request":"t\"1.18446744073709551615","tool_call":{call},"options":{options}}}"#
     );
     assert_eq!(String::from_utf8(text).unwrap(), expected);
 }

@@ -22,6 +22,8 @@ fn wanted() -> Wanted {
 
 const PERMISSION: &str = r#"{"jsonrpc":"2.0","id":"p","method":"session/request_permission","params":{"sessionId":"s","toolCall":{"toolCallId":"c"},"options":[{"optionId":"y","name":"Yes","kind":"allow_once"}]}}"#;
 
+const READ: &str = r#"{"jsonrpc":"2.0","id":1,"method":"fs/read_text_file","params":{"path":"/w/a"}}"#;
+
 #[test]
 fn requests_answers_and_use_are_heard_and_all_else_is_passed_over() {
     let dialogue = turn(&[
@@ -77,6 +79,39 @@ fn a_line_that_a_turn_begins_in_is_whole_and_named_by_its_last_part() {
 }
 
 #[test]
+fn what_was_asked_of_files_before_a_turn_is_still_to_be_answered_in_it() {
+    let mut dialogue = turn(&[READ, READ, PERMISSION, READ]);
+    dialogue.settle(2, [2].into());
+    dialogue.begin_turn();
+    take(&mut dialogue, 5, READ);
+    let held: Vec<u64> = dialogue.requests_behind(0).map(|(seq, _)| seq).collect();
+    assert_eq!(held, [2, 4, 5]);
+}
+
+#[test]
+fn a_permission_that_nobody_is_shown_waits_for_nobody() {
+    let refused = |dialogue: &Dialogue, seq| dialogue.request_at(seq).unwrap().asked.is_err();
+    let long = PERMISSION.replace(r#""c""#, &format!(r#""{}""#, "c".repeat(SHOWN_BYTES_MAX)));
+    let mut dialogue = turn(&[&long, PERMISSION]);
+    assert!(refused(&dialogue, 1) && !refused(&dialogue, 2));
+    let (front, back) = PERMISSION.split_at(100);
+    let part = |dialogue: &mut Dialogue, seq, more, part: &str| {
+        dialogue.take(seq, Stream::Stdout, more, &Bytes::copy_from_slice(part.as_bytes()));
+    };
+    for (first, last) in [(10, 10 + LINE_RECORDS - 1), (1000, 1000 + LINE_RECORDS)] {
+        part(&mut dialogue, first, true, front);
+        part(&mut dialogue, last, false, back);
+        assert_eq!(refused(&dialogue, last), last - first >= LINE_RECORDS);
+    }
+    part(&mut dialogue, 5000, true, front);
+    dialogue.begin_turn();
+    part(&mut dialogue, 5001, false, back);
+    assert!(refused(&dialogue, 5001), "its turn has only the end of the line");
+    take(&mut dialogue, 5002, PERMISSION);
+    assert!(!refused(&dialogue, 5002));
+}
+
+#[test]
 fn a_flood_of_requests_is_heard_only_so_far() {
     let mut dialogue = turn(&[]);
     for seq in 1..=(REQUESTS + 10) as u64 {
@@ -89,7 +124,6 @@ fn a_flood_of_requests_is_heard_only_so_far() {
 
 #[test]
 fn what_was_taken_long_ago_is_not_held_by_whoever_reads_it_again() {
-    const READ: &str = r#"{"jsonrpc":"2.0","id":1,"method":"fs/read_text_file","params":{"path":"/w/a"}}"#;
     let mut dialogue = Dialogue::default();
     dialogue.settle(3, [2].into());
     dialogue.begin_turn();

@@ -74,20 +74,31 @@ fn messages_to_an_agent_take_rising_numbers_by_their_records() {
 fn the_first_answer_to_a_permission_wins() {
     let mut life = warm("x");
     life.does("task.prompt", json!({"task": "x", "text": "a"}));
-    let ask = |option: Value| json!({"task": "x", "request": "9", "option": option});
+    let ask = |option: Value| json!({"task": "x", "request": "t1.9", "option": option});
     life.refuses("permission.answer", ask(json!("yes")), Code::InvalidRequest);
     let pending = PendingPermission { id: "\"p\"".into(), options: vec!["yes".into(), "no".into()] };
     life.permissions.insert(("x".into(), 9), pending);
     life.refuses("permission.answer", ask(json!("odd")), Code::InvalidRequest);
-    life.refuses("permission.answer", json!({"task": "x", "request": "-9"}), Code::InvalidRequest);
+    for other in ["-9", "9", "t1.-9", "t1.09", "t1.+9", "t2.9", "t1.t1.9", ".9", "t1."] {
+        let answer = json!({"task": "x", "request": other, "option": "yes"});
+        life.refuses("permission.answer", answer, Code::InvalidRequest);
+    }
     let won = life.does("permission.answer", ask(json!("yes")));
     assert_eq!((&won["won"], &won["outcome"]), (&json!(true), &json!("selected")));
     let late = life.does("permission.answer", ask(json!(null)));
-    let told = json!({"task": "x", "request": "9", "outcome": "selected", "option_id": "yes", "won": false});
+    let told =
+        json!({"task": "x", "request": "t1.9", "outcome": "selected", "option_id": "yes", "won": false});
     assert_eq!(late, told);
     life.seal("x", StopReason::EndTurn, None);
     life.permissions.clear();
     assert_eq!(life.does("permission.answer", ask(json!("no")))["won"], false, "after the turn too");
+
+    life.does("task.prompt", json!({"task": "x", "text": "b"}));
+    let pending = PendingPermission { id: "\"q\"".into(), options: vec!["yes".into(), "no".into()] };
+    life.permissions.insert(("x".into(), 9), pending);
+    assert_eq!(life.does("permission.answer", ask(json!("no")))["won"], false, "that is the first turn's");
+    let mine = json!({"task": "x", "request": "t2.9", "option": "yes"});
+    assert_eq!(life.does("permission.answer", mine)["won"], true);
 }
 
 #[test]

@@ -152,13 +152,24 @@ impl Active {
     fn forget_agent(&mut self, worker: &str, unused: bool) {
         self.workers.forget(worker);
         self.agents.remove(worker);
-        let home = {
-            let mut served = self.shared.borrow_mut();
-            served.spools.leave(worker);
-            served.home.clone()
-        };
+        self.shared.borrow_mut().spools.leave(worker);
         if unused {
-            let (permit, worker) = (self.writing.permit(), worker.to_owned());
+            self.remove_when_durable(worker);
+        }
+    }
+
+    /// Removes a worker's directory once the record written last, which says that it is over, is durable: a journal
+    /// that names a worker without a directory has it started.
+    pub(super) fn remove_when_durable(&mut self, worker: &str) {
+        let lsn = self.shared.borrow().folded.position.lsn;
+        self.removals.push_back((lsn, worker.to_owned()));
+    }
+
+    /// The journal is durable up to `lsn`.
+    pub(in crate::daemon) fn remove_unused(&mut self, lsn: u64) {
+        while self.removals.front().is_some_and(|(at, _)| *at <= lsn) {
+            let Some((_, worker)) = self.removals.pop_front() else { break };
+            let (home, permit) = (self.shared.borrow().home.clone(), self.writing.permit());
             tokio::task::spawn_blocking(move || {
                 if let Err(error) = filing::remove_unused(&home, &worker, &permit) {
                     tracing::warn!(%error, worker, "left behind");

@@ -2,8 +2,8 @@
 
 use super::super::active::Active;
 use crate::acp::line::RequestId;
-use crate::acp::{outgoing, permission};
-use crate::agent::{Sent, What};
+use crate::acp::{code, outgoing, permission};
+use crate::agent::{Sent, What, terminal_name};
 use crate::io::files;
 use crate::turn::TurnState;
 use holdfast_shared::error::ApiError;
@@ -52,7 +52,8 @@ impl Active {
             {
                 return;
             }
-            let Some(message) = self.message(&about, sent) else { return };
+            let message = self.message(&about, sent).or_else(|| self.overtaken(&about, sent));
+            let Some(message) = message else { return };
             if !self.tell(&about.worker, sent.number, &message) {
                 return;
             }
@@ -106,7 +107,10 @@ impl Active {
             What::Prompt => outgoing::session_prompt(sent.number, &about.session, &about.text),
             What::Cancel => outgoing::session_cancel(&about.session),
             What::Mode(mode) => outgoing::session_set_mode(sent.number, &about.session, mode),
-            What::Answer { seq, id } => self.answer_to(&about.task, &about.worker, *seq, &request_id(id)?)?,
+            What::Answer { seq, id, terminal } => {
+                let request = (*seq, &request_id(id)?);
+                self.answer_to(&about.task, &about.worker, request, terminal.as_deref())?
+            }
             What::Permission { id, option, .. } => {
                 let result = option.as_deref().map_or_else(permission::cancelled, permission::selected);
                 outgoing::reply_result(&request_id(id)?, &result)
@@ -130,6 +134,25 @@ impl Active {
     /// Why no agent may be given a prompt now.
     pub(in crate::daemon) fn no_room(&self) -> Option<ApiError> {
         files::no_room(&self.shared.borrow().home, self.settings.min_free_bytes)
+    }
+
+    /// A cancel does not wait for an answer that is not known yet: that request is cancelled too. A command that it
+    /// asked for is not wanted then.
+    fn overtaken(&self, about: &About, sent: &Sent) -> Option<Message> {
+        let What::Answer { seq, id, .. } = &sent.what else { return None };
+        let behind = about.messages.iter().filter(|other| other.number > sent.number);
+        if !behind.into_iter().any(|other| other.what == What::Cancel) {
+            return None;
+        }
+        if let Some(called_off) = self.creating.get(&terminal_name(&about.worker, *seq)) {
+            called_off.set(true);
+        }
+        let bytes = outgoing::reply_error(
+            &RequestId::new(id)?,
+            code::REQUEST_CANCELLED,
+            "the turn is being cancelled",
+        );
+        Some(Message::Input { bytes })
     }
 
     fn waits_for_silence(&mut self, about: &About) -> bool {
@@ -160,24 +183,25 @@ impl Active {
         }
     }
 
-    /// Requests whose answers were taken are not needed any more.
+    /// Only what its messages still need is kept of what the agent asked. What they needed before is not to be had from
+    /// the journal: each record that says what was consumed drops those messages.
     fn forget_answered(&mut self, id: &str) {
         let mut served = self.shared.borrow_mut();
         let served = &mut *served;
-        let task = served.folded.state.task(id);
-        let Some(worker) = task.and_then(|task| task.agent.as_ref()?.worker.as_ref()) else { return };
-        let consumed = served.spools.consumed(&worker.spawn_id);
-        let held = self.agents.get_mut(&worker.spawn_id);
-        let taken = worker.messages.iter().filter(|sent| sent.number <= consumed);
-        let seqs: Vec<u64> = taken
-            .filter_map(|sent| match sent.what {
-                What::Answer { seq, .. } | What::Permission { seq, .. } => Some(seq),
-                _ => None,
-            })
-            .collect();
-        if let Some(held) = held {
-            held.answers.retain(|seq, _| !seqs.contains(seq));
+        let Some(task) = served.folded.state.task(id) else { return };
+        let Some(worker) = task.agent.as_ref().and_then(|agent| agent.worker.as_ref()) else { return };
+        let needed = worker.needed(served.spools.consumed(&worker.spawn_id));
+        if let Some(held) = self.agents.get_mut(&worker.spawn_id) {
+            held.answers.retain(|seq, _| needed.contains(seq));
         }
-        seqs.iter().for_each(|seq| served.spools.answered(&worker.spawn_id, *seq));
+        let turn = served.spools.turn(&worker.spawn_id);
+        let in_turn = task.running.as_ref().is_some_and(|running| running.turn == turn);
+        let open = task.conversation.open.as_ref().filter(|_| in_turn);
+        served.spools.settle(&worker.spawn_id, worker.taken_to, needed);
+        // Those of a turn are answered by people in any order; those of none are taken like all else.
+        served.spools.forget_permissions(&worker.spawn_id, |seq| match open {
+            Some(span) => seq <= worker.settled_to || span.permission(seq).is_some(),
+            None => seq <= worker.taken_to.max(worker.settled_to),
+        });
     }
 }

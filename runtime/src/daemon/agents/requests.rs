@@ -5,9 +5,10 @@ use super::super::{Event, RunError};
 use super::terminals;
 use crate::acp::answer::{Asked, Refusal};
 use crate::acp::line::RequestId;
+use crate::acp::terminal::Terminal;
 use crate::acp::{outgoing, permission};
 use crate::agent::dialogue::Request;
-use crate::agent::{StandingWorker, WAITS};
+use crate::agent::{StandingWorker, WAITS, terminal_name};
 use crate::io::files;
 use crate::io::served::Served;
 use crate::record::{Body, PermissionAnswered, PermissionOutcome, RequestTaken, TerminalDeed};
@@ -84,9 +85,11 @@ impl Active {
         }
         let in_turn = is_in_turn(&served, task, worker);
         let dialogue = served.spools.dialogue(&worker.spawn_id)?;
-        let mut requests = dialogue.requests_behind(worker.taken_to.max(worker.settled_to));
+        let mut requests = dialogue.requests_behind(worker.taken_to);
         // People answer those of a turn; nobody is asked outside of one.
-        let (seq, request) = requests.find(|(_, request)| !in_turn || request.permission().is_none())?;
+        let is_for_people = |seq| in_turn || seq <= worker.settled_to;
+        let (seq, request) =
+            requests.find(|(seq, request)| request.permission().is_none() || !is_for_people(*seq))?;
         let deed = match &request.asked {
             Ok(Asked::Terminal(asked)) => terminals::deed(task.agent.as_ref()?, asked),
             _ => None,
@@ -106,13 +109,14 @@ impl Active {
         Some(terminals::taken(request, deed))
     }
 
-    /// The text that answers a request which was taken; `None` while it is being served.
+    /// The text that answers a request which was taken, a wait for the end of the command `waited`, or what it says
+    /// itself; `None` while it is being served.
     pub(super) fn answer_to(
         &mut self,
         task: &str,
         worker: &str,
-        seq: u64,
-        id: &RequestId,
+        (seq, id): (u64, &RequestId),
+        waited: Option<&str>,
     ) -> Option<Vec<u8>> {
         let held = self.agents.entry(worker.to_owned()).or_default();
         // It has its place back before the agent hears of it.
@@ -124,6 +128,10 @@ impl Active {
         }
         if held.serving.contains(&seq) {
             return None;
+        }
+        if let Some(terminal) = waited {
+            let asked = Terminal::WaitForExit(terminal.to_owned());
+            return self.answer_about_terminal(task, worker, (seq, id), &asked);
         }
         let served = self.shared.borrow();
         let request = served.spools.dialogue(worker).and_then(|dialogue| dialogue.request_at(seq));
@@ -139,11 +147,7 @@ impl Active {
             Asked::Terminal(asked) => {
                 let asked = asked.clone();
                 drop(served);
-                let answer = self.terminal_answer(task, worker, (seq, id), &asked);
-                if answer.is_none() {
-                    self.agents.entry(worker.to_owned()).or_default().serving.insert(seq);
-                }
-                answer
+                self.answer_about_terminal(task, worker, (seq, id), &asked)
             }
             Asked::ReadFile { .. } | Asked::WriteFile { .. } => {
                 held.serving.insert(seq);
@@ -167,6 +171,20 @@ impl Active {
         }
     }
 
+    fn answer_about_terminal(
+        &mut self,
+        task: &str,
+        worker: &str,
+        request: (u64, &RequestId),
+        asked: &Terminal,
+    ) -> Option<Vec<u8>> {
+        let answer = self.terminal_answer(task, worker, request, asked);
+        if answer.is_none() {
+            self.agents.entry(worker.to_owned()).or_default().serving.insert(request.0);
+        }
+        answer
+    }
+
     pub(in crate::daemon) fn request_served(
         &mut self,
         task: String,
@@ -174,6 +192,10 @@ impl Active {
         (seq, in_vain): (u64, bool),
         answer: Vec<u8>,
     ) {
+        let terminal = terminal_name(worker, seq);
+        if self.creating.remove(&terminal).is_some_and(|called_off| called_off.get()) {
+            self.called_off.insert(terminal);
+        }
         if let Some(held) = self.agents.get_mut(worker) {
             held.serving.remove(&seq);
             held.in_vain.extend(in_vain.then_some(seq));

@@ -8,9 +8,9 @@ use crate::acp::line::RequestId;
 use crate::acp::outgoing;
 use crate::acp::terminal::{self, Command, Terminal};
 use crate::agent::{Agent, StandingWorker, TERMINALS, TerminalWorker, terminal_name};
+use crate::io::served::Served;
 use crate::io::terminals::{lost, written};
 use crate::io::workspace::Workspace;
-use crate::io::{filing, served::Served};
 use crate::record::{Body, RequestTaken, TerminalDeed, TerminalExited, TerminalGone};
 use crate::task::Task;
 use holdfast_shared::home::Home;
@@ -19,7 +19,9 @@ use holdfast_shared::spool::is_locked;
 use holdfast_shared::supervisor_control::{self, SpawnWorker};
 use holdfast_shared::worker::{Protocol, Started};
 use serde_json::Value;
+use std::cell::Cell;
 use std::path::Path;
+use std::rc::Rc;
 
 /// The one message that a command gets.
 const KILL_MESSAGE: u64 = 1;
@@ -117,7 +119,7 @@ impl Active {
 
     /// Asks for the worker; repeated as often as the supervisor cannot say.
     fn create(
-        &self,
+        &mut self,
         task: &str,
         worker: &str,
         (seq, id): (u64, &RequestId),
@@ -129,6 +131,8 @@ impl Active {
             let skill = served.folded.state.task(task).map(|task| task.skill.clone()).unwrap_or_default();
             (served.home.clone(), skill)
         };
+        let called_off = Rc::new(Cell::new(false));
+        self.creating.insert(known.spawn_id.clone(), called_off.clone());
         let (spawn, events) = (self.workers.spawner(), self.events.clone());
         let (task, spawn_id, id) = (task.to_owned(), worker.to_owned(), id.clone());
         let (name, directory) = (task.clone(), command.cwd.clone());
@@ -149,7 +153,7 @@ impl Active {
                         prompt: String::new(),
                         terminal: Some(to_run(command, cwd)),
                     };
-                    spawn.until_answered(&request).await.map_err(|why| Refusal::internal(&why))
+                    spawn.until_answered(&request, &called_off).await.map_err(|why| Refusal::internal(&why))
                 }
             };
             let in_vain = created.is_err();
@@ -223,7 +227,7 @@ impl Active {
         held.into_iter().flat_map(|held| &held.in_vain).map(|seq| terminal_name(worker, *seq)).collect()
     }
 
-    /// Terminals that are released, were asked for in vain, or whose agent is gone, are ended and removed.
+    /// Terminals that are released, were asked for in vain or called off, or whose agent is gone, are ended and removed.
     pub(super) fn keep_terminals(&mut self, id: &str) -> Result<(), RunError> {
         self.follow_terminals(id);
         let released: Vec<String> = {
@@ -231,10 +235,17 @@ impl Active {
             let agent = served.folded.state.task(id).and_then(|task| task.agent.as_ref());
             let terminals = agent.into_iter().flat_map(|agent| &agent.terminals);
             let in_vain = agent.map(|agent| self.in_vain(agent)).unwrap_or_default();
-            let over = terminals.filter(|one| one.released || in_vain.contains(&one.spawn_id));
-            over.map(|one| one.spawn_id.clone()).collect()
+            let over = |one: &&TerminalWorker| {
+                one.released || self.called_off.contains(&one.spawn_id) || in_vain.contains(&one.spawn_id)
+            };
+            terminals.filter(over).map(|one| one.spawn_id.clone()).collect()
         };
         for terminal in released {
+            if let Some(asked) = self.creating.get(&terminal) {
+                // What is asked may start it yet; the task is looked at again when that is known.
+                asked.set(true);
+                continue;
+            }
             let home = self.shared.borrow().home.clone();
             if is_locked(&home.worker(&terminal)).unwrap_or(true) {
                 self.kill(&terminal);
@@ -258,13 +269,9 @@ impl Active {
             {
                 held.in_vain.retain(|one| one.to_string() != seq);
             }
+            self.called_off.remove(&terminal);
             self.shared.borrow_mut().spools.leave(&terminal);
-            let permit = self.writing.permit();
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = filing::remove_unused(&home, &terminal, &permit) {
-                    tracing::warn!(%error, terminal, "left behind");
-                }
-            });
+            self.remove_when_durable(&terminal);
         }
         Ok(())
     }

@@ -4,14 +4,11 @@
 //! record a read begins with: where it does not go on from the last read, the line's beginning is looked for backwards.
 
 use crate::acp::lines::{Assembled, Lines};
-use crate::acp::{SHOWN_BYTES_MAX, event as agent_event};
+use crate::acp::{LINE_RECORDS, SHOWN_BYTES_MAX, event as agent_event};
 use crate::event;
 use bytes::Bytes;
 use holdfast_shared::spool::{SegmentHistory, SpoolError, SpoolRecord, Stream};
 
-/// Records over which a line that is shown extends at most, those of standard error in between included: four times
-/// what the longest takes by itself. A longer one is not shown.
-pub(super) const LINE_RECORDS: u64 = 256;
 /// Records that are looked through backwards for the end of the line before; there can be so many of standard error.
 const BACK_RECORDS: u64 = 4096;
 /// Bytes of a segment that one step of that reads.

@@ -228,7 +228,7 @@ fn a_line_over_too_many_records_is_not_shown_whoever_reads_it() {
     let whole = line(&json!({"a": 1}));
     let (front, back) = whole.split_at(10);
     talk.write(true, front);
-    for _ in 0..super::super::segment::LINE_RECORDS {
+    for _ in 0..crate::acp::LINE_RECORDS {
         talk.spool.output(Stream::Stderr, false, b"log");
     }
     talk.write(false, back);
