@@ -10,7 +10,7 @@ const ROUNDS: usize = 400;
 
 /// Exchanges two names in the workspace, over and over, while `operation` is run [`ROUNDS`] times.
 fn race(case: &Case, one: &str, other: &str, mut operation: impl FnMut()) {
-    let done = AtomicBool::new(false);
+    let (done, begun) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let attacker = scope.spawn(|| {
             let (one, other) = (case.root.join(one), case.root.join(other));
@@ -20,10 +20,15 @@ fn race(case: &Case, one: &str, other: &str, mut operation: impl FnMut()) {
                 swaps += u64::from(
                     renameat2(nix::fcntl::AT_FDCWD, &one, nix::fcntl::AT_FDCWD, &other, flags).is_ok(),
                 );
+                begun.store(true, Ordering::Release);
                 std::thread::yield_now();
             }
             swaps
         });
+        // On a busy machine it comes late.
+        while !begun.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
         (0..ROUNDS).for_each(|_| operation());
         done.store(true, Ordering::Release);
         assert!(attacker.join().unwrap() > 0, "there was a race");
