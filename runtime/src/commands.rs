@@ -4,26 +4,23 @@
 //! their command id into the journal; reads are asked again.
 
 mod agents;
+mod list;
+mod turns;
 
 use crate::command_id::{self, Known};
-use crate::conversation::{OPEN_EVENTS_BYTES, UNFILED_SPANS};
-use crate::order::turn_started;
-use crate::params::{self, History, Open, Prompt, TaskOnly, TaskTurn};
+use crate::params::{self, History, Open, TaskOnly};
 use crate::record::{self, Answered, Body, Record};
 use crate::state::{State, open_mode};
 use crate::task::{TASKS, Task, TaskCommand, TaskState, id_is_valid};
-use crate::turn::{QUEUED_PROMPTS, TurnState};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Caller;
 use holdfast_shared::token::TokenRole;
 use holdfast_shared::worker::Protocol;
+pub use list::LISTED_TASKS;
 use serde_json::{Value, json};
 
 /// Bytes of a prompt: one argument of a program is at most 128 KiB on Linux, its end and `sh -c` included.
 pub const PROMPT_BYTES: usize = 120 * 1024;
-/// Tasks of one `task.list` answer.
-pub const LISTED_TASKS: usize = 1000;
-
 /// A call, as the link brought it.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
@@ -167,7 +164,7 @@ pub fn decide(state: &State, call: &Call<'_>, given: &Given, seen: &impl Seen) -
     match method {
         // It shows what was decided last, and so waits for that.
         Method::List => {
-            let result = list(state, params::parse(call.params)?);
+            let result = list::list(state, params::parse(call.params)?);
             Ok(Decision::Answer { result, lsn: given.next.1.saturating_sub(1) })
         }
         Method::History => history(state, params::parse(call.params)?),
@@ -219,12 +216,12 @@ fn decide_write(
     let (body, answer) = match method {
         Method::Open => open(state, params::parse(call.params)?, given, seen),
         Method::Switch => switch(state, params::parse(call.params)?, call.caller, given),
-        Method::Prompt => prompt(state, params::parse(call.params)?, given, seen),
-        Method::Dequeue => dequeue(state, params::parse(call.params)?, seen),
-        Method::Cancel => cancel(state, params::parse(call.params)?),
+        Method::Prompt => turns::prompt(state, params::parse(call.params)?, given, seen),
+        Method::Dequeue => turns::dequeue(state, params::parse(call.params)?, seen),
+        Method::Cancel => turns::cancel(state, params::parse(call.params)?),
         Method::Answer => agents::answer(state, params::parse(call.params)?, call.caller, seen),
         Method::Mode => agents::set_mode(state, params::parse(call.params)?, seen),
-        _ => stop(state, params::parse(call.params)?, seen),
+        _ => turns::stop(state, params::parse(call.params)?, seen),
     }?;
     // Last, so that a mistake is called a mistake also while the disk is full. What may be filling the disk can be
     // cancelled: one small record for each running turn, from the reserve that serves its seal too.
@@ -281,96 +278,6 @@ fn switch(state: &State, TaskOnly { task }: TaskOnly, caller: &Caller, given: &G
     Ok((Body::TaskReady(record::TaskReady { task }), answer))
 }
 
-fn prompt(state: &State, prompt: Prompt, given: &Given, seen: &impl Seen) -> Written {
-    if prompt.text.len() > PROMPT_BYTES || prompt.text.contains('\0') {
-        let message = format!("text: at most {PROMPT_BYTES} bytes, without NUL");
-        return Err(ApiError::new(Code::InvalidRequest, message));
-    }
-    let command = if prompt.queue { TaskCommand::PromptQueue } else { TaskCommand::Prompt };
-    let task = admitted(state, &prompt.task, command, "prompted")?;
-    if task.conversation.unfiled.len() >= UNFILED_SPANS {
-        let message = format!("{UNFILED_SPANS} ended turns of task {} could not be put away", task.id);
-        return Err(ApiError::new(Code::StorageFull, message));
-    }
-    // A worker per turn is looked at by whoever starts it; an agent that stands would be given the prompt at once.
-    if let Some(error) = given.no_room.as_ref().filter(|_| task.agent.is_some()) {
-        return Err(error.clone());
-    }
-    let (turn, text) = (task.next_turn(), prompt.text);
-    let answer = json!({"turn": turn});
-    if task.running.is_none() && task.queue.is_empty() {
-        return Ok((Body::TurnStarted(turn_started(task, turn, text, given.next)), answer));
-    }
-    if task.queue.len() >= QUEUED_PROMPTS {
-        let message = format!("{QUEUED_PROMPTS} prompts wait in task {} already", task.id);
-        return Err(ApiError::new(Code::Busy, message));
-    }
-    has_room(task)?;
-    has_span(task)?;
-    let (after, task) = (place(seen, &prompt.task)?, prompt.task);
-    Ok((Body::TurnQueued(record::TurnQueued { task, turn, text, after }), answer))
-}
-
-fn dequeue(state: &State, TaskTurn { task, turn }: TaskTurn, seen: &impl Seen) -> Written {
-    let found = admitted(state, &task, TaskCommand::Dequeue, "dequeued from")?;
-    if !found.queue.iter().any(|queued| queued.turn == turn) {
-        let message = format!("turn: {turn:?} does not wait in task {task}");
-        return Err(ApiError::new(Code::InvalidRequest, message));
-    }
-    has_room(found)?;
-    has_span(found)?;
-    let (after, answer) = (place(seen, &task)?, json!({"task": task, "turn": turn}));
-    Ok((Body::TurnDequeued(record::TurnDequeued { task, turn, after }), answer))
-}
-
-fn cancel(state: &State, TaskOnly { task }: TaskOnly) -> Written {
-    let found = admitted(state, &task, TaskCommand::Cancel, "cancelled")?;
-    let Some(running) = &found.running else {
-        // The turn may just have ended by itself; that nothing runs is what was asked for.
-        let answer = json!({"task": task, "turn": null});
-        return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
-    };
-    let (turn, answer) = (running.turn.clone(), json!({"task": task, "turn": running.turn}));
-    if running.state == TurnState::Cancelling {
-        return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
-    }
-    let number = agents::cancel_number(found);
-    Ok((Body::TurnCancelled(record::TurnCancelled { task, turn, number }), answer))
-}
-
-fn stop(state: &State, TaskOnly { task }: TaskOnly, seen: &impl Seen) -> Written {
-    let found = admitted(state, &task, TaskCommand::Stop, "stopped")?;
-    has_span(found)?;
-    let number = agents::cancel_number(found);
-    let (after, answer) = (place(seen, &task)?, json!({"task": task}));
-    Ok((Body::TaskStopped(record::TaskStopped { task, after, number }), answer))
-}
-
-fn list(state: &State, list: params::List) -> Value {
-    let after = list.after.as_deref().unwrap_or("");
-    let limit = list.limit.map_or(LISTED_TASKS, |limit| (limit as usize).clamp(1, LISTED_TASKS));
-    let mut rest = state.tasks.values().filter(|task| task.id.as_str() > after);
-    let tasks: Vec<Value> = rest.by_ref().take(limit).map(listed).collect();
-    json!({"tasks": tasks, "more": rest.next().is_some()})
-}
-
-fn listed(task: &Task) -> Value {
-    let queued: Vec<&str> = task.queue.iter().map(|queued| queued.turn.as_str()).collect();
-    let mut listed = json!({
-        "task": task.id, "skill": task.skill, "state": task.state(), "turns": task.turns, "queued": queued,
-        "turn": task.running.as_ref().map(|running| &running.turn), "created_at": task.created_at,
-        "updated_at": task.updated_at, "protocol": task.protocol, "worker": agents::worker_state(task),
-    });
-    let session = task.agent.as_ref().and_then(|agent| agent.session.as_ref());
-    if let Some(modes) = session.and_then(|session| session.modes.as_ref()) {
-        listed["modes"] = json!(modes);
-    }
-    if let crate::task::Standing::Errored(error) = &task.standing {
-        listed["error"] = json!(error);
-    }
-    listed
-}
-
 fn history(state: &State, history: History) -> Result<Decision, ApiError> {
     match state.task(&history.conversation) {
         Some(_) => Ok(Decision::History(history)),
@@ -382,29 +289,6 @@ fn admitted<'a>(state: &'a State, id: &str, command: TaskCommand, done: &str) ->
     let task = state.task(id).ok_or_else(|| not_found(id))?;
     task.admits(command).map_err(|code| refusal(code, task, done))?;
     Ok(task)
-}
-
-/// Behind all output that can have been shown. A wrong place would move what a subscriber has seen.
-fn place(seen: &impl Seen, task: &str) -> Result<u64, ApiError> {
-    let message = || format!("the output of task {task} cannot be read at the moment");
-    seen.outputs(task).ok_or_else(|| ApiError::new(Code::Unavailable, message()))
-}
-
-/// A running turn holds up to so many events.
-fn has_room(task: &Task) -> Result<(), ApiError> {
-    if !task.conversation.is_full() {
-        return Ok(());
-    }
-    let message = format!("the running turn of task {} holds {OPEN_EVENTS_BYTES} bytes of events", task.id);
-    Err(ApiError::new(Code::Busy, message))
-}
-
-/// Between two turns there is no span for events about what waits; the next begins at once.
-fn has_span(task: &Task) -> Result<(), ApiError> {
-    if task.running.is_some() || task.queue.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::new(Code::Busy, format!("the next turn of task {} is about to begin", task.id)))
 }
 
 fn not_found(id: &str) -> ApiError {

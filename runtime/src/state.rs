@@ -3,16 +3,14 @@
 //! A fold never fails and never decides: what a record says happened. Whatever could have been refused was refused
 //! in `commands` before the record was written.
 
-use crate::agent::{Agent, What};
+mod agents;
+mod turns;
+
 use crate::channels::{Channel, Log};
 use crate::command_id::CommandIds;
 use crate::conversation::Conversation;
-use crate::event;
-use crate::order::{END_MESSAGE, WorkOrder};
 use crate::record::{self, Body, KINDS, OpenMode, Record};
-use crate::span::Seal;
-use crate::task::{Queued, Running, Standing, Task};
-use crate::turn::TurnState;
+use crate::task::{Running, Standing, Task};
 use holdfast_shared::journal::{Fold, LoadError, Record as JournalRecord};
 use holdfast_shared::worker::Protocol;
 use serde::{Deserialize, Serialize};
@@ -116,59 +114,26 @@ impl State {
                 }
             }
             Body::SpoolSynced(synced) => self.synced(synced),
-            Body::TurnStarted(started) => self.with(&started.task, |task| start(task, started, at), placed),
-            Body::TurnQueued(queued) => self.with(&queued.task, |task| queue(task, queued, at), placed),
-            Body::TurnDequeued(taken) => self.with(&taken.task, |task| dequeue(task, taken, at), placed),
+            Body::TurnStarted(started) => {
+                self.with(&started.task, |task| turns::start(task, started, at), placed)
+            }
+            Body::TurnQueued(queued) => {
+                self.with(&queued.task, |task| turns::queue(task, queued, at), placed)
+            }
+            Body::TurnDequeued(taken) => {
+                self.with(&taken.task, |task| turns::dequeue(task, taken, at), placed)
+            }
             Body::TurnCancelled(cancelled) => {
-                self.with(&cancelled.task, |task| cancel(task, cancelled.number, at), placed)
+                self.with(&cancelled.task, |task| turns::cancel(task, cancelled.number, at), placed)
             }
-            Body::TaskStopped(stopped) => self.with(&stopped.task, |task| stop(task, stopped, at), placed),
-            Body::OrderRetried(retried) => self.with(&retried.task, |task| retry(task, retried, at), placed),
-            Body::TurnSealed(sealed) => self.with(&sealed.task, |task| seal(task, sealed, at), placed),
+            Body::TaskStopped(stopped) => {
+                self.with(&stopped.task, |task| turns::stop(task, stopped, at), placed)
+            }
+            Body::OrderRetried(retried) => {
+                self.with(&retried.task, |task| turns::retry(task, retried, at), placed)
+            }
+            Body::TurnSealed(sealed) => self.with(&sealed.task, |task| turns::seal(task, sealed, at), placed),
             body => self.with_agent(body, at, placed),
-        }
-    }
-
-    /// The kinds that are about agents alone.
-    fn with_agent(&mut self, body: &Body, at: u64, placed: &mut Vec<Placed>) {
-        match body {
-            Body::WorkerOrdered(ordered) => self.agent(&ordered.task, |agent| {
-                agent.order(&ordered.spawn_id, ordered.number, at);
-            }),
-            Body::WorkspaceFixed(fixed) => {
-                if let Some(task) = self.tasks.get_mut(&fixed.task) {
-                    task.workspace = Some(fixed.id.clone());
-                }
-            }
-            Body::SessionReady(ready) => self.agent(&ready.task, |agent| agent.ready(ready, at)),
-            Body::WorkerEnding(ending) => self.agent(&ending.task, |agent| worker_ending(agent, ending)),
-            Body::WorkerEnded(ended) => {
-                if let Some(task) = self.tasks.get_mut(&ended.task) {
-                    worker_ended(task, ended);
-                }
-            }
-            Body::RequestTaken(taken) => self.agent(&taken.task, |agent| agent.take(taken)),
-            Body::TerminalExited(exited) => self.agent(&exited.task, |agent| agent.exited(exited)),
-            Body::TerminalGone(gone) => self.agent(&gone.task, |agent| {
-                agent.terminals.retain(|terminal| terminal.spawn_id != gone.terminal);
-            }),
-            Body::PermissionAnswered(answered) => {
-                self.with(&answered.task, |task| permission_answered(task, answered, at), placed)
-            }
-            Body::ModeSet(set) => self.agent(&set.task, |agent| agent.ask_mode(set)),
-            Body::ModeSaid(said) => self.agent(&said.task, |agent| agent.mode_said(said)),
-            Body::TaskSwitching(switching) => self.agent(&switching.task, |agent| {
-                (agent.wanted, agent.switching) = (true, Some(switching.deadline));
-                agent.worker.iter_mut().for_each(|worker| worker.used_at = at);
-            }),
-            Body::TaskError(error) => self.agent(&error.task, |agent| agent.switching = None),
-            _ => {}
-        }
-    }
-
-    fn agent(&mut self, task: &str, change: impl FnOnce(&mut Agent)) {
-        if let Some(agent) = self.tasks.get_mut(task).and_then(|task| task.agent.as_mut()) {
-            change(agent);
         }
     }
 
@@ -269,16 +234,6 @@ impl State {
         };
         Some((task, body.kind(), fields))
     }
-
-    fn ready_fields(&self, task: &str) -> Value {
-        let agent = self.task(task).and_then(|task| task.agent.as_ref());
-        let Some(session) = agent.and_then(|agent| agent.session.as_ref()) else { return json!({}) };
-        let mut said = json!({"resumed": session.resumed});
-        if let Some(modes) = &session.modes {
-            said["modes"] = json!(modes);
-        }
-        json!({"session": said})
-    }
 }
 
 const TASK_READY: &str = "task.ready";
@@ -296,154 +251,6 @@ fn sealed_fields(sealed: &record::TurnSealed) -> Value {
         fields["detail"] = json!(detail);
     }
     fields
-}
-
-fn worker_ending(agent: &mut Agent, ending: &record::WorkerEnding) {
-    let Some(worker) = agent.worker_mut(&ending.spawn_id) else { return };
-    let (why, number, detail) = (ending.why, ending.number, ending.detail.clone());
-    worker.next = worker.next.max(number + 1);
-    worker.ending = Some(crate::agent::Ending { why, number, detail });
-}
-
-fn worker_ended(task: &mut Task, ended: &record::WorkerEnded) {
-    let Some(agent) = &mut task.agent else { return };
-    if agent.worker_mut(&ended.spawn_id).is_some() {
-        agent.worker_gone();
-    }
-    if let Some(error) = &ended.error {
-        (agent.wanted, agent.switching) = (false, None);
-        if task.standing == Standing::Open {
-            task.standing = Standing::Errored(error.message.clone());
-        }
-    }
-}
-
-fn permission_answered(task: &mut Task, answered: &record::PermissionAnswered, at: u64) -> Vec<u64> {
-    let worker = task.agent.as_mut().and_then(|agent| agent.worker_mut(&answered.spawn_id));
-    if let Some(worker) = worker {
-        worker.permitted(answered);
-    }
-    let event = event::permission_answered(answered, at);
-    task.conversation.place(answered.after, event).into_iter().collect()
-}
-
-fn start(task: &mut Task, started: &record::TurnStarted, at: u64) -> Vec<u64> {
-    match task.queue.front() {
-        Some(first) if first.turn == started.turn => drop(task.queue.pop_front()),
-        _ => task.turns += 1,
-    }
-    let order = WorkOrder::new(&started.spawn_id, 1, &started.text);
-    let worker = order.spawn_id.clone();
-    if let (Some(agent), Some(numbers)) = (&mut task.agent, started.numbers) {
-        let standing = match agent.worker_mut(&worker) {
-            Some(_) => agent.worker.as_mut(),
-            None => Some(agent.order(&worker, 1, at)),
-        };
-        if let Some(standing) = standing {
-            standing.bring(&started.turn, numbers, at);
-        }
-    }
-    let (turn, numbers) = (started.turn.clone(), started.numbers);
-    task.running = Some(Running { turn, state: TurnState::Ordered, order, numbers, cancelled_at: None });
-    let event = event::turn_started(&started.turn, &started.text, at);
-    vec![task.conversation.begin(&task.id, &started.turn, &worker, event)]
-}
-
-fn queue(task: &mut Task, queued: &record::TurnQueued, at: u64) -> Vec<u64> {
-    task.turns += 1;
-    task.queue.push_back(Queued { turn: queued.turn.clone(), text: queued.text.clone() });
-    let event = event::turn_queued(&queued.turn, &queued.text, at);
-    task.conversation.place(queued.after, event).into_iter().collect()
-}
-
-fn dequeue(task: &mut Task, taken: &record::TurnDequeued, at: u64) -> Vec<u64> {
-    task.queue.retain(|queued| queued.turn != taken.turn);
-    task.conversation.place(taken.after, event::turn_dequeued(&taken.turn, at)).into_iter().collect()
-}
-
-fn cancel(task: &mut Task, number: Option<u64>, at: u64) -> Vec<u64> {
-    let Some(running) = &mut task.running else { return Vec::new() };
-    running.state = TurnState::Cancelling;
-    running.cancelled_at.get_or_insert(at);
-    match &mut task.agent {
-        None => running.order.end_message = Some(END_MESSAGE),
-        Some(agent) => {
-            if let (Some(worker), Some(number)) = (&mut agent.worker, number) {
-                worker.send(number, What::Cancel);
-            }
-        }
-    }
-    Vec::new()
-}
-
-fn stop(task: &mut Task, stopped: &record::TaskStopped, at: u64) -> Vec<u64> {
-    let offsets = seal_queue(task, stopped.after, at);
-    task.standing = if task.running.is_some() { Standing::Stopping } else { Standing::Stopped };
-    if let Some(agent) = &mut task.agent {
-        agent.wanted = false;
-    }
-    cancel(task, stopped.number, at);
-    offsets
-}
-
-/// Prompts that will not run any more are sealed where they stand.
-fn seal_queue(task: &mut Task, after: u64, at: u64) -> Vec<u64> {
-    let turns: Vec<String> = task.queue.drain(..).map(|queued| queued.turn).collect();
-    let events = turns.iter().map(|turn| event::turn_dequeued(turn, at));
-    events.filter_map(|event| task.conversation.place(after, event)).collect()
-}
-
-fn retry(task: &mut Task, retried: &record::OrderRetried, at: u64) -> Vec<u64> {
-    let Some(running) = &mut task.running else { return Vec::new() };
-    let number = running.order.number + u32::from(!retried.same_try);
-    running.order = WorkOrder::new(&retried.spawn_id, number, &running.order.text);
-    running.numbers = retried.numbers;
-    if let Some(span) = &mut task.conversation.open {
-        let before = span.worker.replace(retried.spawn_id.clone());
-        // A standing worker may have served earlier turns; one that did not is removed by whoever saw its end.
-        if task.agent.is_none() {
-            span.given_up.extend(before);
-        }
-    }
-    if let (Some(agent), Some(numbers)) = (&mut task.agent, retried.numbers) {
-        agent.order(&retried.spawn_id, number, at).bring(&running.turn, numbers, at);
-    }
-    Vec::new()
-}
-
-fn seal(task: &mut Task, sealed: &record::TurnSealed, at: u64) -> Vec<u64> {
-    let mut offsets = Vec::new();
-    if let Some(error) = &sealed.errored {
-        // Nobody waits for prompts that cannot run.
-        offsets = seal_queue(task, sealed.outputs, at);
-        if task.standing == Standing::Open {
-            task.standing = Standing::Errored(error.clone());
-        }
-    }
-    if task.standing == Standing::Stopping {
-        task.standing = Standing::Stopped;
-    }
-    task.running = None;
-    let said = sealed.agent.clone().unwrap_or_default();
-    if let (Some(agent), Some(_)) = (&mut task.agent, &sealed.agent) {
-        match &mut agent.worker {
-            Some(worker) if !said.worker_ended => {
-                worker.turn_over(said.base + sealed.outputs, said.segment > 0, at);
-            }
-            _ => agent.worker_gone(),
-        }
-        // No turn of a worker that took none keeps its directory.
-        if said.segment == 0
-            && let Some(span) = &mut task.conversation.open
-        {
-            span.worker = None;
-        }
-    }
-    let (stop_reason, exit_code, outputs) = (sealed.stop_reason, sealed.exit_code, sealed.outputs);
-    let (detail, usage) = (said.detail, said.usage);
-    let seal = Seal { stop_reason, exit_code, sealed_at: at, outputs, detail, usage };
-    offsets.extend(task.conversation.seal(seal, said.segment, said.base));
-    offsets
 }
 
 /// How a task came to be opened from the state it is in.

@@ -1,6 +1,7 @@
 //! What concerns agents alone: their skills, permissions and modes.
 
-use super::{Seen, Written, admitted, has_room, place};
+use super::turns::{has_room, place};
+use super::{Seen, Written, admitted};
 use crate::agent::{Agent, StandingWorker};
 use crate::event;
 use crate::params::{Answer, Mode};

@@ -1,18 +1,16 @@
 //! The spools of workers: how far each is read, what of it is the present turn's, and how its worker ended.
 
+mod followed;
+
 use crate::agent::dialogue::Dialogue;
-use holdfast_shared::spool::{
-    Control, Position, RECORD_BYTES_MAX, SparseIndex, SpoolError, SpoolRecord, SpoolTail, SpoolWatch,
-    TAIL_PIECE_BYTES_MAX, WatchToken, segment_path, segments,
-};
+pub use followed::TurnPlace;
+use followed::{Followed, end_of};
+use holdfast_shared::spool::{Position, SpoolError, SpoolWatch, WatchToken, segment_path};
 use holdfast_shared::worker::{Exit, Protocol};
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-/// From so many bytes on a piece counts as full: one more record might not have fitted.
-const FULL_PIECE_BYTES: u64 = TAIL_PIECE_BYTES_MAX as u64 - 2 * RECORD_BYTES_MAX as u64;
+use std::time::Duration;
 
 /// All spools that are followed.
 pub struct Spools {
@@ -22,42 +20,6 @@ pub struct Spools {
     /// Workers whose directory is there and cannot be followed: what they said is not known.
     unfollowed: BTreeSet<String>,
     next_token: WatchToken,
-}
-
-struct Followed {
-    token: WatchToken,
-    directory: PathBuf,
-    tail: SpoolTail,
-    /// The turn that was marked last.
-    turn: String,
-    /// The message that marked it.
-    mark_number: u64,
-    /// Where its output begins.
-    place: TurnPlace,
-    /// Of that segment.
-    index: SparseIndex,
-    /// For an agent: what it said to the runtime in that segment.
-    dialogue: Option<Dialogue>,
-    /// When it last said something.
-    heard_at: Option<Instant>,
-    damaged: bool,
-    /// The last try to read on failed, though nothing is wrong with it: it is read on later.
-    failed: bool,
-    /// Where it ended when it was marked, until it is read up to there.
-    mark: Option<Position>,
-}
-
-/// What of a worker's output is a turn's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TurnPlace {
-    /// The segment that holds it; 0 too where it has not begun.
-    pub segment: u32,
-    /// Output records of the worker before it.
-    pub base: u64,
-    /// Output records of it that were read.
-    pub outputs: u64,
-    /// The first message that was taken behind its mark: its prompt, unless that was never written.
-    pub given: Option<u64>,
 }
 
 impl Spools {
@@ -295,98 +257,6 @@ impl Spools {
 fn is_passing(error: &SpoolError) -> bool {
     let SpoolError::Io { source, .. } = error else { return false };
     !source.raw_os_error().is_some_and(|error| [libc::EIO, libc::EUCLEAN].contains(&error))
-}
-
-impl Followed {
-    fn begin(token: WatchToken, directory: &Path, protocol: Protocol) -> Self {
-        let (first, dialogue) = match protocol {
-            Protocol::Command => (0, None),
-            Protocol::Acp => {
-                let last = segments(directory).ok().and_then(|found| found.last().copied());
-                (last.unwrap_or(0), Some(Dialogue::default()))
-            }
-        };
-        Self {
-            token,
-            directory: directory.to_owned(),
-            tail: SpoolTail::open_at(directory, first),
-            turn: String::new(),
-            mark_number: 0,
-            place: TurnPlace { segment: first, ..TurnPlace::default() },
-            index: SparseIndex::default(),
-            dialogue,
-            heard_at: None,
-            damaged: false,
-            failed: false,
-            mark: None,
-        }
-    }
-
-    fn take(&mut self, record: &SpoolRecord) {
-        match record {
-            SpoolRecord::Output { seq, stream, more, bytes, at } => {
-                if at.segment == self.place.segment {
-                    self.index.note(*seq, at.byte);
-                }
-                if let Some(dialogue) = &mut self.dialogue {
-                    dialogue.take(*seq, *stream, *more, bytes);
-                }
-            }
-            SpoolRecord::Control { outputs_before, control: Control::Mark { turn, number }, at } => {
-                self.turn.clone_from(turn);
-                self.place = TurnPlace { segment: at.segment, base: *outputs_before, ..TurnPlace::default() };
-                self.mark_number = *number;
-                self.index = SparseIndex::default();
-                if at.segment > 0
-                    && let Some(dialogue) = &mut self.dialogue
-                {
-                    dialogue.begin_turn();
-                }
-            }
-            SpoolRecord::Control { control: Control::Consumed { number }, .. }
-                if *number > self.mark_number =>
-            {
-                self.place.given.get_or_insert(*number);
-            }
-            SpoolRecord::Control { .. } => {}
-        }
-    }
-
-    fn is_behind(&self) -> bool {
-        self.failed || self.mark.is_some()
-    }
-
-    fn advance(&mut self) -> Result<bool, SpoolError> {
-        let records = self.tail.poll(TAIL_PIECE_BYTES_MAX)?;
-        records.iter().for_each(|record| self.take(record));
-        if records.iter().any(|record| matches!(record, SpoolRecord::Output { .. })) {
-            self.heard_at = Some(Instant::now());
-        }
-        let (Some(first), false) = (records.first().map(begin), self.tail.exit().is_some()) else {
-            return Ok(false);
-        };
-        let now = self.tail.position();
-        let full = now.segment != first.segment || now.byte - first.byte >= FULL_PIECE_BYTES;
-        Ok(full || segment_path(&self.directory, now.segment + 1).exists())
-    }
-}
-
-/// Where a spool ends now, its later segments included.
-fn end_of(directory: &Path, mut segment: u32) -> std::io::Result<Position> {
-    while segment_path(directory, segment + 1).try_exists()? {
-        segment += 1;
-    }
-    match std::fs::metadata(segment_path(directory, segment)) {
-        Ok(metadata) => Ok(Position { segment, byte: metadata.len() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Position { segment, byte: 0 }),
-        Err(error) => Err(error),
-    }
-}
-
-fn begin(record: &SpoolRecord) -> Position {
-    match record {
-        SpoolRecord::Output { at, .. } | SpoolRecord::Control { at, .. } => *at,
-    }
 }
 
 #[cfg(test)]

@@ -1,52 +1,34 @@
 //! Workers in the world: asks the supervisor for them, reads what their files say, writes their inboxes.
 
+mod spawner;
+mod syncs;
+
 use crate::daemon::Event;
 use crate::io::spools::Spools;
 use crate::settings::Settings;
 use crate::task::Task;
 use crate::workers::{Life, Observed, Wanted};
-use holdfast_shared::control::{CallError, Client};
-use holdfast_shared::error::Code;
+use holdfast_shared::control::Client;
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::inbox::{InboxError, InboxWriter, Message};
 use holdfast_shared::leftovers::end_leftovers;
 use holdfast_shared::spool::{SpoolError, SyncInterval, is_locked};
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
 use holdfast_shared::worker::{self, WorkerState};
-use std::cell::Cell;
+use spawner::outcome;
+pub use spawner::{SpawnOutcome, Spawner};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+use syncs::{SYNCS_AT_ONCE, SealSync};
 use tokio::sync::{Semaphore, mpsc};
 
 /// How long the supervisor may take to make a worker's directory and start its holder.
 const SPAWN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a holder may take from there to its lock; then the worker is given up and another is ordered.
 const START_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Asks for one command of an agent; with the longest pause of a second between them, about the time that a supervisor
-/// takes to come back.
-const SPAWN_ASKS: u32 = 40;
-
-/// Syncs of spools under way at a time, of the threads that are there for what waits for a disk; more of them wait
-/// in order, one for each running turn at most.
-const SYNCS_AT_ONCE: usize = 4;
-
-/// What the supervisor said to a request for a worker.
-#[derive(Debug)]
-pub enum SpawnOutcome {
-    /// It exists.
-    Started,
-    /// It could not be started this time; its directory may be there.
-    Failed(String),
-    /// It will never be started.
-    Refused(String),
-    /// Nothing is known; to be asked again.
-    Again(String),
-}
 
 /// The workers of this activation.
 pub struct Workers {
@@ -71,16 +53,6 @@ struct Known {
     sync: SyncInterval,
     syncing: bool,
     seal: SealSync,
-}
-
-/// Before a turn is sealed its spool is synced.
-#[derive(Default)]
-enum SealSync {
-    #[default]
-    Wanted,
-    UnderWay,
-    /// With so many output records.
-    Done(u64),
 }
 
 /// Why a worker cannot be looked at or told.
@@ -295,132 +267,10 @@ impl Workers {
         inbox.map_or(0, InboxWriter::last)
     }
 
-    /// A turn of a standing worker is sealed: the next one's end is synced anew.
-    pub fn turn_over(&mut self, spawn_id: &str) {
-        if let Some(known) = self.known.get_mut(spawn_id) {
-            known.seal = SealSync::Wanted;
-        }
-    }
-
     /// Forgets a worker that has ended.
     pub fn forget(&mut self, spawn_id: &str) {
         self.known.remove(spawn_id);
     }
-
-    /// Output up to `outputs` was seen. When it has been unsynced for long enough, a sync is begun, away from the
-    /// loop; answered by [`Event::Synced`].
-    pub fn saw(&mut self, task: &str, spawn_id: &str, outputs: u64, segment: Option<PathBuf>, now_ms: u64) {
-        let Some(known) = self.known.get_mut(spawn_id) else { return };
-        known.sync.saw(outputs, now_ms);
-        if known.syncing || known.sync.due_at_ms().is_none_or(|due| due > now_ms) {
-            return;
-        }
-        let Some(path) = segment else { return };
-        known.syncing = true;
-        let (events, task, spawn_id) = (self.events.clone(), task.to_owned(), spawn_id.to_owned());
-        let syncs = self.syncs.clone();
-        tokio::task::spawn_local(async move {
-            let ok = sync(&syncs, path).await.is_ok();
-            let _sent = events.send(Event::Synced { task, spawn_id, outputs, ok }).await;
-        });
-    }
-
-    /// Whether what was read of a spool, `outputs` records with their end in `segment`, is durable, or as much of it as
-    /// the seal needs, and the turn may be sealed. If not, a sync is begun, away from the loop; answered by [`Event::SealSynced`].
-    pub fn synced_for_seal(
-        &mut self,
-        task: &str,
-        spawn_id: &str,
-        segment: Option<PathBuf>,
-        outputs: u64,
-        needed: u64,
-    ) -> bool {
-        let Some(segment) = segment else { return true };
-        let known = self.known.entry(spawn_id.to_owned()).or_default();
-        match known.seal {
-            SealSync::Done(synced) if synced >= needed => return true,
-            SealSync::UnderWay => return false,
-            SealSync::Wanted | SealSync::Done(_) => known.seal = SealSync::UnderWay,
-        }
-        let (events, task, spawn_id) = (self.events.clone(), task.to_owned(), spawn_id.to_owned());
-        let syncs = self.syncs.clone();
-        tokio::task::spawn_local(async move {
-            let result = sync(&syncs, segment).await;
-            let _sent = events.send(Event::SealSynced { task, spawn_id, outputs, result }).await;
-        });
-        false
-    }
-
-    /// That sync has ended; whether the turn is to be looked at again.
-    pub fn seal_synced(&mut self, spawn_id: &str, outputs: u64, result: io::Result<()>) -> bool {
-        let Some(known) = self.known.get_mut(spawn_id) else { return false };
-        match result {
-            Ok(()) => known.seal = SealSync::Done(outputs),
-            Err(error) => {
-                tracing::error!(%error, worker = spawn_id, "spool cannot be synced; its turn is sealed later");
-                known.seal = SealSync::Wanted;
-            }
-        }
-        matches!(known.seal, SealSync::Done(_))
-    }
-
-    /// A sync has ended; whether it is worth a record.
-    pub fn synced(&mut self, spawn_id: &str, outputs: u64, ok: bool, seen: u64, now_ms: u64) -> bool {
-        let Some(known) = self.known.get_mut(spawn_id) else { return false };
-        known.syncing = false;
-        if ok {
-            known.sync.synced(outputs, now_ms, seen);
-        }
-        ok
-    }
-}
-
-/// Asks the supervisor for workers.
-pub struct Spawner {
-    client: Rc<Client>,
-    epoch: u64,
-    settings: Settings,
-}
-
-impl Spawner {
-    /// The epoch with which it asks.
-    pub fn epoch(&self) -> u64 {
-        self.epoch
-    }
-
-    /// Asks, and again as long as nothing is known, [`SPAWN_ASKS`] times at most, and until it is called off. Asking
-    /// again starts nothing twice.
-    ///
-    /// # Errors
-    /// Why the worker does not run.
-    pub async fn until_answered(&self, request: &SpawnWorker, called_off: &Cell<bool>) -> Result<(), String> {
-        let mut asks = 0;
-        loop {
-            if called_off.get() {
-                return Err("the command is not wanted any more".to_owned());
-            }
-            let answer = self.client.post::<_, Spawned>("/v1/workers", request, SPAWN_DEADLINE).await;
-            asks += 1;
-            match outcome(answer) {
-                SpawnOutcome::Started => return Ok(()),
-                SpawnOutcome::Failed(why) | SpawnOutcome::Refused(why) => return Err(why),
-                SpawnOutcome::Again(why) if asks == SPAWN_ASKS => return Err(why),
-                SpawnOutcome::Again(_) => tokio::time::sleep(self.settings.spawn_pause(asks)).await,
-            }
-        }
-    }
-}
-
-/// Syncs a file in a thread. One that is not there (any more) has nothing to be made durable.
-async fn sync(syncs: &Semaphore, path: PathBuf) -> io::Result<()> {
-    // Never closed.
-    let _permit = syncs.acquire().await;
-    let sync = move || match File::open(&path) {
-        Ok(file) => file.sync_data(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    };
-    tokio::task::spawn_blocking(sync).await.map_err(io::Error::other)?
 }
 
 /// Before the turn is sealed: nothing of a lost worker goes on in the workspace.
@@ -428,19 +278,5 @@ fn end_lost(spawn_id: &str, directory: &Path) {
     match end_leftovers(directory) {
         Ok(0) => {}
         left => tracing::warn!(worker = spawn_id, ?left, "processes of a lost worker were killed"),
-    }
-}
-
-fn outcome(answer: Result<Spawned, CallError>) -> SpawnOutcome {
-    match answer {
-        Ok(_) => SpawnOutcome::Started,
-        Err(CallError::Refused(error)) => match error.code {
-            Code::BootstrapFailed => SpawnOutcome::Failed(error.to_string()),
-            // The supervisor may not have heard yet that this runtime is active.
-            Code::NotActive => SpawnOutcome::Again(error.to_string()),
-            _ if error.retryable => SpawnOutcome::Again(error.to_string()),
-            _ => SpawnOutcome::Refused(error.to_string()),
-        },
-        Err(error) => SpawnOutcome::Again(error.to_string()),
     }
 }

@@ -35,7 +35,8 @@ fn news(said: &Said, worker: &StandingWorker, modes: &Modes) -> Option<ModeNews>
         Said::Answered { number, refused } => {
             let number = *number;
             let asked = worker.modes_asked.iter().any(|asked| asked.number == number);
-            asked.then(|| if *refused { ModeNews::Refused { number } } else { ModeNews::Accepted { number } })
+            let news = if *refused { ModeNews::Refused { number } } else { ModeNews::Accepted { number } };
+            asked.then_some(news)
         }
     }
 }

@@ -1,0 +1,142 @@
+//! One spool that is followed: its records, as they come, are sorted into turns.
+
+use crate::agent::dialogue::Dialogue;
+use holdfast_shared::spool::{
+    Control, Position, RECORD_BYTES_MAX, SparseIndex, SpoolError, SpoolRecord, SpoolTail,
+    TAIL_PIECE_BYTES_MAX, WatchToken, segment_path, segments,
+};
+use holdfast_shared::worker::Protocol;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// From so many bytes on a piece counts as full: one more record might not have fitted.
+const FULL_PIECE_BYTES: u64 = TAIL_PIECE_BYTES_MAX as u64 - 2 * RECORD_BYTES_MAX as u64;
+
+/// See the module.
+pub(super) struct Followed {
+    pub(super) token: WatchToken,
+    pub(super) directory: PathBuf,
+    pub(super) tail: SpoolTail,
+    /// The turn that was marked last.
+    pub(super) turn: String,
+    /// The message that marked it.
+    pub(super) mark_number: u64,
+    /// Where its output begins.
+    pub(super) place: TurnPlace,
+    /// Of that segment.
+    pub(super) index: SparseIndex,
+    /// For an agent: what it said to the runtime in that segment.
+    pub(super) dialogue: Option<Dialogue>,
+    /// When it last said something.
+    pub(super) heard_at: Option<Instant>,
+    pub(super) damaged: bool,
+    /// The last try to read on failed, though nothing is wrong with it: it is read on later.
+    pub(super) failed: bool,
+    /// Where it ended when it was marked, until it is read up to there.
+    pub(super) mark: Option<Position>,
+}
+
+/// What of a worker's output is a turn's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TurnPlace {
+    /// The segment that holds it; 0 too where it has not begun.
+    pub segment: u32,
+    /// Output records of the worker before it.
+    pub base: u64,
+    /// Output records of it that were read.
+    pub outputs: u64,
+    /// The first message that was taken behind its mark: its prompt, unless that was never written.
+    pub given: Option<u64>,
+}
+
+impl Followed {
+    pub(super) fn begin(token: WatchToken, directory: &Path, protocol: Protocol) -> Self {
+        let (first, dialogue) = match protocol {
+            Protocol::Command => (0, None),
+            Protocol::Acp => {
+                let last = segments(directory).ok().and_then(|found| found.last().copied());
+                (last.unwrap_or(0), Some(Dialogue::default()))
+            }
+        };
+        Self {
+            token,
+            directory: directory.to_owned(),
+            tail: SpoolTail::open_at(directory, first),
+            turn: String::new(),
+            mark_number: 0,
+            place: TurnPlace { segment: first, ..TurnPlace::default() },
+            index: SparseIndex::default(),
+            dialogue,
+            heard_at: None,
+            damaged: false,
+            failed: false,
+            mark: None,
+        }
+    }
+
+    fn take(&mut self, record: &SpoolRecord) {
+        match record {
+            SpoolRecord::Output { seq, stream, more, bytes, at } => {
+                if at.segment == self.place.segment {
+                    self.index.note(*seq, at.byte);
+                }
+                if let Some(dialogue) = &mut self.dialogue {
+                    dialogue.take(*seq, *stream, *more, bytes);
+                }
+            }
+            SpoolRecord::Control { outputs_before, control: Control::Mark { turn, number }, at } => {
+                self.turn.clone_from(turn);
+                self.place = TurnPlace { segment: at.segment, base: *outputs_before, ..TurnPlace::default() };
+                self.mark_number = *number;
+                self.index = SparseIndex::default();
+                if at.segment > 0
+                    && let Some(dialogue) = &mut self.dialogue
+                {
+                    dialogue.begin_turn();
+                }
+            }
+            SpoolRecord::Control { control: Control::Consumed { number }, .. }
+                if *number > self.mark_number =>
+            {
+                self.place.given.get_or_insert(*number);
+            }
+            SpoolRecord::Control { .. } => {}
+        }
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.failed || self.mark.is_some()
+    }
+
+    pub(super) fn advance(&mut self) -> Result<bool, SpoolError> {
+        let records = self.tail.poll(TAIL_PIECE_BYTES_MAX)?;
+        records.iter().for_each(|record| self.take(record));
+        if records.iter().any(|record| matches!(record, SpoolRecord::Output { .. })) {
+            self.heard_at = Some(Instant::now());
+        }
+        let (Some(first), false) = (records.first().map(begin), self.tail.exit().is_some()) else {
+            return Ok(false);
+        };
+        let now = self.tail.position();
+        let full = now.segment != first.segment || now.byte - first.byte >= FULL_PIECE_BYTES;
+        Ok(full || segment_path(&self.directory, now.segment + 1).exists())
+    }
+}
+
+/// Where a spool ends now, its later segments included.
+pub(super) fn end_of(directory: &Path, mut segment: u32) -> std::io::Result<Position> {
+    while segment_path(directory, segment + 1).try_exists()? {
+        segment += 1;
+    }
+    match std::fs::metadata(segment_path(directory, segment)) {
+        Ok(metadata) => Ok(Position { segment, byte: metadata.len() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Position { segment, byte: 0 }),
+        Err(error) => Err(error),
+    }
+}
+
+fn begin(record: &SpoolRecord) -> Position {
+    match record {
+        SpoolRecord::Output { at, .. } | SpoolRecord::Control { at, .. } => *at,
+    }
+}
