@@ -94,13 +94,26 @@ fn close_the_rest(home: &Home) -> io::Result<()> {
     let open = [home.workspaces(), home.skills()];
     for entry in std::fs::read_dir(home.path())? {
         let path = entry?.path();
-        let metadata = path.symlink_metadata()?;
-        let mode = metadata.permissions().mode() & 0o7777;
-        if !metadata.is_symlink() && !open.contains(&path) && mode & OTHERS != 0 {
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode & !OTHERS))?;
+        if open.contains(&path) {
+            continue;
+        }
+        match closed(&path) {
+            // Small files of the home are written beside their place and renamed into it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            closed => closed?,
         }
     }
     Ok(())
+}
+
+/// Closes what is there for others; what a link leads to is no concern.
+fn closed(path: &Path) -> io::Result<()> {
+    let metadata = path.symlink_metadata()?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    if metadata.is_symlink() || mode & OTHERS == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode & !OTHERS))
 }
 
 /// The first directory on the way that this user may not go through.

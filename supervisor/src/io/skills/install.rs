@@ -53,6 +53,8 @@ pub fn install(home: &Home, directory: &Path) -> Result<Value, ApiError> {
     let mut index = read_index(home)?;
     let installed = manifest.installed(digest(text.as_bytes()));
     let replaced = index.skills.insert(manifest.name.clone(), installed);
+    // Copying may have taken minutes.
+    refuse_while_it_runs(home, &manifest.name).inspect_err(|_| remove_aside(&new))?;
     put(&new, &place).map_err(|error| on_file("put in place", &place, &error))?;
     write_index(home, &index)?;
     remove_aside(&new);
