@@ -651,7 +651,7 @@ fn what_an_agent_names_without_measure_takes_no_runtime_down() {
         let long = "x".repeat(1_100_000);
         let mode = |id: &str| json!({"id": id, "name": long});
         let modes =
-            json!({"currentModeId": "ask", "availableModes": [mode("ask"), mode("code"), mode(&long)]});
+            json!({"currentModeId": "ask", "availableModes": [mode("ask"), mode("code"), {"id": long}]});
         agent.answers_long(&asked["id"], json!({"sessionId": "s1", "modes": modes}));
         link.event(2, "task.ready").await;
         prompt(&mut link, "x", "go").await;
@@ -754,7 +754,8 @@ fn a_cancel_does_not_wait_for_a_command_that_cannot_be_started_now() {
             })
             .await;
         }
-        let started = node.supervised.borrow().workers.values().filter(|one| one.order.terminal.is_some()).count();
+        let started =
+            node.supervised.borrow().workers.values().filter(|one| one.order.terminal.is_some()).count();
         assert_eq!(started, TERMINALS, "the one that was called off is not among them");
     });
 }

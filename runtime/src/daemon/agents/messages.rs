@@ -121,8 +121,11 @@ impl Active {
         if let Some(called_off) = self.creating.get(&terminal_name(&about.worker, *seq)) {
             called_off.set(true);
         }
-        let bytes =
-            outgoing::reply_error(&RequestId::new(id)?, code::REQUEST_CANCELLED, "the turn is being cancelled");
+        let bytes = outgoing::reply_error(
+            &RequestId::new(id)?,
+            code::REQUEST_CANCELLED,
+            "the turn is being cancelled",
+        );
         Some(Message::Input { bytes })
     }
 
