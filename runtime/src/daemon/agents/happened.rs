@@ -213,7 +213,8 @@ impl Active {
         })
     }
 
-    /// Its spool was not written to for the limit, and nobody is being waited for.
+    /// Its spool was not written to for the limit, and it waits neither for people nor for a command of its own that
+    /// still runs: both may take long, and a cancel ends them.
     fn is_silent(
         &self,
         served: &Served,
@@ -226,7 +227,10 @@ impl Active {
             return None;
         }
         let since = modified_ms(&served.spools.segment_file(&worker.spawn_id)?)?;
-        if !is_over(since, limit, now_ms()) || super::requests::waits_for_people(served, task, worker) {
+        if !is_over(since, limit, now_ms())
+            || super::requests::waits_for_people(served, task, worker)
+            || super::terminals::waits_for_command(served, task, worker)
+        {
             return None;
         }
         let why = Why::detail(format!("the agent gave no sign of life for {} s", limit / 1000));
