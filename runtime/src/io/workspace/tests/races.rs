@@ -3,6 +3,7 @@
 
 use super::*;
 use nix::fcntl::{RenameFlags, renameat2};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Operations against an attacker that never rests.
@@ -10,20 +11,25 @@ const ROUNDS: usize = 400;
 
 /// Exchanges two names in the workspace, over and over, while `operation` is run [`ROUNDS`] times.
 fn race(case: &Case, one: &str, other: &str, mut operation: impl FnMut()) {
-    let done = AtomicBool::new(false);
+    let (done, begun) = (AtomicBool::new(false), Barrier::new(2));
     std::thread::scope(|scope| {
         let attacker = scope.spawn(|| {
             let (one, other) = (case.root.join(one), case.root.join(other));
             let mut swaps = 0_u64;
+            let mut first = true;
             while !done.load(Ordering::Acquire) {
                 let flags = RenameFlags::RENAME_EXCHANGE;
                 swaps += u64::from(
                     renameat2(nix::fcntl::AT_FDCWD, &one, nix::fcntl::AT_FDCWD, &other, flags).is_ok(),
                 );
+                if std::mem::take(&mut first) {
+                    begun.wait();
+                }
                 std::thread::yield_now();
             }
             swaps
         });
+        begun.wait();
         (0..ROUNDS).for_each(|_| operation());
         done.store(true, Ordering::Release);
         assert!(attacker.join().unwrap() > 0, "there was a race");
