@@ -213,7 +213,7 @@ impl Active {
         })
     }
 
-    /// Its spool was not written to for the limit, and it waits neither for people nor for a command of its own that
+    /// Neither its spool nor those of its commands were written to for the limit, and it waits neither for people nor for a command of its own that
     /// still runs: both may take long, and a cancel ends them.
     fn is_silent(
         &self,
@@ -226,7 +226,10 @@ impl Active {
         if phase != Phase::Prompted {
             return None;
         }
-        let since = modified_ms(&served.spools.segment_file(&worker.spawn_id)?)?;
+        let written = |worker: &str| modified_ms(&served.spools.segment_file(worker)?);
+        let commands = task.agent.iter().flat_map(|agent| &agent.terminals);
+        let heard = commands.filter_map(|command| written(&command.spawn_id)).max();
+        let since = written(&worker.spawn_id)?.max(heard.unwrap_or(0));
         if !is_over(since, limit, now_ms())
             || super::requests::waits_for_people(served, task, worker)
             || super::terminals::waits_for_command(served, task, worker)
