@@ -299,11 +299,11 @@ impl StandingWorker {
         self.messages.retain(|sent| sent.number > number);
     }
 
-    /// Requests whose text is still needed, messages up to `consumed` being taken.
+    /// Requests whose answer is still needed, messages up to `consumed` being taken.
     pub fn needed(&self, consumed: u64) -> BTreeSet<u64> {
         let sent = self.messages.iter().filter(|sent| sent.number > consumed);
         let answers = sent.filter_map(|sent| match sent.what {
-            What::Answer { seq, terminal: None, .. } => Some(seq),
+            What::Answer { seq, .. } => Some(seq),
             _ => None,
         });
         answers.collect()

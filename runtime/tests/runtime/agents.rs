@@ -8,7 +8,7 @@ use holdfast_runtime::agent::dialogue::REQUESTS;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Publication;
 use holdfast_shared::slot::Slot;
-use holdfast_shared::spool::RECORD_BYTES_MAX;
+use holdfast_shared::spool::{RECORD_BYTES_MAX, segment_path};
 use holdfast_shared::token::TokenRole;
 use holdfast_shared::worker::EndedBy;
 use serde_json::{Value, json};
@@ -651,7 +651,7 @@ fn what_an_agent_names_without_measure_takes_no_runtime_down() {
         let long = "x".repeat(1_100_000);
         let mode = |id: &str| json!({"id": id, "name": long});
         let modes =
-            json!({"currentModeId": "ask", "availableModes": [mode("ask"), mode("code"), mode(&long)]});
+            json!({"currentModeId": "ask", "availableModes": [mode("ask"), mode("code"), {"id": long}]});
         agent.answers_long(&asked["id"], json!({"sessionId": "s1", "modes": modes}));
         link.event(2, "task.ready").await;
         prompt(&mut link, "x", "go").await;
@@ -777,5 +777,31 @@ fn a_worker_that_was_ready_and_has_left_nothing_is_lost_and_not_started_again() 
         next.prompted("t1", "go").await;
         let asked = node.supervised.borrow().requests.clone();
         assert_eq!(asked.iter().filter(|one| one.spawn_id == agent.worker).count(), 1);
+    });
+}
+
+#[test]
+fn a_turn_that_waits_for_its_own_command_may_be_silent() {
+    local(async {
+        let node = Node::new();
+        node.set(r#"{"turn_silence_limit_ms": 4000}"#);
+        let (_runtime, mut link, mut agent) = begin(&node).await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        agent.asks(json!(1), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+        let terminal = agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned();
+        agent.asks(json!(2), "terminal/wait_for_exit", json!({"sessionId": "s1", "terminalId": terminal}));
+        agent.asks(json!(3), "odd/method", json!({}));
+        assert_eq!(agent.line().await["id"], 3, "the wait is taken");
+        // Looked at twice a second: by then it would have been ended.
+        let segment = segment_path(&node.home.worker(&agent.worker), 1);
+        let is_old = |path: &std::path::Path| {
+            path.metadata().unwrap().modified().unwrap().elapsed().unwrap().as_millis() > 5500
+        };
+        until("a long silence", async || is_old(&segment).then_some(())).await;
+        node.exit(&terminal, 0, EndedBy::Worker);
+        assert_eq!(agent.line().await["id"], 2);
+        agent.ends_turn(&id, "end_turn");
+        assert_eq!(sealed(&mut link, 1).await["stop_reason"], "end_turn");
     });
 }

@@ -95,9 +95,10 @@ fn an_id_of_every_legal_kind_is_given_back_as_it_was_written() {
         let expected = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}\n");
         assert_eq!(String::from_utf8(reply).unwrap(), expected, "{id}");
     }
-    let long = format!("\"{}\"", "x".repeat(100_000));
+    let long = format!("\"{}\"", "x".repeat(ID_BYTES_MAX - 2));
     let line = format!(r#"{{"jsonrpc":"2.0","id":{long},"method":"m"}}"#);
     assert_eq!(parse(line.as_bytes()), request(&long, "m", Value::Null));
+    assert_eq!(RequestId::new(&format!("\"{}\"", "x".repeat(ID_BYTES_MAX - 1))), None);
 }
 
 #[test]

@@ -213,7 +213,8 @@ impl Active {
         })
     }
 
-    /// Its spool was not written to for the limit, and nobody is being waited for.
+    /// Neither its spool nor those of its commands were written to for the limit, and it waits neither for people nor for a command of its own that
+    /// still runs: both may take long, and a cancel ends them.
     fn is_silent(
         &self,
         served: &Served,
@@ -225,8 +226,14 @@ impl Active {
         if phase != Phase::Prompted {
             return None;
         }
-        let since = modified_ms(&served.spools.segment_file(&worker.spawn_id)?)?;
-        if !is_over(since, limit, now_ms()) || super::requests::waits_for_people(served, task, worker) {
+        let written = |worker: &str| modified_ms(&served.spools.segment_file(worker)?);
+        let commands = task.agent.iter().flat_map(|agent| &agent.terminals);
+        let heard = commands.filter_map(|command| written(&command.spawn_id)).max();
+        let since = written(&worker.spawn_id)?.max(heard.unwrap_or(0));
+        if !is_over(since, limit, now_ms())
+            || super::requests::waits_for_people(served, task, worker)
+            || super::terminals::waits_for_command(served, task, worker)
+        {
             return None;
         }
         let why = Why::detail(format!("the agent gave no sign of life for {} s", limit / 1000));

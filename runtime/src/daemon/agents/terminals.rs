@@ -46,6 +46,12 @@ fn has_ended(served: &Served, agent: &Agent, terminal: &str) -> bool {
     !there || served.spools.exit(terminal).is_some() || lost()
 }
 
+/// Whether a request of the worker waits for a command that has not ended.
+pub(super) fn waits_for_command(served: &Served, task: &Task, worker: &StandingWorker) -> bool {
+    let Some(agent) = &task.agent else { return false };
+    worker.waiting.iter().any(|wait| !has_ended(served, agent, &wait.terminal))
+}
+
 /// Whether it ran, and its holder is gone. One whose holder is just starting is not lost.
 fn is_lost(directory: &Path) -> bool {
     !is_locked(directory).unwrap_or(true) && Started::path(directory).exists()
