@@ -261,6 +261,13 @@ impl Workers {
         Ok(inbox.send(number, message)?)
     }
 
+    /// The worker took the messages up to this one: they need no room any more.
+    pub fn release_inbox(&mut self, spawn_id: &str, consumed: u64) {
+        if let Some(inbox) = self.known.get_mut(spawn_id).and_then(|known| known.inbox.as_mut()) {
+            inbox.release(consumed);
+        }
+    }
+
     /// The last message told to a worker in this epoch.
     pub fn told(&self, spawn_id: &str) -> u64 {
         let inbox = self.known.get(spawn_id).and_then(|known| known.inbox.as_ref());

@@ -83,10 +83,30 @@ fn the_highest_epoch_is_followed_and_lower_ones_cannot_begin_any_more() {
         InboxWriter::create(directory.path(), epoch).unwrap();
         assert_eq!(highest_epoch(directory.path()).unwrap(), Some(epoch));
     }
+    assert!(!inbox_path(directory.path(), 9).exists(), "nobody follows it any more");
     std::fs::write(directory.path().join("inbox.77.tmp"), b"").unwrap();
     assert_eq!(highest_epoch(directory.path()).unwrap(), Some(10));
     assert!(matches!(InboxWriter::create(directory.path(), 9), Err(InboxError::Overtaken { epoch: 10, .. })));
     InboxWriter::create(directory.path(), 10).unwrap();
+}
+
+#[test]
+fn what_was_consumed_takes_no_room_and_what_follows_is_read() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = InboxWriter::create(directory.path(), 1).unwrap();
+    let mut reader = InboxReader::open(directory.path(), 1).unwrap();
+    let large = Message::Input { bytes: vec![b'x'; 700 * 1024] };
+    let blocks = || inbox_path(directory.path(), 1).metadata().unwrap().blocks() * 512;
+    for number in 1..=40 {
+        writer.send(number, &large).unwrap();
+        let (taken, _, bytes) = take(&mut reader).unwrap();
+        assert!(taken == number && bytes.iter().all(|byte| *byte == b'x'));
+        writer.release(taken);
+    }
+    assert!(blocks() < 4 * 1024 * 1024, "{} of 28 MiB are kept", blocks());
+    writer.send(41, &input("after")).unwrap();
+    assert_eq!(take(&mut reader), Some((41, Kind::Input, b"after".to_vec())));
 }
 
 #[test]

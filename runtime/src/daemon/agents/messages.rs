@@ -27,6 +27,8 @@ struct About {
     text: String,
     /// That turn is to be cancelled.
     cancelling: bool,
+    /// Messages up to this one are taken.
+    consumed: u64,
     /// Messages up to this one are written or taken.
     told: u64,
     messages: Vec<Sent>,
@@ -43,6 +45,7 @@ impl Active {
         }
         self.forget_answered(id);
         let Some(about) = self.about(id) else { return };
+        self.workers.release_inbox(&about.worker, about.consumed);
         for sent in &about.messages {
             if sent.number <= about.told {
                 continue;
@@ -84,7 +87,8 @@ impl Active {
         let agent = task.agent.as_ref()?;
         let worker = agent.worker.as_ref().filter(|worker| worker.ready && worker.ending.is_none())?;
         let session = agent.session.as_ref()?;
-        let told = self.workers.told(&worker.spawn_id).max(served.spools.consumed(&worker.spawn_id));
+        let consumed = served.spools.consumed(&worker.spawn_id);
+        let told = self.workers.told(&worker.spawn_id).max(consumed);
         let running = task.running.as_ref();
         Some(About {
             task: id.to_owned(),
@@ -92,6 +96,7 @@ impl Active {
             session: session.id.clone(),
             text: running.map(|running| running.order.text.clone()).unwrap_or_default(),
             cancelling: running.is_some_and(|running| running.state == TurnState::Cancelling),
+            consumed,
             told,
             messages: worker.messages.clone(),
             resumed: session.resumed,
