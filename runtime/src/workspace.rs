@@ -6,7 +6,7 @@ use crate::acp::code;
 use holdfast_shared::error::{ApiError, Code};
 use std::path::Path;
 
-/// The file in each workspace that says which it is. No path of an agent may name it.
+/// The file that says which workspace it is where the file system has no attributes. No path of an agent may name it.
 pub const IDENTITY_NAME: &str = ".holdfast-workspace";
 /// The longest path, in bytes: the system takes no longer ones.
 pub const PATH_BYTES_MAX: usize = 4095;

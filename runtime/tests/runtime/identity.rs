@@ -4,8 +4,14 @@ use crate::support::{Node, local};
 use holdfast_shared::slot::Slot;
 use holdfast_shared::worker::EndedBy;
 use serde_json::json;
+use std::path::Path;
 
-const IDENTITY: &str = ".holdfast-workspace";
+/// What the workspace's directory says it is.
+fn identity(workspace: &Path) -> Vec<u8> {
+    let mut bytes = [0; 256];
+    let length = rustix::fs::getxattr(workspace, "user.holdfast.workspace", &mut bytes).unwrap();
+    bytes[..length].to_vec()
+}
 
 #[test]
 fn a_command_starts_only_in_the_workspace_of_its_tasks_first_turn() {
@@ -17,12 +23,12 @@ fn a_command_starts_only_in_the_workspace_of_its_tasks_first_turn() {
         link.subscribe(1, "conversation:demo", "", Some(0)).await;
         link.subscribe(2, "task:demo", "", Some(0)).await;
         let workspace = node.home.workspaces().join("demo");
-        let first = std::fs::read(workspace.join(IDENTITY)).unwrap();
+        let first = identity(&workspace);
         node.exit(&worker, 0, EndedBy::Worker);
         link.event(1, "turn.sealed").await;
         link.call("task.prompt", json!({"task": "demo", "text": "b"})).await.unwrap();
         let worker = node.worker("demo", "t2").await;
-        assert_eq!(std::fs::read(workspace.join(IDENTITY)).unwrap(), first, "the same for every turn");
+        assert_eq!(identity(&workspace), first, "the same for every turn");
         node.exit(&worker, 0, EndedBy::Worker);
         while link.channels[&1].types().iter().filter(|kind| *kind == "turn.sealed").count() < 2 {
             assert!(link.receive().await);

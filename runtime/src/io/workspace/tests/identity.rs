@@ -1,6 +1,7 @@
 //! The workspace's identity, and what becomes of it.
 
 use super::*;
+use crate::io::workspace::identity::ATTRIBUTE;
 use crate::workspace::IDENTITY_NAME;
 use uuid::Uuid;
 
@@ -23,18 +24,60 @@ fn put(case: &Case, text: &str) {
     std::fs::write(case.root.join(IDENTITY_NAME), text).unwrap();
 }
 
+/// What the attribute of a workspace says.
+fn said(root: &Path) -> String {
+    let mut bytes = [0; 1024];
+    let length = rustix::fs::getxattr(root, ATTRIBUTE, &mut bytes).unwrap();
+    String::from_utf8(bytes[..length].to_vec()).unwrap()
+}
+
+fn entries(root: &Path) -> usize {
+    std::fs::read_dir(root).unwrap().count()
+}
+
+fn say(root: &Path, text: &str) {
+    rustix::fs::setxattr(root, ATTRIBUTE, text.as_bytes(), rustix::fs::XattrFlags::empty()).unwrap();
+}
+
 attacks! {
     an_identity_is_given_once |case: &Case| {
         let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
+        let before = entries(&case.root);
         assert_eq!(case.workspace.identity().unwrap(), None);
         assert_eq!(case.workspace.identify(first).unwrap(), first);
         assert_eq!(case.workspace.identify(second).unwrap(), first);
         assert_eq!(case.workspace.identity().unwrap(), Some(first));
         case.workspace.check_identity(first).unwrap();
+        assert_eq!(entries(&case.root), before, "no file tells it");
+        assert_eq!(said(&case.root), format!(r#"{{"format":1,"id":"{first}"}}"#));
+    };
+    an_identity_is_a_file_where_there_are_no_attributes |case: &Case| {
+        let (first, second) = (Uuid::new_v4(), Uuid::new_v4());
+        let before = entries(&case.root);
+        let give = |id| {
+            let text = format!(r#"{{"format":1,"id":"{id}"}}"#);
+            case.workspace.identify_by_file(text.as_bytes(), id).unwrap()
+        };
+        assert_eq!((give(first), give(second)), (first, first));
+        assert_eq!(case.workspace.identity().unwrap(), Some(first));
+        assert_eq!(case.workspace.identify(second).unwrap(), first);
         let text = std::fs::read_to_string(case.root.join(IDENTITY_NAME)).unwrap();
         assert_eq!(text, format!(r#"{{"format":1,"id":"{first}"}}"#));
         let status = std::fs::metadata(case.root.join(IDENTITY_NAME)).unwrap();
         assert_eq!((status.mode() & 0o222, status.nlink()), (0, 1));
+        assert_eq!(entries(&case.root), before + 1, "nothing else is left");
+    };
+    an_attribute_counts_and_not_a_file_beside_it |case: &Case| {
+        let id = case.workspace.identify(Uuid::new_v4()).unwrap();
+        put(case, &format!(r#"{{"format":1,"id":"{}"}}"#, Uuid::nil()));
+        case.workspace.check_identity(id).unwrap();
+    };
+    an_attribute_that_is_no_identity |case: &Case| {
+        let later = format!(r#"{{"format":2,"id":"{}"}}"#, Uuid::nil());
+        for text in ["", "{", "null", r#"{"format":1,"id":"x"}"#, &later, &" ".repeat(300)] {
+            say(&case.root, text);
+            is_changed(case);
+        }
     };
     an_identity_that_is_missing |case: &Case| {
         let error = case.workspace.check_identity(Uuid::new_v4()).unwrap_err();
@@ -97,7 +140,7 @@ attacks! {
     an_identity_of_a_copied_workspace_is_still_the_first_ones |case: &Case| {
         let id = case.workspace.identify(Uuid::new_v4()).unwrap();
         let copy = Workspace::make(case.root.parent().unwrap(), "copy").unwrap();
-        std::fs::copy(case.root.join(IDENTITY_NAME), copy.path().join(IDENTITY_NAME)).unwrap();
+        say(copy.path(), &said(&case.root));
         copy.check_identity(id).unwrap();
         let other = Workspace::make(case.root.parent().unwrap(), "other").unwrap();
         assert_eq!(other.check_identity(id).unwrap_err().reason(), Some(Reason::IdentityMissing));
