@@ -1,6 +1,7 @@
 //! A real systemd in a container: installed, restarted, killed, upgraded, rebooted, removed. `tests/run systemd`
 //! prepares image and packages.
 
+mod agent;
 mod installed;
 mod machine;
 mod operator;
