@@ -3,6 +3,7 @@
 use super::attach::{Attached, Ended};
 use super::output::{CliError, Output};
 use super::place::Place;
+use crate::render::{json_text, one_line};
 use clap::Subcommand;
 use holdfast_shared::control::CallError;
 use holdfast_shared::error::Code;
@@ -140,7 +141,7 @@ pub fn rpc(place: &Place, method: &str, params: &str, output: &Output) -> Result
     }
     super::output::block_on(async {
         let answer = call(place, method, &params).await?;
-        output.result(&answer, || format!("{answer:#}"));
+        output.result(&answer, || json_text(format!("{answer:#}")));
         Ok(crate::exit::FINE)
     })
 }
@@ -210,7 +211,8 @@ fn exit_code(sealed: &Value, output: &Output) -> u8 {
         Some(code) => u8::try_from(code).unwrap_or(crate::exit::FAILED),
         None if reason == "end_turn" => crate::exit::FINE,
         None => {
-            let detail = sealed["detail"].as_str().map_or(String::new(), |detail| format!(" ({detail})"));
+            let detail =
+                sealed["detail"].as_str().map_or(String::new(), |detail| format!(" ({})", one_line(detail)));
             output.say(&format!("The turn ended: {reason}{detail}."));
             crate::exit::FAILED
         }
@@ -223,7 +225,7 @@ fn detached(task: &str, output: &Output) {
 
 fn permitted(task: &str, answer: &Value) -> String {
     let said = match answer["option_id"].as_str() {
-        Some(option) => option.to_owned(),
+        Some(option) => one_line(option),
         None => text(&answer["outcome"]),
     };
     match answer["won"] == false {
@@ -249,10 +251,11 @@ fn table(tasks: &Value) -> String {
     tasks.as_array().into_iter().flatten().map(row).collect::<Vec<String>>().join("\n")
 }
 
+/// A value as words; an agent's own words (a mode's name) move nothing.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => one_line(text),
+        other => one_line(&other.to_string()),
     }
 }
