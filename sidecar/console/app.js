@@ -300,7 +300,7 @@ class Console {
     if (!this.client) return;
     const room = panes.room(innerWidth);
     this.panesView.render(this.arranged, this.panes, room);
-    this.tasksView.render(this.tasks, this.arranged, room > 1);
+    this.tasksView.render(this.tasks, this.arranged, room > 1, all.filter((pane) => pane.conversation.pending().length > 0).map(({ task }) => task));
     for (const pane of all) pane.render({ label: this.nodeView.label, several: this.arranged.tasks.length > 1, focused: pane.task === this.arranged.focus });
   }
 }

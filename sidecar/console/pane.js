@@ -210,7 +210,7 @@ export class Pane {
     if (!step) return;
     const element = this.turns.reveal(running.id, { step: step.number, at: 0 });
     element?.scrollIntoView({ block: "center" });
-    (element?.querySelector(".options button") ?? element)?.focus({ preventScroll: true });
+    (element?.querySelector(".options button:not(:disabled)") ?? element)?.focus({ preventScroll: true });
   }
 
   /** Shows the error of a command, if it has one; answers whether. */

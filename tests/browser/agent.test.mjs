@@ -131,6 +131,41 @@ check("a permission that somebody else answers is closed here, and who was too l
   await card("Remove build/").getByText("Somebody else answered first. Rejected by bert: Reject").waitFor();
 });
 
+check("a press that was meant for what stood there before answers no question", async () => {
+  await opened();
+  await page.evaluate(() => {
+    window.firstSeen = []; // whether each answer could be pressed in the very frame it came
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) for (const node of addedNodes) for (const button of node.querySelectorAll?.(".permission .options button") ?? []) window.firstSeen.push(button.disabled);
+    }).observe(document.body, { subtree: true, childList: true });
+  });
+  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
+  await turn().getByRole("button", { name: "Allow once" }).click(); // waits until it can be pressed
+  await until("the answer", () => calls("permission.answer").length === 1);
+  assert.deepEqual(await page.evaluate(() => window.firstSeen), [true, true, true]);
+});
+
+check("the list of tasks says which of the open ones asks", async () => {
+  await opened("&task=t&task=u", size(1500));
+  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
+  const row = (task) => page.locator(`#task-list button[data-task="${task}"]`);
+  await row("t").getByText("asks you").waitFor();
+  assert.equal(await row("u").getByText("asks you").count(), 0);
+  mock.publish(TURN, answers("t1", "41", "once"));
+  await row("t").getByText("asks you").waitFor({ state: "detached" });
+});
+
+check("nothing of a pane's head lies outside of it, however narrow", async () => {
+  mock.log("conversation:u").events.push(started("t1", "make"), out("t1", "oops\n", "stderr"), sealed("t1"));
+  await opened("&task=u&task=t&task=v", size(1470));
+  await page.locator('.pane[data-task="u"] [data-part="show"]').waitFor();
+  const outside = await page.evaluate(() => [...document.querySelectorAll(".pane:not([hidden])")].flatMap((pane) => {
+    const edge = pane.getBoundingClientRect().right;
+    return [...pane.querySelectorAll(".task-head > *, .status > *")].filter((one) => one.getBoundingClientRect().right > edge + 0.5).map((one) => `${pane.dataset.task} ${one.dataset.part}`);
+  }));
+  assert.deepEqual(outside, []);
+});
+
 check("a permission is reached and answered by keyboard alone, on a phone too", async () => {
   await opened("&task=t", size(390, 740));
   mock.publish(TURN, started("t1", "clean"), asks("t1", "41"), says("t1", lines(1, 200).replaceAll("\n", "\n\n")));
