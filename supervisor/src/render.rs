@@ -13,6 +13,7 @@ mod plan;
 mod sheet;
 mod speech;
 mod tool;
+mod update;
 mod words;
 
 pub use harmless::{harmless, json_text, one_line};
@@ -25,8 +26,8 @@ use plan::Plan;
 use serde_json::Value;
 use speech::{Flow, Speech};
 use std::collections::BTreeSet;
-use tool::{Tool, Tools};
-use words::{content, said, text, tokens, usage_of};
+use tool::Tools;
+use words::{said, text, tokens, usage_of};
 
 /// Waiting turns that are remembered: the node lets no more wait in a task.
 const WAITING_MAX: usize = 16;
@@ -210,64 +211,6 @@ impl Renderer {
         };
         let passed = self.colours[usize::from(errors)].pass(text, wanted);
         self.speech.say(flow, tone, &passed);
-    }
-
-    fn update(&mut self, update: &Value) {
-        match said(&update["sessionUpdate"]) {
-            "agent_message_chunk" => self.chunk(Flow::Text, &update["content"]),
-            "agent_thought_chunk" => self.chunk(Flow::Thought, &update["content"]),
-            "user_message_chunk" => self.mark(Tone::Busy, &format!("> {}", content(&update["content"]))),
-            "tool_call" | "tool_call_update" => {
-                if let Some(gone) = self.tools.take(update) {
-                    self.tool(&gone);
-                }
-                self.tool_now(said(&update["toolCallId"]));
-            }
-            "plan" => self.planned(update),
-            "usage_update" => self.usage = update["used"].as_u64().zip(update["size"].as_u64()),
-            "current_mode_update" => {
-                self.mode = Some(one_line(&text(&update["currentModeId"])));
-                self.mark(Tone::Quiet, &format!("mode: {}", text(&update["currentModeId"])));
-            }
-            // What an agent offers, not what it does.
-            "available_commands_update" | "config_option_update" | "session_info_update" => {}
-            kind => self.mark(Tone::Quiet, &format!("({kind})")),
-        }
-    }
-
-    fn chunk(&mut self, flow: Flow, said: &Value) {
-        let tone = if flow == Flow::Thought { Tone::Quiet } else { Tone::Plain };
-        self.speech.say(flow, tone, &harmless(&content(said)));
-    }
-
-    /// Shows a tool call that has come to its end, or in a plain place every change of its state.
-    fn tool_now(&mut self, id: &str) {
-        if let Some(ended) = self.tools.ended(id) {
-            self.tool(&ended);
-        } else if matches!(self.place, Place::Plain { .. })
-            && let Some(tool) = self.tools.changed(id)
-        {
-            self.tool(&tool);
-        }
-    }
-
-    fn tool(&mut self, tool: &Tool) {
-        self.mark(tool.tone(), &tool.line());
-        for diff in &tool.diffs {
-            for (tone, line) in diff.lines() {
-                self.mark(tone, &format!("  {line}"));
-            }
-        }
-    }
-
-    fn planned(&mut self, update: &Value) {
-        if self.plan.take(update) && matches!(self.place, Place::Plain { .. }) {
-            self.say_plan();
-        }
-    }
-
-    fn say_plan(&mut self) {
-        self.plan.lines().iter().for_each(|line| self.mark(Tone::Plain, line));
     }
 
     fn requested(&mut self, event: &Value) {

@@ -62,6 +62,7 @@ check("an agent's turn: words with a little Markdown, its thoughts and its log f
   await turn().getByText("mood_update · an update that this page does not know").waitFor();
   assert.equal(await turn().locator(".log .piece").count(), 0);
   await turn().locator(".log summary", { hasText: "2 lines" }).press("Enter");
+  await turn().locator(".log .piece", { hasText: "not json" }).waitFor();
   assert.deepEqual(await turn().locator(".log .piece").allTextContents(), ["warning: model is slow\n", "not json\n"]);
 });
 
@@ -142,7 +143,8 @@ check("a press that was meant for what stood there before answers no question", 
   mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
   await turn().getByRole("button", { name: "Allow once" }).click(); // waits until it can be pressed
   await until("the answer", () => calls("permission.answer").length === 1);
-  assert.deepEqual(await page.evaluate(() => window.firstSeen), [true, true, true]);
+  const locked = await page.evaluate(() => window.firstSeen);
+  assert.ok(locked.length >= 3 && locked.every(Boolean), locked.join());
 });
 
 check("the list of tasks says which of the open ones asks", async () => {
