@@ -31,6 +31,7 @@ export class Pane {
     this.element.dataset.task = task;
     this.element.setAttribute("aria-label", `Task ${task}`);
     this.part = partsOf(this.element);
+    this.part("scroller").setAttribute("aria-label", `Turns of ${task}`);
     this.views();
     for (const event of ["focusin", "pointerdown"]) this.element.addEventListener(event, () => host.focus(task));
   }

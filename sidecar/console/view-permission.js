@@ -16,7 +16,7 @@ export class PermissionView {
     this.inside = el("div", { className: "inside" }, ...(hasContent(step.tool) ? toolContent(step.tool) : []));
     this.buttons = el("div", { className: "options", role: "group", "aria-label": "Answers" });
     this.result = el("p", { className: "result", role: "status" });
-    this.element = el("section", { className: "permission", tabIndex: -1, "aria-label": `Permission: ${permissionTitle(step)}` },
+    this.element = el("section", { className: "permission", role: "group", tabIndex: -1, "aria-label": `Permission: ${permissionTitle(step)}` },
       this.head, el("p", { className: "title" }, permissionTitle(step)), this.inside, this.buttons, this.result);
     this.told = false;
     this.seen = false;

@@ -157,6 +157,16 @@ check("the list of tasks says which of the open ones asks", async () => {
   await row("t").getByText("asks you").waitFor({ state: "detached" });
 });
 
+check("a screen reader finds each pane and what in it scrolls, not every turn, among the page's regions", async () => {
+  mock.log(TURN).events.push(...story(), asks("t1", "41"));
+  await opened("&task=t&task=u", size(1500));
+  await turn().locator(".permission").waitFor();
+  const named = (role) => page.getByRole(role).evaluateAll((all) => all.filter((one) => one.checkVisibility()).map((one) => one.getAttribute("aria-label")));
+  assert.deepEqual((await named("region")).sort(), ["Task t", "Task u", "Turns of t", "Turns of u"]);
+  assert.deepEqual(await named("article"), ["Turn t1"]);
+  assert.ok((await named("group")).includes("Permission: Remove build/"));
+});
+
 check("nothing of a pane's head lies outside of it, however narrow", async () => {
   mock.log("conversation:u").events.push(started("t1", "make"), out("t1", "oops\n", "stderr"), sealed("t1"));
   await opened("&task=u&task=t&task=v", size(1470));
