@@ -156,6 +156,11 @@ impl Renderer {
         self.permissions.pending().front()
     }
 
+    /// Whether a turn runs, as far as was seen.
+    pub fn is_running(&self) -> bool {
+        self.turn.is_some()
+    }
+
     /// What a key answers to it.
     pub fn choice(&self, key: u8) -> Option<Choice> {
         self.permissions.choice(key)

@@ -27,8 +27,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How it ended.
 pub enum Ended {
-    /// The reader left; the work goes on.
-    Detached,
+    /// The reader left.
+    Detached {
+        /// A turn was seen running; it goes on.
+        running: bool,
+    },
     /// The one turn that was watched was sealed, with this event.
     Sealed(Value),
 }
@@ -121,7 +124,7 @@ impl<'a> Attached<'a> {
         let mut signals = Signals::listen(&caught).map_err(CliError::system("catch signals"))?;
         loop {
             if !self.show() {
-                return Ok(Ended::Detached);
+                return Ok(self.detached());
             }
             tokio::select! {
                 event = self.follower.next() => {
@@ -132,18 +135,22 @@ impl<'a> Attached<'a> {
                 signal = signals.next() => match signal {
                     libc::SIGWINCH => self.resized(),
                     libc::SIGTSTP => self.pause(),
-                    _ => return Ok(Ended::Detached),
+                    _ => return Ok(self.detached()),
                 },
                 Some(key) = keys.recv() => match self.renderer.choice(key) {
                     Some(choice) if self.front.takes_keys(Instant::now()) => self.answer(choice),
                     Some(_) => self.renderer.note(Tone::Warn, "another question stands there now; press again"),
-                    None if terminal::leaves(key) => return Ok(Ended::Detached),
+                    None if terminal::leaves(key) => return Ok(self.detached()),
                     None => {}
                 },
                 (choice, answer) = answer_of(&mut self.answering) => self.answered(&choice, answer),
                 () = tokio::time::sleep(LOOK_AGAIN), if self.live => {}
             }
         }
+    }
+
+    fn detached(&self) -> Ended {
+        Ended::Detached { running: self.renderer.is_running() }
     }
 
     /// Takes an event and those that lie ready behind it; the seal of the one turn, when it is among them.

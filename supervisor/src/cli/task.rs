@@ -102,8 +102,9 @@ pub fn task(place: &Place, command: TaskCommand, output: &Output) -> Result<u8, 
                 return prompt(place, &task, &text.join(" "), queue, wait, output).await;
             }
             TaskCommand::Attach { task } => {
-                if let Ended::Detached = Attached::open(place, &task, true, output).await?.run().await? {
-                    detached(&task, output);
+                let attached = Attached::open(place, &task, true, output).await?;
+                if let Ended::Detached { running } = attached.run().await? {
+                    detached(&task, running, output);
                 }
             }
             TaskCommand::Mode { task, mode } => {
@@ -197,8 +198,8 @@ async fn prompt(
     attached.only(answer["turn"].clone());
     match attached.run().await? {
         Ended::Sealed(event) => Ok(exit_code(&event, output)),
-        Ended::Detached => {
-            detached(task, output);
+        Ended::Detached { .. } => {
+            detached(task, true, output);
             Ok(130)
         }
     }
@@ -219,8 +220,11 @@ fn exit_code(sealed: &Value, output: &Output) -> u8 {
     }
 }
 
-fn detached(task: &str, output: &Output) {
-    output.say(&format!("\nDetached; the work goes on. `holdfast task cancel {task}` cancels it."));
+fn detached(task: &str, running: bool, output: &Output) {
+    output.say(&match running {
+        true => format!("\nDetached; the work goes on. `holdfast task cancel {task}` cancels it."),
+        false => "\nDetached.".to_owned(),
+    });
 }
 
 fn permitted(task: &str, answer: &Value) -> String {
