@@ -198,6 +198,12 @@ class Console {
     this.desk.close(task);
   }
 
+  /** A prompt to a task that is not open any more. */
+  refusedPrompt(task, text, error) {
+    this.desk.keep(task, text);
+    this.problem({ ...error, message: `${task}: ${error.message}` });
+  }
+
   async openTask(task, skill) {
     const { error, data } = await this.client.write("task.open", { task, skill });
     if (error) return error;

@@ -5,12 +5,16 @@ import * as panes from "./panes.js";
 import * as place from "./place.js";
 import { PanesView } from "./view-panes.js";
 
+/** Prompts that were begun and not sent, of tasks that are not open: the oldest goes. */
+const DRAFTS_MAX = 50;
+
 export class Desk {
   /** `host`: {client, draw, ...} of the page, as panes need it. */
   constructor(host) {
     this.host = host;
     this.arranged = panes.NONE;
     this.panes = new Map(); // task -> Pane
+    this.drafts = new Map(); // task -> text
     this.view = new PanesView();
   }
 
@@ -73,6 +77,8 @@ export class Desk {
     for (const task of arranged.tasks) {
       if (this.panes.has(task)) continue;
       const pane = new Pane(task, this.host);
+      pane.composer.set(this.drafts.get(task) ?? "");
+      this.drafts.delete(task);
       this.panes.set(task, pane);
       for (const channel of pane.channels) client.transport.subscribe(channel);
       opened ||= task === arranged.focus;
@@ -86,12 +92,22 @@ export class Desk {
   drop(task) {
     const pane = this.panes.get(task);
     this.panes.delete(task);
+    this.keep(task, pane.composer.text.value);
     pane.find.close();
     for (const channel of pane.channels) this.host.client?.transport.unsubscribe(channel);
   }
 
+  /** Keeps the text for when the task is opened again. */
+  keep(task, text) {
+    if (text.trim() === "") return;
+    this.drafts.delete(task);
+    this.drafts.set(task, text);
+    if (this.drafts.size > DRAFTS_MAX) this.drafts.delete(this.drafts.keys().next().value);
+  }
+
   /** Closes all, and leaves the address as it is. */
   clear() {
+    this.drafts.clear();
     for (const pane of this.panes.values()) pane.find.close();
     this.panes.clear();
     this.arranged = panes.NONE;

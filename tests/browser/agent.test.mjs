@@ -313,6 +313,44 @@ check("while the node switches a pane says what that means, and no longer", asyn
   assert.equal(await page.locator(part("hint")).isVisible(), true);
 });
 
+check("what was begun in a prompt is there again when its task is opened again, and so is what was refused meanwhile", async () => {
+  await opened("&task=t");
+  await page.fill(part("prompt"), "half a thought");
+  const choose = (task) => page.locator(`#task-list button[data-task="${task}"]`).click();
+  await choose("u");
+  await page.locator('.pane[data-task="u"]').waitFor();
+  assert.equal(await page.inputValue(part("prompt")), "");
+  mock.held = true;
+  await page.fill(part("prompt"), "echo u");
+  await page.press(part("prompt"), "Enter");
+  await until("it was sent", () => mock.received.some(({ method }) => method === "task.prompt"));
+  await choose("t");
+  await page.locator('.pane[data-task="t"]').waitFor();
+  assert.equal(await page.inputValue(part("prompt")), "half a thought");
+  mock.methods["task.prompt"] = () => ({ error: { code: 1009, message: "BUSY: sixteen wait already" } });
+  mock.release();
+  await page.getByText("u: sixteen wait already").waitFor();
+  await choose("u");
+  await page.locator('.pane[data-task="u"]').waitFor();
+  assert.equal(await page.inputValue(part("prompt")), "echo u");
+});
+
+check("an answer that comes behind its turn's end is no error: the card says what became of the question", async () => {
+  await opened();
+  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
+  mock.methods["permission.answer"] = () => ({ error: { code: 1006, message: "INVALID_REQUEST: no permission waits" } });
+  mock.held = true;
+  await turn().getByRole("button", { name: "Allow once" }).click();
+  await turn().getByText("Sending your answer…").waitFor();
+  mock.publish(TURN, sealed("t1", { stop_reason: "cancelled" }));
+  await turn().getByText("Not answered: the turn ended before.").waitFor();
+  mock.release();
+  await until("the answer", () => calls("permission.answer").length === 1);
+  mock.publish(TURN, started("t2", "next"));
+  await turn("t2").waitFor();
+  assert.equal(await page.locator(`${part("errors")} .problem`).count(), 0);
+});
+
 const panes = () => page.locator(".pane:visible").evaluateAll((all) => all.map((pane) => [pane.dataset.task, pane.hasAttribute("data-focused")].join()));
 check("tasks stand side by side, each with its own prompt; the focus is told to the node", async () => {
   await opened("&task=t", size(1500));
