@@ -1,16 +1,14 @@
 // The console: joins client, folds and views. Every change goes event -> fold -> frame.
 
 import { Client, publicStatus } from "./client.js";
+import { Desk } from "./desk.js";
 import { byId, everyFrame } from "./dom.js";
 import { signedOutText } from "./messages.js";
-import { Pane } from "./pane.js";
-import * as panes from "./panes.js";
 import * as place from "./place.js";
 import { LIST_PAGES_MAX, NodeState, Tasks, connectionLabel } from "./store.js";
 import { shownUpdate } from "./update.js";
 import { pageTitle } from "./view-head.js";
 import { NodeView } from "./view-node.js";
-import { PanesView } from "./view-panes.js";
 import { TasksView } from "./view-tasks.js";
 import { TokenView } from "./view-token.js";
 import { UpdateView } from "./view-update.js";
@@ -25,8 +23,6 @@ class Console {
     this.client = null;
     this.node = new NodeState();
     this.tasks = new Tasks();
-    this.arranged = panes.NONE;
-    this.panes = new Map(); // task -> Pane
     this.act = null; // whether the token may change things, as far as it is known
     this.downSince = null;
     this.publicAnswers = null;
@@ -40,7 +36,7 @@ class Console {
   }
 
   views() {
-    this.panesView = new PanesView();
+    this.desk = new Desk(this);
     this.updateView = new UpdateView();
     this.nodeView = new NodeView({ forget: () => this.signOut(null) });
     this.tokenView = new TokenView((token) => {
@@ -48,11 +44,11 @@ class Console {
       this.signIn(token);
     });
     this.tasksView = new TasksView({
-      choose: (task) => this.choose(task), beside: (task) => this.beside(task), open: (task, skill) => this.openTask(task, skill),
+      choose: (task) => this.desk.choose(task), beside: (task) => this.desk.beside(task), open: (task, skill) => this.openTask(task, skill),
     });
     byId("skip").addEventListener("click", (event) => {
       event.preventDefault();
-      (this.focused()?.part("prompt") ?? byId("open-name")).focus();
+      (this.desk.focused()?.part("prompt") ?? byId("open-name")).focus();
     });
   }
 
@@ -74,9 +70,8 @@ class Console {
     this.client = new Client(token, this.handlers());
     for (const channel of ["node", "tasks"]) this.client.transport.subscribe(channel);
     this.client.start();
-    this.dropPanes();
-    const wanted = place.chosenTasks();
-    if (wanted.length > 0) this.arrange(panes.restore(wanted));
+    this.desk.clear();
+    this.desk.restore();
     this.draw();
   }
 
@@ -84,7 +79,7 @@ class Console {
     this.client?.stop();
     this.client = null;
     place.forget();
-    this.dropPanes();
+    this.desk.clear();
     this.tasks = new Tasks();
     this.node = new NodeState();
     this.page("sign-in");
@@ -104,7 +99,7 @@ class Console {
   fragmentChanged() {
     if (place.takeToken()) return this.signIn(place.remembered());
     const [task] = place.chosenTasks();
-    if (this.client && task && task !== this.arranged.focus) this.choose(task);
+    if (this.client && task && task !== this.desk.focus) this.desk.choose(task);
   }
 
   // What the client tells.
@@ -114,7 +109,7 @@ class Console {
       connected: () => {
         this.downSince = null;
         this.everConnected = true;
-        this.focused()?.look(); // a new connection is a new session
+        this.desk.focused()?.look(); // a new connection is a new session
         this.draw();
       },
       lost: () => {
@@ -129,17 +124,17 @@ class Console {
       subscribed: ({ channel }) => this.subscribed(channel),
       publication: ({ channel, data, offset }) => this.publication(channel, data, offset),
       gap: ({ channel, from, to }) => {
-        this.paneOf(channel)?.gap(from, to);
+        this.desk.paneOf(channel)?.gap(from, to);
         this.draw();
       },
-      restarted: ({ channel }) => this.paneOf(channel)?.restarted(),
+      restarted: ({ channel }) => this.desk.paneOf(channel)?.restarted(),
       refused: ({ channel, error }) => this.refused(channel, error),
     };
   }
 
   subscribed(channel) {
     if (channel === "tasks") this.listTasks();
-    this.paneOf(channel)?.subscribed();
+    this.desk.paneOf(channel)?.subscribed();
     if (channel === "node" && this.liveFrom === Infinity) this.liveFrom = Date.now() + REPLAY_MS;
     this.draw();
   }
@@ -157,14 +152,14 @@ class Console {
       more = data.more === true && data.tasks.length > 0;
     }
     this.tasks.listed(listed);
-    if (this.arranged.focus === null && listed.length === 1) this.choose(listed[0].task);
+    if (this.desk.focus === null && listed.length === 1) this.desk.choose(listed[0].task);
     this.draw();
   }
 
   publication(channel, event, offset) {
     if (channel === "node") this.nodeEvent(event);
     else if (channel === "tasks" || channel.startsWith("task:")) this.tasks.apply(event);
-    else this.paneOf(channel)?.publication(event, offset);
+    else this.desk.paneOf(channel)?.publication(event, offset);
     this.draw();
   }
 
@@ -177,7 +172,7 @@ class Console {
   }
 
   refused(channel, error) {
-    const pane = this.paneOf(channel);
+    const pane = this.desk.paneOf(channel);
     if (pane) {
       pane.refused = true;
       pane.problem(error);
@@ -187,81 +182,33 @@ class Console {
     this.draw();
   }
 
-  /** The pane whose conversation this channel is. */
-  paneOf(channel) {
-    return channel.startsWith("conversation:") ? this.panes.get(channel.slice("conversation:".length)) : undefined;
-  }
-
   problem(error) {
-    const pane = this.focused();
+    const pane = this.desk.focused();
     if (pane) pane.problem(error);
     else this.tasksView.problem(error);
   }
 
-  // The panes.
+  // What panes and forms ask for.
 
-  focused() {
-    return this.panes.get(this.arranged.focus) ?? null;
-  }
-
-  choose(task) {
-    if (this.panes.get(task)?.refused) this.drop(task); // asked for again
-    this.arrange(panes.choose(this.arranged, task));
-    if (!matchMedia(`(max-width: ${panes.NARROW_PX}px)`).matches) this.focused()?.composer.focus();
-  }
-
-  beside(task) {
-    this.arrange(panes.beside(this.arranged, task, panes.room(innerWidth)));
-    this.focused()?.composer.focus();
-  }
-
-  /** A person went to another pane. */
   focus(task) {
-    if (task !== this.arranged.focus && this.arranged.tasks.includes(task)) this.arrange({ ...this.arranged, focus: task });
+    this.desk.goTo(task);
   }
 
   close(task) {
-    this.arrange(panes.close(this.arranged, task));
+    this.desk.close(task);
   }
 
-  /** Brings the page to an arrangement; the node is told where the focus went. */
-  arrange(arranged) {
-    const before = this.arranged.focus;
-    this.arranged = arranged;
-    for (const task of [...this.panes.keys()]) if (!arranged.tasks.includes(task)) this.drop(task);
-    let opened = false;
-    for (const task of arranged.tasks) {
-      if (this.panes.has(task)) continue;
-      const pane = new Pane(task, this);
-      this.panes.set(task, pane);
-      for (const channel of pane.channels) this.client.transport.subscribe(channel);
-      opened ||= task === arranged.focus;
-    }
-    place.chooseTasks(arranged);
-    this.panesView.place(arranged, this.panes);
-    if ((opened || before !== arranged.focus) && this.client.phase === "connected") this.focused()?.look();
-    this.draw();
-  }
-
-  drop(task) {
-    const pane = this.panes.get(task);
-    this.panes.delete(task);
-    pane.find.close();
-    for (const channel of pane.channels) this.client?.transport.unsubscribe(channel);
-  }
-
-  dropPanes() {
-    for (const pane of this.panes.values()) pane.find.close();
-    this.panes.clear();
-    this.arranged = panes.NONE;
-    this.panesView.place(this.arranged, this.panes);
+  /** A prompt to a task that is not open any more. */
+  refusedPrompt(task, text, error) {
+    this.desk.keep(task, text);
+    this.problem({ ...error, message: `${task}: ${error.message}` });
   }
 
   async openTask(task, skill) {
     const { error, data } = await this.client.write("task.open", { task, skill });
     if (error) return error;
     this.tasks.apply({ task, skill, ...(data.state ? { state: data.state } : {}) });
-    this.choose(task);
+    this.desk.choose(task);
     return null;
   }
 
@@ -294,14 +241,12 @@ class Console {
     ].filter((when) => when !== null);
     clearTimeout(this.again);
     if (again.length > 0) this.again = setTimeout(this.draw, Math.min(...again));
-    const all = [...this.panes.values()];
-    const pending = all.some(({ conversation }) => conversation.pending().length > 0);
-    pageTitle({ name: this.arranged.focus, running: this.focused()?.conversation.running() != null, pending, label });
+    const asking = this.desk.asking();
+    const running = this.desk.focused()?.conversation.running() != null;
+    pageTitle({ name: this.desk.focus, running, pending: asking.length > 0, label });
     if (!this.client) return;
-    const room = panes.room(innerWidth);
-    this.panesView.render(this.arranged, this.panes, room);
-    this.tasksView.render(this.tasks, this.arranged, room > 1);
-    for (const pane of all) pane.render({ label: this.nodeView.label, several: this.arranged.tasks.length > 1, focused: pane.task === this.arranged.focus });
+    const roomy = this.desk.render(this.nodeView.label);
+    this.tasksView.render(this.tasks, this.desk.arranged, roomy, asking);
   }
 }
 

@@ -15,7 +15,7 @@ const LIMIT_EVERY = 64;
 const MODES_SETTLE_MS = 500;
 
 export class Pane {
-  /** `host`: {client, tasks, act, draw, focus(task), close(task), listTasks}, of the page. */
+  /** `host`: {client, tasks, act, draw, focus(task), close(task), listTasks, refusedPrompt}, of the page. */
   constructor(task, host) {
     this.task = task;
     this.host = host;
@@ -31,6 +31,7 @@ export class Pane {
     this.element.dataset.task = task;
     this.element.setAttribute("aria-label", `Task ${task}`);
     this.part = partsOf(this.element);
+    this.part("scroller").setAttribute("aria-label", `Turns of ${task}`);
     this.views();
     for (const event of ["focusin", "pointerdown"]) this.element.addEventListener(event, () => host.focus(task));
   }
@@ -153,11 +154,14 @@ export class Pane {
       this.host.draw();
     });
     this.sending.splice(this.sending.indexOf(sending), 1);
-    if (error) {
-      this.problem(error);
-      this.composer.giveBack(text);
-    }
+    if (error) this.refusedPrompt(text, error);
     this.host.draw();
+  }
+
+  refusedPrompt(text, error) {
+    if (!this.element.isConnected) return this.host.refusedPrompt(this.task, text, error);
+    this.problem(error);
+    this.composer.giveBack(text);
   }
 
   async cancel() {
@@ -180,8 +184,10 @@ export class Pane {
     this.touched(step);
     const { error, data } = await this.write("permission.answer", { request: step.request, option });
     step.asking = null;
-    if (error) this.problem(error);
-    else {
+    if (error) {
+      // One that is over says by itself how it ended.
+      if (this.conversation.pending().includes(step)) this.problem(error);
+    } else {
       step.lost = data.won === false;
       step.answer ??= { outcome: data.outcome ?? "cancelled", option: data.option_id ?? null, by: null };
     }
@@ -210,7 +216,7 @@ export class Pane {
     if (!step) return;
     const element = this.turns.reveal(running.id, { step: step.number, at: 0 });
     element?.scrollIntoView({ block: "center" });
-    (element?.querySelector(".options button") ?? element)?.focus({ preventScroll: true });
+    (element?.querySelector(".options button:not(:disabled)") ?? element)?.focus({ preventScroll: true });
   }
 
   /** Shows the error of a command, if it has one; answers whether. */

@@ -1,6 +1,7 @@
 // A permission that an agent asks for: what for, what may be chosen, and what was chosen by whom.
 
 import { mergeTool, newTool, toolTitle } from "./tool.js";
+import { visible } from "./visible.js";
 
 /** Buttons of one card. */
 export const OPTIONS_MAX = 20;
@@ -18,7 +19,7 @@ export function newPermission(request, event, known = null) {
 function optionsOf(options) {
   if (!Array.isArray(options)) return [];
   const named = options.filter((option) => typeof option?.optionId === "string").slice(0, OPTIONS_MAX);
-  return named.map(({ optionId, name, kind }) => ({ id: optionId, name: typeof name === "string" && name !== "" ? name : optionId, kind: String(kind ?? "") }));
+  return named.map(({ optionId, name, kind }) => ({ id: optionId, name: visible(typeof name === "string" && name !== "" ? name : optionId), kind: String(kind ?? "") }));
 }
 
 /** A `permission.answered` as what a card keeps. */

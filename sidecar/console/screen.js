@@ -75,6 +75,7 @@ export class Screen {
   limit() {
     while (this.chars > this.maxChars && this.chunks.length > 1 && this.chunks[0].pieces.every((piece) => !piece.open)) {
       const chunk = this.chunks.shift();
+      for (const piece of chunk.pieces) this.touched.delete(piece); // nobody may be looking for long
       this.dropped += 1;
       this.droppedLines += chunk.lines;
       this.chars -= chunk.chars;

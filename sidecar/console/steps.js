@@ -6,13 +6,16 @@ import { toolChars, toolText } from "./tool.js";
 
 /** Steps kept of one turn; past this the oldest go, and the page says so. */
 export const STEPS_MAX = 20_000;
+/** Text kept of one turn's steps; past this too the oldest go. */
+export const STEPS_CHARS = 48 * 1024 * 1024;
 /** A step of words is full at either: it is drawn whole, so it stays small, and another goes on. */
 export const TEXT_CHARS = 32 * 1024;
 export const TEXT_BLOCKS = 400;
 
 export class Steps {
-  constructor({ max = STEPS_MAX } = {}) {
+  constructor({ max = STEPS_MAX, maxChars = STEPS_CHARS } = {}) {
     this.max = max;
+    this.maxChars = maxChars;
     this.list = [];
     this.dropped = 0; // numbers go on
     this.chars = 0;
@@ -31,7 +34,6 @@ export class Steps {
     step.weight = 0;
     this.list.push(step);
     this.touch(step);
-    while (this.list.length > this.max) this.drop();
     return step;
   }
 
@@ -41,6 +43,7 @@ export class Steps {
     const weight = weigh(step);
     this.chars += weight - step.weight;
     step.weight = weight;
+    while (this.list.length > this.max || (this.chars > this.maxChars && this.list.length > 1)) this.drop();
   }
 
   drop() {

@@ -1,5 +1,7 @@
 // A tool call of an agent: its reports merged by its id, whatever order they come in, and each part bounded.
 
+import { visible } from "./visible.js";
+
 /** Text of one piece of content in the page. */
 export const CONTENT_CHARS = 256 * 1024;
 /** Pieces of content, and places in files, of one call. */
@@ -27,29 +29,30 @@ export function mergeTool(tool, report, begins) {
 }
 
 const isEmpty = (value) => value === null || (Array.isArray(value) && value.length === 0);
-const text = (value) => (typeof value === "string" && value !== "" ? cut(value, 2_000) : undefined);
+const text = (value) => (typeof value === "string" && value !== "" ? cut(visible(value), 2_000) : undefined);
 const cut = (value, max = CONTENT_CHARS) => (value.length > max ? `${value.slice(0, max)}\n… (${(value.length - max).toLocaleString("en")} characters more)` : value);
 
 function locationOf(location) {
   if (typeof location?.path !== "string") return null;
-  return { path: location.path, line: Number.isInteger(location.line) ? location.line : null };
+  return { path: visible(location.path), line: Number.isInteger(location.line) ? location.line : null };
 }
 
 /** What the agent gave to the tool or got from it, as it said it. */
 function raw(value) {
   if (value === undefined || value === null) return undefined;
-  if (typeof value === "string") return cut(value);
-  return cut(JSON.stringify(value, null, 2));
+  return cut(visible(typeof value === "string" ? value : JSON.stringify(value, null, 2)));
 }
 
 /** {type: "text", text} | {type: "diff", path, oldText, newText} | {type: "terminal", id} */
 function contentOf(content) {
   if (content === null || typeof content !== "object") return null;
-  if (content.type === "content") return { type: "text", text: cut(contentText(content.content)) };
-  if (content.type === "diff") return { type: "diff", path: String(content.path ?? ""), oldText: String(content.oldText ?? ""), newText: String(content.newText ?? ""), created: content.oldText == null };
-  if (content.type === "terminal") return { type: "terminal", id: String(content.terminalId ?? "") };
-  return { type: "text", text: `[${String(content.type)}]` };
+  if (content.type === "content") return { type: "text", text: cut(visible(contentText(content.content))) };
+  if (content.type === "diff") return { type: "diff", path: said(content.path), oldText: said(content.oldText), newText: said(content.newText), created: content.oldText == null };
+  if (content.type === "terminal") return { type: "terminal", id: said(content.terminalId) };
+  return { type: "text", text: `[${said(content.type)}]` };
 }
+
+const said = (value) => visible(String(value ?? ""));
 
 /** A content block in words; what cannot be shown as text is named. */
 export function contentText(content) {

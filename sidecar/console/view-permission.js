@@ -4,6 +4,9 @@ import { announce, el, setText } from "./dom.js";
 import { allows, answerText, permissionTitle } from "./permission.js";
 import { toolContent } from "./view-tool.js";
 
+/** Buttons can be pressed when they have been in sight so long: a press on its way was meant for what stood there before. */
+const SEEN_AFTER_MS = 500;
+
 export class PermissionView {
   /** `answer(step, option)`: option null cancels. `rights` {act}: null while nobody knows whether this token may answer. */
   constructor(step, answer) {
@@ -13,9 +16,10 @@ export class PermissionView {
     this.inside = el("div", { className: "inside" }, ...(hasContent(step.tool) ? toolContent(step.tool) : []));
     this.buttons = el("div", { className: "options", role: "group", "aria-label": "Answers" });
     this.result = el("p", { className: "result", role: "status" });
-    this.element = el("section", { className: "permission", tabIndex: -1, "aria-label": `Permission: ${permissionTitle(step)}` },
+    this.element = el("section", { className: "permission", role: "group", tabIndex: -1, "aria-label": `Permission: ${permissionTitle(step)}` },
       this.head, el("p", { className: "title" }, permissionTitle(step)), this.inside, this.buttons, this.result);
     this.told = false;
+    this.seen = false;
   }
 
   render(running, rights) {
@@ -28,8 +32,21 @@ export class PermissionView {
     this.drawButtons(waits, rights);
     setText(this.result, said?.text ?? (step.asking === null ? "" : "Sending your answer…"));
     this.inside.hidden = this.inside.childElementCount === 0 || !waits;
-    if (waits && !this.told) announce(`The agent asks for permission: ${permissionTitle(step)}`);
+    if (waits && !this.told) {
+      announce(`The agent asks for permission: ${permissionTitle(step)}`);
+      setTimeout(() => this.unlock(), SEEN_AFTER_MS);
+    }
     this.told = true;
+  }
+
+  unlock() {
+    this.seen = true;
+    for (const button of this.buttons.querySelectorAll("button")) button.disabled = this.isLocked();
+    if (document.activeElement === this.element) this.buttons.querySelector("button:not(:disabled)")?.focus({ preventScroll: true });
+  }
+
+  isLocked() {
+    return !this.seen || this.step.answer !== null || this.step.asking !== null;
   }
 
   drawButtons(waits, rights) {
@@ -47,7 +64,7 @@ export class PermissionView {
   button(option, waits) {
     const chosen = this.step.answer?.outcome === "selected" && this.step.answer.option === option.id;
     const button = el("button", {
-      type: "button", disabled: !waits || this.step.asking !== null, onclick: () => this.answer(this.step, option.id),
+      type: "button", disabled: !waits || this.isLocked(), onclick: () => this.answer(this.step, option.id),
       className: chosen ? "chosen" : "", data: { option: option.id ?? "", allows: String(allows(option)) },
     }, option.name);
     if (!waits) button.setAttribute("aria-pressed", String(chosen));

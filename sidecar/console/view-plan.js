@@ -11,7 +11,7 @@ export class PlanView {
     this.step = step;
     this.head = el("p", { className: "head" });
     this.list = el("ol", {});
-    this.element = el("section", { className: "plan", "aria-label": "Plan" }, this.head, this.list);
+    this.element = el("section", { className: "plan", role: "group", "aria-label": "Plan" }, this.head, this.list);
   }
 
   render() {

@@ -52,26 +52,26 @@ export class TasksView {
     byId("open-error").hidden = false;
   }
 
-  /** Draws only what differs: a button that is replaced between press and release is not clicked. */
-  render(tasks, { tasks: open, focus }, roomy) {
+  /** Draws only what differs: a button that is replaced between press and release is not clicked. `asking` are the tasks that wait for a person, as far as the page sees them. */
+  render(tasks, { tasks: open, focus }, roomy, asking) {
     const sorted = tasks.sorted();
-    const key = JSON.stringify([tasks.known, open, focus, roomy, sorted.map(({ task, skill, state, queued }) => [task, skill, state, Tasks.waiting({ queued })])]);
+    const key = JSON.stringify([tasks.known, open, focus, roomy, asking, sorted.map(({ task, skill, state, queued }) => [task, skill, state, Tasks.waiting({ queued })])]);
     if (key === this.key) return;
     this.key = key;
     const focused = document.activeElement?.dataset?.for;
-    const rows = sorted.map((task) => this.row(task, open, focus, roomy));
+    const rows = sorted.map((task) => this.row(task, open, focus, roomy, asking.includes(task.task)));
     byId("task-list").replaceChildren(...rows);
     byId("task-none").hidden = !tasks.known || rows.length > 0;
     if (focused !== undefined) rows.flatMap((row) => [...row.children]).find((button) => button.dataset.for === focused)?.focus();
     this.skills(sorted);
   }
 
-  row(task, open, focus, roomy) {
+  row(task, open, focus, roomy, asks) {
     const queued = Tasks.waiting(task);
-    const state = TASK_STATES[task.state] ?? task.state ?? "";
-    const note = task.state === "active" ? (queued > 0 ? `+${queued}` : "") : state;
+    const state = asks ? "asks you" : (TASK_STATES[task.state] ?? task.state ?? "");
+    const note = task.state === "active" && !asks ? (queued > 0 ? `+${queued}` : "") : state;
     const running = task.state === "active";
-    const dot = el("span", { className: "dot", data: { tone: TONES[task.state] ?? "quiet" }, "aria-hidden": "true" });
+    const dot = el("span", { className: "dot", data: { tone: asks ? "warn" : (TONES[task.state] ?? "quiet") }, "aria-hidden": "true" });
     const button = el("button", {
       type: "button", className: running ? "running" : "", title: `${task.task}: ${state}`, data: { task: task.task, for: task.task },
       onclick: () => { this.drawer(false); this.choose(task.task); },

@@ -25,7 +25,7 @@ export class TurnView {
     this.cut = el("p", { className: "note cut", hidden: true }, "A part of this turn is no longer kept by the node.");
     this.body = el("div", { className: "body" });
     this.foot = el("footer", { hidden: true });
-    this.element = el("section", { className: "turn", "aria-label": `Turn ${turn.id}`, data: { turn: turn.id } },
+    this.element = el("section", { className: "turn", role: "article", "aria-label": `Turn ${turn.id}`, data: { turn: turn.id } },
       el("header", {}, this.ask, this.badge), this.cut, this.body, this.foot);
   }
 

@@ -6,18 +6,23 @@
 
 mod calls;
 mod commands;
+mod followers;
+mod history;
 mod link;
 mod output;
+mod sockets;
 mod spread;
 mod subscriptions;
+mod time;
 
 pub use output::Output;
+pub use time::Now;
 
 use crate::hub::{Change, Hub};
 use crate::pending::{Asker, Pending};
 use crate::protocol::{Disconnect, HistoryRequest};
 use crate::reads::Reads;
-use crate::session::{Entrance, Session, SessionId};
+use crate::session::{Session, SessionId};
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 use bytes::Bytes;
@@ -30,18 +35,10 @@ use holdfast_shared::wished::NodeChannel;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use time::Limit;
 
 /// The channel the sidecar itself keeps.
 pub const NODE_CHANNEL: &str = "node";
-
-/// What time it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Since the sidecar's start.
-    pub since_start: Duration,
-    /// Unix milliseconds.
-    pub unix_ms: i64,
-}
 
 /// What the world is to do.
 #[derive(Debug)]
@@ -81,15 +78,6 @@ struct History {
     asker: Asker,
     request: HistoryRequest,
     caller: Caller,
-}
-
-/// A time limit that is not a session's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Limit {
-    /// Of a subscribe.
-    Subscribe(SessionId, u64),
-    /// Of a history command.
-    History(u64),
 }
 
 /// The link that is forwarded to.
@@ -228,137 +216,9 @@ impl Exchange {
         }
     }
 
-    /// A socket opened.
-    pub fn open(&mut self, entrance: Entrance, now: Now) -> SessionId {
-        self.next_session += 1;
-        let mut session = Session::new(entrance, now.since_start);
-        if self.sessions.len() >= self.settings.sessions {
-            session.close = Some(Disconnect::CONNECTION_LIMIT);
-        }
-        self.sessions.insert(self.next_session, session);
-        self.next_session
-    }
-
-    /// A session's socket is gone. What it commanded is still carried out.
-    pub fn closed(&mut self, id: SessionId, now: Now) {
-        let Some(session) = self.sessions.remove(&id) else { return };
-        for subscription in &session.subscriptions {
-            self.hub.leave(subscription.channel, id, now.since_start);
-        }
-        let of_session = |asker: Asker| matches!(asker, Asker::Session { session, .. } if session == id);
-        if session.unanswered() > 0 {
-            self.pending.abandon(of_session);
-            self.histories.retain(|_, history| !of_session(history.asker));
-        }
-        self.forget_readers();
-    }
-
-    /// Closes a session for this reason; its task is told.
-    pub fn close(&mut self, id: SessionId, reason: Disconnect) {
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.close.get_or_insert(reason);
-            self.wake(id);
-        }
-    }
-
-    /// The sidecar stops: every session is told.
-    pub fn shut_down(&mut self) {
-        let all: Vec<SessionId> = self.sessions.keys().copied().collect();
-        all.into_iter().for_each(|id| self.close(id, Disconnect::SHUTDOWN));
-    }
-
-    /// Whether a session's socket may be read now.
-    pub fn may_read(&self, id: SessionId) -> bool {
-        let session = self.sessions.get(&id);
-        self.tokens.is_some() && session.is_some_and(|session| session.may_read(&self.settings))
-    }
-
-    /// Bytes came in, or the kernel took bytes other than a ping.
-    pub fn alive(&mut self, id: SessionId, heard: bool, took: bool, now: Now) {
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.alive(heard, took, now.since_start);
-        }
-    }
-
-    /// When a session's time rules may next say something.
-    pub fn session_deadline(&self, id: SessionId, writing: bool, now: Now) -> Duration {
-        let session = self.sessions.get(&id);
-        session.map_or(Duration::MAX, |session| {
-            session.next_deadline(&self.settings, writing, now.since_start, now.unix_ms)
-        })
-    }
-
-    /// What a session's time says: a reason to close it.
-    pub fn overdue(&mut self, id: SessionId, now: Now) -> Option<Disconnect> {
-        self.sessions.get_mut(&id)?.overdue(&self.settings, now.since_start, now.unix_ms)
-    }
-
-    /// When [`tick`](Self::tick) is to be called next.
-    pub fn next_deadline(&self, now: Now) -> Duration {
-        let limit = self.limits.first().map(|(at, _)| *at);
-        let call = self.pending.oldest_waiting().map(|read_at| read_at + self.call_within());
-        let unavailable =
-            self.holding_since.filter(|_| !self.gave_up).map(|since| since + self.hold_unavailable());
-        let housekeeping = now.since_start + crate::hub::LINGER;
-        [limit, call, unavailable, self.spread.next()].into_iter().flatten().fold(housekeeping, Duration::min)
-    }
-
-    /// Applies the time rules that are not a session's own.
-    pub fn tick(&mut self, now: Now) {
-        let at = now.since_start;
-        self.hub.forget_unused(at);
-        self.spread_on(at);
-        while let Some((when, limit)) = self.limits.first().copied().filter(|(when, _)| *when <= at) {
-            self.limits.remove(&(when, limit));
-            match limit {
-                Limit::Subscribe(session, serial) => self.subscribe_overdue(session, serial, now),
-                Limit::History(number) => self.history_overdue(number),
-            }
-        }
-        if let Some(read_by) = at.checked_sub(self.call_within()) {
-            for (asker, code) in self.pending.overdue(read_by) {
-                self.answer(asker, Err(calls::outcome(code)));
-            }
-        }
-        if self.unavailable(now) && !std::mem::replace(&mut self.gave_up, true) {
-            for asker in self.pending.give_up() {
-                self.answer(asker, Err(calls::unavailable()));
-            }
-        }
-        if self.hub.has_unsent() {
-            self.effects.push(Effect::WakeLink);
-        }
-    }
-
-    fn call_within(&self) -> Duration {
-        Duration::from_millis(self.settings.call_within_ms)
-    }
-
-    fn hold_unavailable(&self) -> Duration {
-        Duration::from_millis(self.settings.hold_unavailable_ms)
-    }
-
-    /// Whether there has been no runtime for too long to queue anything.
-    fn unavailable(&self, now: Now) -> bool {
-        self.holding_since.is_some_and(|since| since + self.hold_unavailable() <= now.since_start)
-    }
-
     fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
-    }
-
-    fn wake(&mut self, id: SessionId) {
-        if let Some(session) = self.sessions.get_mut(&id)
-            && !std::mem::replace(&mut session.awake, true)
-        {
-            self.effects.push(Effect::Wake(id));
-        }
-    }
-
-    fn wake_all(&mut self) {
-        let all: Vec<SessionId> = self.sessions.keys().copied().collect();
-        all.into_iter().for_each(|id| self.wake(id));
     }
 
     fn changed(&mut self, change: Change, now: Now) {

@@ -5,6 +5,7 @@ mod attempts;
 mod demo;
 mod doctor;
 mod follow;
+mod front;
 mod hand_over;
 mod logs;
 mod output;

@@ -9,21 +9,28 @@ mod block;
 mod diff;
 mod harmless;
 mod permission;
+mod plan;
 mod sheet;
 mod speech;
 mod tool;
+mod update;
+mod words;
 
+pub use harmless::{harmless, json_text, one_line};
 pub use permission::{Choice, Permission};
 
 use crate::watch::{Line, Tone};
-use harmless::{Colours, harmless, one_line};
+use harmless::Colours;
 use permission::Permissions;
+use plan::Plan;
 use serde_json::Value;
 use speech::{Flow, Speech};
-use tool::{Tool, Tools};
+use std::collections::BTreeSet;
+use tool::Tools;
+use words::{said, text, tokens, usage_of};
 
-/// Entries of a plan that are kept.
-const PLAN_MAX: usize = 64;
+/// Waiting turns that are remembered: the node lets no more wait in a task.
+const WAITING_MAX: usize = 16;
 /// Options that have a key.
 const KEYS: usize = 9;
 
@@ -39,10 +46,13 @@ pub enum Place {
         /// Colours are wanted.
         colours: bool,
     },
-    /// A pipe or a file; or a terminal that can do nothing, for which a command's output is made harmless too.
+    /// A pipe or a file; or a terminal that can do nothing. Where one of the two ends on a terminal all the same, what a
+    /// command writes there is made harmless too.
     Plain {
-        /// It is a terminal all the same.
-        terminal: bool,
+        /// Stdout is a terminal.
+        out: bool,
+        /// Stderr is one.
+        err: bool,
     },
 }
 
@@ -64,15 +74,18 @@ pub struct Renderer {
     /// Beginnings and ends of turns are said.
     marks: bool,
     speech: Speech,
-    colours: Colours,
+    /// Where the sequences of the output stand: those of stdout and those of stderr end apart.
+    colours: [Colours; 2],
     turn: Option<String>,
-    queued: usize,
+    waiting: BTreeSet<String>,
     tools: Tools,
-    plan: Vec<(String, String)>,
+    plan: Plan,
     usage: Option<(u64, u64)>,
     mode: Option<String>,
     permissions: Permissions,
     hint: Option<String>,
+    /// There are keys to answer with.
+    keys: bool,
 }
 
 impl Renderer {
@@ -84,29 +97,29 @@ impl Renderer {
             task: one_line(task),
             marks,
             speech: Speech::new(place),
-            colours: Colours::default(),
+            colours: Default::default(),
             turn: None,
-            queued: 0,
+            waiting: BTreeSet::new(),
             tools: Tools::default(),
-            plan: Vec::new(),
+            plan: Plan::default(),
             usage: None,
             mode: None,
             permissions: Permissions::of(principal),
             hint: None,
+            keys: matches!(place, Place::Live { .. }),
         }
+    }
+
+    /// Nobody can press a key: a question names the command that answers it.
+    pub fn without_keys(&mut self) {
+        self.keys = false;
     }
 
     /// Takes an event.
     pub fn event(&mut self, event: &Value) {
         match said(&event["type"]) {
             "turn.started" => self.started(event),
-            "turn.queued" => {
-                self.queued += 1;
-                self.mark(
-                    Tone::Busy,
-                    &format!("[{}] queued: {}", text(&event["turn"]), text(&event["text"])),
-                );
-            }
+            "turn.queued" => self.queued(event),
             "turn.output" => self.output(event),
             "turn.update" => self.update(&event["update"]),
             "permission.requested" => self.requested(event),
@@ -143,6 +156,11 @@ impl Renderer {
         self.permissions.pending().front()
     }
 
+    /// Whether a turn runs, as far as was seen.
+    pub fn is_running(&self) -> bool {
+        self.turn.is_some()
+    }
+
     /// What a key answers to it.
     pub fn choice(&self, key: u8) -> Option<Choice> {
         self.permissions.choice(key)
@@ -168,9 +186,18 @@ impl Renderer {
         self.speech.take(Vec::new())
     }
 
+    fn queued(&mut self, event: &Value) {
+        let turn = text(&event["turn"]);
+        self.mark(Tone::Busy, &format!("[{turn}] queued: {}", text(&event["text"])));
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.insert(turn);
+        }
+    }
+
     fn started(&mut self, event: &Value) {
-        self.turn = Some(text(&event["turn"]));
-        self.queued = self.queued.saturating_sub(1);
+        let turn = text(&event["turn"]);
+        self.waiting.remove(&turn);
+        self.turn = Some(turn);
         if self.marks {
             self.mark(Tone::Busy, &format!("[{}] > {}", text(&event["turn"]), text(&event["text"])));
         }
@@ -178,93 +205,35 @@ impl Renderer {
 
     fn output(&mut self, event: &Value) {
         let text = said(&event["text"]);
-        let (flow, tone) = match event["stream"] == "stderr" {
-            true => (Flow::Errors, Tone::Quiet),
-            false => (Flow::Output, Tone::Plain),
+        let errors = event["stream"] == "stderr";
+        let (flow, tone) = if errors { (Flow::Errors, Tone::Quiet) } else { (Flow::Output, Tone::Plain) };
+        let wanted = match self.place {
+            Place::Plain { out, err } if !(if errors { err } else { out }) => {
+                return self.speech.say(flow, tone, text);
+            }
+            Place::Plain { .. } => false,
+            Place::Live { colours, .. } => colours,
         };
-        match self.place {
-            Place::Plain { terminal: false } => self.speech.say(flow, tone, text),
-            Place::Plain { terminal: true } => self.speech.say(flow, tone, &self.colours.pass(text, false)),
-            Place::Live { colours, .. } => self.speech.say(flow, tone, &self.colours.pass(text, colours)),
-        }
-    }
-
-    fn update(&mut self, update: &Value) {
-        match said(&update["sessionUpdate"]) {
-            "agent_message_chunk" => self.chunk(Flow::Text, &update["content"]),
-            "agent_thought_chunk" => self.chunk(Flow::Thought, &update["content"]),
-            "user_message_chunk" => self.mark(Tone::Busy, &format!("> {}", content(&update["content"]))),
-            "tool_call" | "tool_call_update" => {
-                if let Some(gone) = self.tools.take(update) {
-                    self.tool(&gone);
-                }
-                self.tool_now(said(&update["toolCallId"]));
-            }
-            "plan" => self.planned(update),
-            "usage_update" => self.usage = update["used"].as_u64().zip(update["size"].as_u64()),
-            "current_mode_update" => {
-                self.mode = Some(one_line(&text(&update["currentModeId"])));
-                self.mark(Tone::Quiet, &format!("mode: {}", text(&update["currentModeId"])));
-            }
-            // What an agent offers, not what it does.
-            "available_commands_update" | "config_option_update" | "session_info_update" => {}
-            kind => self.mark(Tone::Quiet, &format!("({kind})")),
-        }
-    }
-
-    fn chunk(&mut self, flow: Flow, said: &Value) {
-        let tone = if flow == Flow::Thought { Tone::Quiet } else { Tone::Plain };
-        self.speech.say(flow, tone, &harmless(&content(said)));
-    }
-
-    /// Shows a tool call that has come to its end, or in a plain place every change of its state.
-    fn tool_now(&mut self, id: &str) {
-        if let Some(ended) = self.tools.ended(id) {
-            self.tool(&ended);
-        } else if matches!(self.place, Place::Plain { .. })
-            && let Some(tool) = self.tools.changed(id)
-        {
-            self.tool(&tool);
-        }
-    }
-
-    fn tool(&mut self, tool: &Tool) {
-        self.mark(tool.tone(), &tool.line());
-        for diff in &tool.diffs {
-            for (tone, line) in diff.lines() {
-                self.mark(tone, &format!("  {line}"));
-            }
-        }
-    }
-
-    fn planned(&mut self, update: &Value) {
-        let entries = update["entries"].as_array().into_iter().flatten().take(PLAN_MAX);
-        let plan =
-            entries.map(|entry| (text(&entry["status"]), one_line(&text(&entry["content"])))).collect();
-        if self.plan != plan {
-            self.plan = plan;
-            if matches!(self.place, Place::Plain { .. }) {
-                self.say_plan();
-            }
-        }
-    }
-
-    fn say_plan(&mut self) {
-        for (status, entry) in self.plan.clone() {
-            self.mark(Tone::Plain, &format!("  {} {entry}", block::tick(&status)));
-        }
+        let passed = self.colours[usize::from(errors)].pass(text, wanted);
+        self.speech.say(flow, tone, &passed);
     }
 
     fn requested(&mut self, event: &Value) {
         for (tone, line) in self.permissions.requested(event, &self.tools) {
             self.mark(tone, &line);
         }
-        if let (Place::Plain { .. }, Some(advice)) = (self.place, self.permissions.advice(&self.task)) {
+        if let (false, Some(advice)) = (self.keys, self.permissions.advice(&self.task)) {
             self.mark(Tone::Warn, &advice);
         }
     }
 
     fn sealed(&mut self, event: &Value) {
+        let turn = text(&event["turn"]);
+        if self.waiting.remove(&turn) {
+            // Taken back, or stopped with its task; what runs goes on.
+            let reason = said(&event["stop_reason"]);
+            return self.mark(Tone::Quiet, &format!("[{turn}] {reason} before it ran"));
+        }
         for tool in self.tools.end() {
             self.tool(&tool);
         }
@@ -276,7 +245,6 @@ impl Renderer {
         facts.extend(event["exit_code"].as_i64().map(|code| format!("exit code {code}")));
         facts.extend(event["detail"].as_str().map(str::to_owned));
         facts.extend(usage_of(&event["usage"]).or(self.usage).map(|(used, size)| tokens(used, size)));
-        let turn = text(&event["turn"]);
         if self.marks {
             let tone = if reason == "end_turn" { Tone::Busy } else { Tone::Warn };
             self.mark(tone, &format!("[{turn}] {}", facts.join(", ")));
@@ -286,7 +254,7 @@ impl Renderer {
         self.turn = None;
         self.plan.clear();
         self.permissions.end();
-        self.colours = Colours::default();
+        self.colours = Default::default();
     }
 
     fn mark(&mut self, tone: Tone, text: &str) {
@@ -297,48 +265,17 @@ impl Renderer {
         block::draw(
             &block::Foot {
                 turn: self.turn.as_deref(),
-                queued: self.queued,
+                queued: self.waiting.len(),
                 mode: self.mode.as_deref(),
                 tools: self.tools.running(),
-                plan: &self.plan,
+                plan: self.plan.entries(),
                 usage: self.usage,
                 permissions: self.permissions.pending(),
                 hint: self.hint.as_deref(),
+                keys: self.keys,
             },
             height,
         )
-    }
-}
-
-/// What an agent said of its tokens, in the seal of a turn.
-fn usage_of(usage: &Value) -> Option<(u64, u64)> {
-    let used = ["used", "total_tokens"].iter().find_map(|name| usage[*name].as_u64())?;
-    Some((used, usage["size"].as_u64().unwrap_or(0)))
-}
-
-fn tokens(used: u64, size: u64) -> String {
-    if size > 0 { format!("{used} of {size} tokens") } else { format!("{used} tokens") }
-}
-
-/// A content block as text.
-fn content(content: &Value) -> String {
-    match said(&content["type"]) {
-        "text" => text(&content["text"]),
-        "resource" => format!("[{}]", text(&content["resource"]["uri"])),
-        "resource_link" => format!("[{}]", text(&content["uri"])),
-        kind => format!("[{kind}]"),
-    }
-}
-
-fn said(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
     }
 }
 

@@ -62,6 +62,7 @@ check("an agent's turn: words with a little Markdown, its thoughts and its log f
   await turn().getByText("mood_update · an update that this page does not know").waitFor();
   assert.equal(await turn().locator(".log .piece").count(), 0);
   await turn().locator(".log summary", { hasText: "2 lines" }).press("Enter");
+  await turn().locator(".log .piece", { hasText: "not json" }).waitFor();
   assert.deepEqual(await turn().locator(".log .piece").allTextContents(), ["warning: model is slow\n", "not json\n"]);
 });
 
@@ -129,6 +130,52 @@ check("a permission that somebody else answers is closed here, and who was too l
   await card("Remove build/").getByText("Somebody else answered first. Rejected: Reject").waitFor();
   mock.publish(TURN, answers("t1", "41", "no", "bert"));
   await card("Remove build/").getByText("Somebody else answered first. Rejected by bert: Reject").waitFor();
+});
+
+check("a press that was meant for what stood there before answers no question", async () => {
+  await opened();
+  await page.evaluate(() => {
+    window.firstSeen = []; // whether each answer could be pressed in the very frame it came
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) for (const node of addedNodes) for (const button of node.querySelectorAll?.(".permission .options button") ?? []) window.firstSeen.push(button.disabled);
+    }).observe(document.body, { subtree: true, childList: true });
+  });
+  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
+  await turn().getByRole("button", { name: "Allow once" }).click(); // waits until it can be pressed
+  await until("the answer", () => calls("permission.answer").length === 1);
+  const locked = await page.evaluate(() => window.firstSeen);
+  assert.ok(locked.length >= 3 && locked.every(Boolean), locked.join());
+});
+
+check("the list of tasks says which of the open ones asks", async () => {
+  await opened("&task=t&task=u", size(1500));
+  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
+  const row = (task) => page.locator(`#task-list button[data-task="${task}"]`);
+  await row("t").getByText("asks you").waitFor();
+  assert.equal(await row("u").getByText("asks you").count(), 0);
+  mock.publish(TURN, answers("t1", "41", "once"));
+  await row("t").getByText("asks you").waitFor({ state: "detached" });
+});
+
+check("a screen reader finds each pane and what in it scrolls, not every turn, among the page's regions", async () => {
+  mock.log(TURN).events.push(...story(), asks("t1", "41"));
+  await opened("&task=t&task=u", size(1500));
+  await turn().locator(".permission").waitFor();
+  const named = (role) => page.getByRole(role).evaluateAll((all) => all.filter((one) => one.checkVisibility()).map((one) => one.getAttribute("aria-label")));
+  assert.deepEqual((await named("region")).sort(), ["Task t", "Task u", "Turns of t", "Turns of u"]);
+  assert.deepEqual(await named("article"), ["Turn t1"]);
+  assert.ok((await named("group")).includes("Permission: Remove build/"));
+});
+
+check("nothing of a pane's head lies outside of it, however narrow", async () => {
+  mock.log("conversation:u").events.push(started("t1", "make"), out("t1", "oops\n", "stderr"), sealed("t1"));
+  await opened("&task=u&task=t&task=v", size(1470));
+  await page.locator('.pane[data-task="u"] [data-part="show"]').waitFor();
+  const outside = await page.evaluate(() => [...document.querySelectorAll(".pane:not([hidden])")].flatMap((pane) => {
+    const edge = pane.getBoundingClientRect().right;
+    return [...pane.querySelectorAll(".task-head > *, .status > *")].filter((one) => one.getBoundingClientRect().right > edge + 0.5).map((one) => `${pane.dataset.task} ${one.dataset.part}`);
+  }));
+  assert.deepEqual(outside, []);
 });
 
 check("a permission is reached and answered by keyboard alone, on a phone too", async () => {
@@ -264,6 +311,44 @@ check("while the node switches a pane says what that means, and no longer", asyn
   mock.node("running", "b", 5);
   await page.locator(part("pause")).waitFor({ state: "hidden" });
   assert.equal(await page.locator(part("hint")).isVisible(), true);
+});
+
+check("what was begun in a prompt is there again when its task is opened again, and so is what was refused meanwhile", async () => {
+  await opened("&task=t");
+  await page.fill(part("prompt"), "half a thought");
+  const choose = (task) => page.locator(`#task-list button[data-task="${task}"]`).click();
+  await choose("u");
+  await page.locator('.pane[data-task="u"]').waitFor();
+  assert.equal(await page.inputValue(part("prompt")), "");
+  mock.held = true;
+  await page.fill(part("prompt"), "echo u");
+  await page.press(part("prompt"), "Enter");
+  await until("it was sent", () => mock.received.some(({ method }) => method === "task.prompt"));
+  await choose("t");
+  await page.locator('.pane[data-task="t"]').waitFor();
+  assert.equal(await page.inputValue(part("prompt")), "half a thought");
+  mock.methods["task.prompt"] = () => ({ error: { code: 1009, message: "BUSY: sixteen wait already" } });
+  mock.release();
+  await page.getByText("u: sixteen wait already").waitFor();
+  await choose("u");
+  await page.locator('.pane[data-task="u"]').waitFor();
+  assert.equal(await page.inputValue(part("prompt")), "echo u");
+});
+
+check("an answer that comes behind its turn's end is no error: the card says what became of the question", async () => {
+  await opened();
+  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
+  mock.methods["permission.answer"] = () => ({ error: { code: 1006, message: "INVALID_REQUEST: no permission waits" } });
+  mock.held = true;
+  await turn().getByRole("button", { name: "Allow once" }).click();
+  await turn().getByText("Sending your answer…").waitFor();
+  mock.publish(TURN, sealed("t1", { stop_reason: "cancelled" }));
+  await turn().getByText("Not answered: the turn ended before.").waitFor();
+  mock.release();
+  await until("the answer", () => calls("permission.answer").length === 1);
+  mock.publish(TURN, started("t2", "next"));
+  await turn("t2").waitFor();
+  assert.equal(await page.locator(`${part("errors")} .problem`).count(), 0);
 });
 
 const panes = () => page.locator(".pane:visible").evaluateAll((all) => all.map((pane) => [pane.dataset.task, pane.hasAttribute("data-focused")].join()));

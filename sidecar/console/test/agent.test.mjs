@@ -226,3 +226,33 @@ test("commands are offered while a slash begins the prompt", () => {
   assert.deepEqual(names("/REV"), ["review", "preview"]);
   assert.deepEqual([names("/review x"), names("x /r"), names("")], [[], [], []]);
 });
+
+test("what a person decides on hides, moves and turns nothing around", () => {
+  const evil = "rm a\u202eb\u2066\x1b[2K\u{e0041}\x7f";
+  const seen = "rm a\ufffdb\ufffd␛[2K\ufffd␡";
+  const call = { toolCallId: "c1", title: evil, locations: [{ path: evil }], rawInput: { command: evil }, content: [
+    { type: "diff", path: evil, oldText: evil, newText: `${evil}\n\tx` }, { type: "content", content: { type: "text", text: evil } }, { type: "terminal", terminalId: evil }] };
+  const turn = turnOf(started, update("tool_call", call), asked("7", { tool_call: call, options: [{ optionId: evil, name: evil, kind: "allow_once" }, { optionId: evil }] }));
+  const [tool, permission] = turn.steps.list;
+  for (const one of [tool, permission.tool]) {
+    assert.equal(one.title, seen);
+    assert.equal(one.locations[0].path, seen);
+    assert.equal(JSON.parse(one.input).command.includes("\u202e"), false);
+    assert.deepEqual(one.content, [{ type: "diff", path: seen, oldText: seen, newText: `${seen}\n\tx`, created: false }, { type: "text", text: seen }, { type: "terminal", id: seen }]);
+  }
+  assert.deepEqual(permission.options.map(({ id, name }) => [id, name]), [[evil, seen], [evil, seen]], "it is answered by its own id");
+  assert.equal(permissionTitle(permission), seen);
+});
+
+test("past its bound in text a running turn lets its oldest steps go", () => {
+  const steps = new Steps({ maxChars: 10_000 });
+  for (let n = 0; n < 50; n++) steps.add({ kind: "tool", ...toolOf(`c${n}`) });
+  assert.ok(steps.chars <= 10_000 && steps.chars > 8_000, String(steps.chars));
+  assert.equal(steps.dropped + steps.list.length, 50);
+  assert.equal(steps.list[0].number, steps.dropped);
+  const last = steps.last;
+  last.content = [{ type: "text", text: "x".repeat(20_000) }];
+  steps.touch(last);
+  assert.deepEqual(steps.list, [last], "one that grows past it alone stays");
+});
+const toolOf = (id) => ({ id, title: id, toolKind: null, locations: [], input: null, output: null, content: [{ type: "text", text: "x".repeat(500) }] });

@@ -130,3 +130,10 @@ test("moves of a cursor far to the right are bounded", () => {
   assert.equal(shown("\x1b[99999999Gx").length, COLUMN_MAX + 1);
   assert.equal(shown(`${"\x1b[99999C".repeat(50)}x`).length, COLUMN_MAX + 1);
 });
+
+test("what was let go of is kept by nothing, though nobody looked", () => {
+  const screen = new Screen({ maxChars: 10_000 });
+  for (let n = 0; n < 20_000; n++) screen.feed("stdout", `line ${n}\n`);
+  const kept = new Set(screen.chunks.flatMap(({ pieces }) => pieces));
+  assert.ok([...screen.touched].every((piece) => kept.has(piece)));
+});

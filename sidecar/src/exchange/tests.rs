@@ -1,6 +1,7 @@
 //! The matrices of a session and of a subscription, printed to docs/machines and compared.
 
 use super::*;
+use crate::session::Entrance;
 use bytes::BytesMut;
 use holdfast_shared::blessed::blessed;
 use holdfast_shared::link::frame::{self, Decoder, Message, Received};

@@ -4,6 +4,7 @@
 //! cancels nothing: the turn is the node's, and whoever attaches next sees the same events from the first on.
 
 use super::follow::Follower;
+use super::front::Front;
 use super::output::{CliError, Output};
 use super::place::Place;
 use super::task::write;
@@ -16,7 +17,7 @@ use holdfast_shared::process::Signals;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Events that are taken before what they change is written: a replay then is not drawn event by event.
@@ -26,8 +27,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How it ended.
 pub enum Ended {
-    /// The reader left; the work goes on.
-    Detached,
+    /// The reader left.
+    Detached {
+        /// A turn was seen running; it goes on.
+        running: bool,
+    },
     /// The one turn that was watched was sealed, with this event.
     Sealed(Value),
 }
@@ -47,6 +51,9 @@ pub struct Attached<'a> {
     only: Option<Value>,
     answering: Option<Answering<'a>>,
     keys: Option<Keys>,
+    front: Front,
+    /// Nobody reads stdout any more.
+    gone: bool,
 }
 
 impl<'a> Attached<'a> {
@@ -71,9 +78,23 @@ impl<'a> Attached<'a> {
         let shown_on = shown_on(output);
         let live = matches!(shown_on, render::Place::Live { .. });
         let principal = format!("local:{}", nix::unistd::geteuid());
-        let renderer = Renderer::new(shown_on, task, &principal, from_the_beginning);
-        let task = task.to_owned();
-        Ok(Self { place, task, follower, output, renderer, live, only: None, answering: None, keys: None })
+        let mut renderer = Renderer::new(shown_on, task, &principal, from_the_beginning);
+        if !std::io::stdin().is_terminal() {
+            renderer.without_keys();
+        }
+        Ok(Self {
+            place,
+            task: task.to_owned(),
+            follower,
+            output,
+            renderer,
+            live,
+            only: None,
+            answering: None,
+            keys: None,
+            front: Front::default(),
+            gone: false,
+        })
     }
 
     /// Shows one turn alone, and ends with it.
@@ -103,7 +124,7 @@ impl<'a> Attached<'a> {
         let mut signals = Signals::listen(&caught).map_err(CliError::system("catch signals"))?;
         loop {
             if !self.show() {
-                return Ok(Ended::Detached);
+                return Ok(self.detached());
             }
             tokio::select! {
                 event = self.follower.next() => {
@@ -114,17 +135,22 @@ impl<'a> Attached<'a> {
                 signal = signals.next() => match signal {
                     libc::SIGWINCH => self.resized(),
                     libc::SIGTSTP => self.pause(),
-                    _ => return Ok(Ended::Detached),
+                    _ => return Ok(self.detached()),
                 },
                 Some(key) = keys.recv() => match self.renderer.choice(key) {
-                    Some(choice) => self.answer(choice),
-                    None if terminal::leaves(key) => return Ok(Ended::Detached),
+                    Some(choice) if self.front.takes_keys(Instant::now()) => self.answer(choice),
+                    Some(_) => self.renderer.note(Tone::Warn, "another question stands there now; press again"),
+                    None if terminal::leaves(key) => return Ok(self.detached()),
                     None => {}
                 },
                 (choice, answer) = answer_of(&mut self.answering) => self.answered(&choice, answer),
                 () = tokio::time::sleep(LOOK_AGAIN), if self.live => {}
             }
         }
+    }
+
+    fn detached(&self) -> Ended {
+        Ended::Detached { running: self.renderer.is_running() }
     }
 
     /// Takes an event and those that lie ready behind it; the seal of the one turn, when it is among them.
@@ -135,7 +161,8 @@ impl<'a> Attached<'a> {
             taken += 1;
             let wanted = self.only.as_ref().is_none_or(|turn| event["turn"] == *turn);
             if wanted && self.output.json {
-                self.output.write(&format!("{event}\n"));
+                self.gone |=
+                    !self.output.write_or_gone(&format!("{}\n", render::json_text(event.to_string())));
             } else if wanted {
                 self.renderer.event(&event);
             }
@@ -152,7 +179,8 @@ impl<'a> Attached<'a> {
         let lost = (!self.follower.connected()).then_some("the node does not answer; trying again");
         self.renderer.hint(lost);
         let shown = self.renderer.take();
-        self.put(&shown)
+        self.front.shown(self.renderer.pending().map(|one| one.request.as_str()), Instant::now());
+        self.put(&shown) && !self.gone
     }
 
     fn put(&self, shown: &render::Shown) -> bool {
@@ -212,10 +240,10 @@ async fn answer_of(answering: &mut Option<Answering<'_>>) -> (Choice, Result<Val
 
 /// Live on a terminal that can do something, plain elsewhere.
 fn shown_on(output: &Output) -> render::Place {
-    let terminal = std::io::stdout().is_terminal();
+    let (out, err) = (std::io::stdout().is_terminal(), std::io::stderr().is_terminal());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-    if output.json || !terminal || dumb {
-        return render::Place::Plain { terminal };
+    if output.json || !out || dumb {
+        return render::Place::Plain { out, err };
     }
     let (width, height) = terminal::size();
     render::Place::Live { width, height, colours: output.colours }

@@ -56,7 +56,7 @@ impl<'a> Follower<'a> {
     /// The next event, if it has come already.
     pub fn ready(&mut self) -> Option<Value> {
         while let Some(publication) = self.ready.front() {
-            if publication.offset > self.offset + 1 && self.offset > 0 {
+            if self.offset > 0 && publication.offset > self.offset + 1 && !is_marker(&publication.data) {
                 // `next` says so.
                 return None;
             }
@@ -129,6 +129,11 @@ impl<'a> Follower<'a> {
         self.connected = true;
         Ok(())
     }
+}
+
+/// It stands for events that the node has let go of.
+fn is_marker(event: &Value) -> bool {
+    event["type"] == "truncated"
 }
 
 /// A session on the sidecar's control socket.

@@ -1,5 +1,6 @@
 //! What commands print: JSON or words, errors once, colours only on a terminal.
 
+use crate::render::{harmless, json_text};
 use holdfast_shared::control::CallError;
 use holdfast_shared::error::{ApiError, Code};
 use serde_json::Value;
@@ -99,7 +100,7 @@ impl Output {
 
     /// The result: `value` as JSON, or else the words.
     pub fn result(&self, value: &Value, words: impl FnOnce() -> String) {
-        let mut text = if self.json { value.to_string() } else { words() };
+        let mut text = if self.json { json_text(value.to_string()) } else { words() };
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -126,8 +127,11 @@ impl Output {
     /// An error, once.
     pub fn error(&self, error: &CliError) {
         if self.json {
-            self.write(&format!("{}\n", serde_json::to_string(&error.as_api()).unwrap_or_default()));
+            let error = serde_json::to_string(&error.as_api()).unwrap_or_default();
+            self.write(&format!("{}\n", json_text(error)));
         }
+        // It may quote what an agent said.
+        let error = harmless(&error.to_string());
         self.say(&format!("{} {error}", self.paint("31", "holdfast:")));
     }
 

@@ -3,6 +3,7 @@
 use super::attach::{Attached, Ended};
 use super::output::{CliError, Output};
 use super::place::Place;
+use crate::render::{json_text, one_line};
 use clap::Subcommand;
 use holdfast_shared::control::CallError;
 use holdfast_shared::error::Code;
@@ -101,8 +102,9 @@ pub fn task(place: &Place, command: TaskCommand, output: &Output) -> Result<u8, 
                 return prompt(place, &task, &text.join(" "), queue, wait, output).await;
             }
             TaskCommand::Attach { task } => {
-                if let Ended::Detached = Attached::open(place, &task, true, output).await?.run().await? {
-                    detached(&task, output);
+                let attached = Attached::open(place, &task, true, output).await?;
+                if let Ended::Detached { running } = attached.run().await? {
+                    detached(&task, running, output);
                 }
             }
             TaskCommand::Mode { task, mode } => {
@@ -140,7 +142,7 @@ pub fn rpc(place: &Place, method: &str, params: &str, output: &Output) -> Result
     }
     super::output::block_on(async {
         let answer = call(place, method, &params).await?;
-        output.result(&answer, || format!("{answer:#}"));
+        output.result(&answer, || json_text(format!("{answer:#}")));
         Ok(crate::exit::FINE)
     })
 }
@@ -196,8 +198,8 @@ async fn prompt(
     attached.only(answer["turn"].clone());
     match attached.run().await? {
         Ended::Sealed(event) => Ok(exit_code(&event, output)),
-        Ended::Detached => {
-            detached(task, output);
+        Ended::Detached { .. } => {
+            detached(task, true, output);
             Ok(130)
         }
     }
@@ -210,20 +212,24 @@ fn exit_code(sealed: &Value, output: &Output) -> u8 {
         Some(code) => u8::try_from(code).unwrap_or(crate::exit::FAILED),
         None if reason == "end_turn" => crate::exit::FINE,
         None => {
-            let detail = sealed["detail"].as_str().map_or(String::new(), |detail| format!(" ({detail})"));
+            let detail =
+                sealed["detail"].as_str().map_or(String::new(), |detail| format!(" ({})", one_line(detail)));
             output.say(&format!("The turn ended: {reason}{detail}."));
             crate::exit::FAILED
         }
     }
 }
 
-fn detached(task: &str, output: &Output) {
-    output.say(&format!("\nDetached; the work goes on. `holdfast task cancel {task}` cancels it."));
+fn detached(task: &str, running: bool, output: &Output) {
+    output.say(&match running {
+        true => format!("\nDetached; the work goes on. `holdfast task cancel {task}` cancels it."),
+        false => "\nDetached.".to_owned(),
+    });
 }
 
 fn permitted(task: &str, answer: &Value) -> String {
     let said = match answer["option_id"].as_str() {
-        Some(option) => option.to_owned(),
+        Some(option) => one_line(option),
         None => text(&answer["outcome"]),
     };
     match answer["won"] == false {
@@ -249,10 +255,11 @@ fn table(tasks: &Value) -> String {
     tasks.as_array().into_iter().flatten().map(row).collect::<Vec<String>>().join("\n")
 }
 
+/// A value as words; an agent's own words (a mode's name) move nothing.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => one_line(text),
+        other => one_line(&other.to_string()),
     }
 }

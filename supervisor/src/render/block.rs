@@ -1,7 +1,9 @@
 //! The block below the text: what runs, the plan, what waits for an answer.
 
+use super::plan::tick;
 use super::tool::Tool;
-use super::{KEYS, Permission, tokens};
+use super::words::tokens;
+use super::{KEYS, Permission};
 use crate::watch::{Line, Tone};
 use std::collections::VecDeque;
 
@@ -30,12 +32,14 @@ pub struct Foot<'a> {
     pub permissions: &'a VecDeque<Permission>,
     /// A word of ours.
     pub hint: Option<&'a str>,
+    /// There are keys to answer with and to leave by.
+    pub keys: bool,
 }
 
 /// The block's lines, so few that some of the text stays. What asks for an answer is what stays longest.
 pub fn draw(foot: &Foot<'_>, height: usize) -> Vec<Line> {
     let room = height.saturating_sub(TEXT_ROWS);
-    let mut last = permission(foot.permissions);
+    let mut last = permission(foot.permissions, foot.keys);
     last.push(status(foot));
     last.truncate(room.max(1));
     let mut lines: Vec<Line> =
@@ -47,15 +51,6 @@ pub fn draw(foot: &Foot<'_>, height: usize) -> Vec<Line> {
     lines.truncate(room.saturating_sub(last.len()));
     lines.extend(last);
     lines
-}
-
-/// The sign of an entry's status.
-pub fn tick(status: &str) -> &'static str {
-    match status {
-        "completed" => "[x]",
-        "in_progress" => "[>]",
-        _ => "[ ]",
-    }
 }
 
 fn plan(plan: &[(String, String)]) -> Vec<Line> {
@@ -72,13 +67,16 @@ fn plan(plan: &[(String, String)]) -> Vec<Line> {
     plan.iter().skip(from).take(PLAN).map(entry).collect()
 }
 
-fn permission(permissions: &VecDeque<Permission>) -> Vec<Line> {
+fn permission(permissions: &VecDeque<Permission>, keys: bool) -> Vec<Line> {
     let Some(first) = permissions.front() else { return Vec::new() };
     let count = match permissions.len() {
         1 => String::new(),
         more => format!("  (the first of {more})"),
     };
     let mut lines = vec![Line::of(Tone::Warn, format!("? {}{count}", first.title))];
+    if !keys {
+        return lines;
+    }
     for (at, (_, name)) in first.options.iter().take(KEYS).enumerate() {
         lines.push(Line::of(Tone::Strong, format!("  {} ", at + 1)).and(Tone::Plain, name.clone()));
     }
@@ -94,7 +92,7 @@ fn status(foot: &Foot<'_>) -> Line {
     facts.extend((foot.queued > 0).then(|| format!("{} queued", foot.queued)));
     facts.extend(foot.mode.map(|mode| format!("mode {mode}")));
     facts.extend(foot.usage.map(|(used, size)| tokens(used, size)));
-    facts.push("q detaches".to_owned());
+    facts.push(if foot.keys { "q detaches" } else { "Ctrl-C detaches" }.to_owned());
     let line = Line::of(Tone::Quiet, facts.join(" · "));
     match foot.hint {
         Some(hint) => line.and(Tone::Warn, format!("  {hint}")),

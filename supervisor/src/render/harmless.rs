@@ -7,8 +7,8 @@
 /// Characters of an escape sequence at most; longer ones are none.
 const SEQUENCE_MAX: usize = 64;
 
-/// An agent's text with line ends and tabs; other control characters and those that turn the direction of writing
-/// become visible.
+/// An agent's text with line ends and tabs; other control characters, those that turn the direction of writing and those
+/// that carry text nobody sees become visible.
 pub fn harmless(text: &str) -> String {
     text.chars().filter(|one| *one != '\r').map(visible).collect()
 }
@@ -23,11 +23,34 @@ fn visible(one: char) -> char {
         '\n' | '\t' => one,
         '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + u32::from(one)).unwrap_or(char::REPLACEMENT_CHARACTER),
         '\u{7f}' => '\u{2421}',
-        '\u{80}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            char::REPLACEMENT_CHARACTER
-        }
+        other if is_hidden(other) => char::REPLACEMENT_CHARACTER,
         _ => one,
     }
+}
+
+/// C1 controls, marks of direction, annotations and tags.
+fn is_hidden(one: char) -> bool {
+    matches!(one,
+        '\u{80}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// JSON that is the same value and holds none of what [`harmless`] makes visible: such characters stand only in texts,
+/// where they are written as escapes.
+pub fn json_text(text: String) -> String {
+    if !text.contains(|one| one == '\u{7f}' || is_hidden(one)) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for one in text.chars() {
+        if one == '\u{7f}' || is_hidden(one) {
+            let mut units = [0_u16; 2];
+            one.encode_utf16(&mut units).iter().for_each(|unit| escaped.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            escaped.push(one);
+        }
+    }
+    escaped
 }
 
 /// Lets the colours of a command's output pass, whatever pieces it comes in.
@@ -120,11 +143,22 @@ mod tests {
             ("\u{1b}]0;title\u{7}", "␛]0;title␇"),
             ("\u{9b}31m\u{7f}\u{0}", "�31m␡␀"),
             ("safe\u{202e}evil\u{2066}", "safe�evil�"),
+            ("a\u{61c}b\u{2028}c\u{e0041}d\u{fff9}", "a�b�c�d�"),
+            ("👩\u{200d}👧 ä\u{308}", "👩\u{200d}👧 ä\u{308}"),
         ];
         for (given, shown) in cases {
             assert_eq!(harmless(given), shown, "{given:?}");
         }
         assert_eq!(one_line("two\nlines\t \n"), "two lines");
+    }
+
+    #[test]
+    fn json_holds_nothing_that_a_terminal_takes_for_its_own() {
+        let value = serde_json::json!({"a\u{9b}": "x\u{7f}\u{202e}\u{e0041}\u{1b}[2J ✓", "n": [1, null]});
+        let text = json_text(value.to_string());
+        assert_eq!(text.parse::<serde_json::Value>().expect("JSON"), value);
+        assert!(!text.contains(|one: char| one.is_control() || is_hidden(one)), "{text:?}");
+        assert!(text.contains(r"\u009b") && text.contains(r"\udb40\udc41") && text.contains('✓'), "{text}");
     }
 
     #[test]

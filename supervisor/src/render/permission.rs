@@ -2,7 +2,7 @@
 
 use super::harmless::one_line;
 use super::tool::{Tool, Tools};
-use super::{said, text};
+use super::words::{said, text};
 use crate::watch::Tone;
 use serde_json::Value;
 use std::collections::VecDeque;

@@ -86,7 +86,8 @@ impl Speech {
     pub fn end_line(&mut self) {
         match (self.place, self.flow) {
             (Place::Live { .. }, _) => self.sheet.end_line(),
-            (Place::Plain { terminal: false }, Flow::Output | Flow::Errors) => {}
+            (Place::Plain { out: false, .. }, Flow::Output)
+            | (Place::Plain { err: false, .. }, Flow::Errors) => {}
             (Place::Plain { .. }, flow) if self.midline => self.say(flow, Tone::Plain, "\n"),
             (Place::Plain { .. }, _) => {}
         }

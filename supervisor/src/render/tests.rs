@@ -3,6 +3,7 @@
 use super::*;
 use serde_json::json;
 
+const PIPE: Place = Place::Plain { out: false, err: false };
 const LIVE: Place = Place::Live { width: 40, height: 24, colours: false };
 
 /// Enough of a terminal: rows, a cursor, and the sequences that are used.
@@ -145,7 +146,7 @@ fn check(name: &str, events: &[Value], expected: &[&str]) {
 }
 
 fn plain(events: &[Value]) -> (String, String) {
-    let mut renderer = Renderer::new(Place::Plain { terminal: false }, "t", "local:0", true);
+    let mut renderer = Renderer::new(PIPE, "t", "local:0", true);
     let (mut out, mut err) = (String::new(), String::new());
     events.iter().for_each(|event| renderer.event(event));
     for shown in [renderer.take(), renderer.leave()] {
@@ -379,4 +380,76 @@ fn another_size_is_drawn_to() {
     let lines = screen.lines();
     assert_eq!(lines[..2], ["[t1] > go on", "? may it: Remove all"], "{lines:#?}");
     assert_eq!(lines.len(), 4, "six rows: four of them stay for the text: {lines:#?}");
+}
+
+#[test]
+fn a_waiting_turn_that_is_taken_back_ends_nothing_of_the_one_that_runs() {
+    let queued = json!({"type": "turn.queued", "turn": "t2", "text": "then", "at": 1});
+    let taken_back = json!({"type": "turn.sealed", "turn": "t2", "stop_reason": "cancelled", "at": 2});
+    let mut renderer = Renderer::new(LIVE, "t", "local:0", true);
+    let mut screen = Screen::default();
+    for event in [started(), tool("a", "in_progress"), asked("7"), queued, taken_back] {
+        renderer.event(&event);
+        screen.write(&renderer.take().out);
+    }
+    let lines = screen.lines();
+    assert_eq!(
+        lines[3..6],
+        ["[t2] cancelled before it ran", "· Do a (execute, running)", "? Remove all"],
+        "{lines:#?}"
+    );
+    assert_eq!(lines.last().map(String::as_str), Some(RUNNING), "nothing waits any more");
+    assert_eq!(renderer.pending().map(|one| one.request.as_str()), Some("7"), "its question still waits");
+}
+
+#[test]
+fn without_keys_a_question_names_the_command_that_answers_it() {
+    let mut renderer =
+        Renderer::new(Place::Live { width: 90, height: 24, colours: false }, "t", "local:0", true);
+    renderer.without_keys();
+    let mut screen = Screen::default();
+    [started(), asked("7")].iter().for_each(|event| renderer.event(event));
+    screen.write(&renderer.take().out);
+    assert_eq!(
+        screen.lines(),
+        [
+            "[t1] > go on",
+            "? may it: Remove all",
+            "  holdfast task permit t 7 OPTION answers it: y (Allow), n (Reject)",
+            "? Remove all",
+            "[t1] running · Ctrl-C detaches",
+        ]
+    );
+}
+
+#[test]
+fn what_reaches_a_terminal_beside_a_pipe_is_made_harmless_and_what_reaches_the_pipe_is_not() {
+    let output = |stream: &str, text: &str| json!({"type": "turn.output", "turn": "t1", "stream": stream, "text": text});
+    let evil = "\u{1b}]52;c;eA==\u{7}a\u{1b}[2J\u{9b}1A";
+    for (place, out, err) in [
+        (Place::Plain { out: false, err: true }, evil, "a"),
+        (Place::Plain { out: true, err: false }, "a", evil),
+        (Place::Plain { out: true, err: true }, "a", "a"),
+    ] {
+        let mut renderer = Renderer::new(place, "t", "", false);
+        renderer.event(&output("stdout", evil));
+        renderer.event(&output("stderr", evil));
+        let shown = renderer.take();
+        assert_eq!((shown.out.trim_end(), shown.err.trim_end()), (out, err), "{place:?}");
+    }
+}
+
+#[test]
+fn a_sequence_that_one_stream_leaves_open_swallows_nothing_of_the_other() {
+    let output = |stream: &str, text: &str| json!({"type": "turn.output", "turn": "t1", "stream": stream, "text": text});
+    check(
+        "an open title on stdout",
+        &[
+            started(),
+            output("stdout", "a\u{1b}]0;"),
+            output("stderr", "seen\n"),
+            output("stdout", "hidden\u{7}b"),
+        ],
+        &["[t1] > go on", "a", "seen", "b", RUNNING],
+    );
 }

@@ -2,7 +2,7 @@
 
 use super::diff::Diff;
 use super::harmless::one_line;
-use super::{content, said, text};
+use super::words::{content, said, text};
 use crate::watch::Tone;
 use serde_json::Value;
 

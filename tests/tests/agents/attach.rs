@@ -5,6 +5,7 @@ use holdfast_tests::agents::{Agent, Stage, Step, said, wait_for_nth};
 use holdfast_tests::node::{self, Node};
 use holdfast_tests::run;
 use holdfast_tests::terminal::Terminal;
+use holdfast_tests::wait;
 use holdfast_tests::work::SEALED_DEADLINE;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -149,5 +150,30 @@ fn attach_prints_events_as_json_lines() {
         assert!(said(&events, &turn).ends_with("20\n"));
         let _ = attached.kill();
         let _ = attached.wait();
+    });
+}
+
+/// A reader that goes (`| head -1`) ends it; the turn goes on.
+#[test]
+fn attach_as_json_ends_when_nobody_reads_it() {
+    run(async {
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let turn = stage.prompt("count 100000 5").await;
+        let mut command = node.command(&["task", "attach", "t", "--json"]);
+        let mut attached = command.stdout(std::process::Stdio::piped()).spawn().expect("the binary starts");
+        let mut events = std::io::BufReader::new(attached.stdout.take().expect("piped"));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            std::io::BufRead::read_line(&mut events, &mut line).map(|_| line)
+        });
+        let first = tokio::time::timeout(SEALED_DEADLINE, read).await.expect("an event").expect("no panic");
+        assert!(first.expect("a line").contains("turn.started"));
+        let ended = || attached.try_wait().expect("a child of ours");
+        let code = wait::until("attach ends", SEALED_DEADLINE, ended).await;
+        assert_eq!(code.code(), Some(0));
+        let cancelled = node.holdfast_async(&["task", "cancel", "t"]).await;
+        assert!(cancelled.status.success(), "{}", node::told(&cancelled));
+        assert_eq!(stage.sealed(&turn).await["stop_reason"], json!("cancelled"));
     });
 }

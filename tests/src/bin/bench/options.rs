@@ -99,6 +99,11 @@ impl Options {
                 _ => return Err(USAGE.to_owned()),
             }
         }
+        if matches!(options.what, What::Tasks) && !(2..=options.tasks).contains(&options.warm) {
+            return Err(format!(
+                "--warm is at least 2, so that there is another to switch to, and at most --tasks\n{USAGE}"
+            ));
+        }
         Ok(options)
     }
 }

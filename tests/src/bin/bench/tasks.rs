@@ -215,11 +215,8 @@ fn holders(node: &Node) -> f64 {
         std::fs::read(format!("/proc/{pid}/cmdline"))
             .is_ok_and(|line| line.split(|byte| *byte == 0).nth(1) == Some(b"hold"))
     };
-    processes::below(node.home().path())
-        .into_iter()
-        .filter(is_holder)
-        .filter_map(anonymous)
-        .fold(0.0, f64::max)
+    let all = processes::below(node.home().path()).into_iter().filter(is_holder).filter_map(anonymous);
+    all.reduce(f64::max).expect("warm tasks have holders")
 }
 
 fn wanted(what: &str, is: f64, at_most: f64) -> String {
