@@ -126,7 +126,11 @@ enum Command {
     AgentDemo,
     /// Keep a supervisor running (what `up` and systemd start).
     #[command(hide = true)]
-    Keep,
+    Keep {
+        /// Only say, by the exit code, whether this program would: a keeper asks its successor.
+        #[arg(long)]
+        check: bool,
+    },
     /// Supervise the node (what the keeper starts).
     #[command(hide = true)]
     Supervise,
@@ -173,7 +177,8 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
         command => {
             let place = Place::find(home)?;
             match command {
-                Command::Keep => Ok(crate::keeper::run(&place.home)),
+                Command::Keep { check: true } => Ok(crate::keeper::check(&place.home)),
+                Command::Keep { check: false } => Ok(crate::keeper::run(&place.home)),
                 Command::Supervise => Ok(crate::daemon::run(&place.home)),
                 Command::Stop { keep_workers, without_systemd } => {
                     stop::stop(&place, keep_workers, without_systemd, output)

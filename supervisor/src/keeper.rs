@@ -18,7 +18,6 @@ use holdfast_shared::home::{Home, Role};
 use holdfast_shared::notify::{Notification, Notifier, NotifySocket};
 use holdfast_shared::process::{LockError, PassedFd, PidFd, RoleLock, read_holder};
 use holdfast_shared::slot::Slot;
-use successor::{Line, Passed};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -28,6 +27,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use successor::{Line, Passed};
 
 /// What a supervisor that was asked to go is given before the keeper goes without it. It only drops its sockets.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -47,6 +47,20 @@ pub fn run(home: &Home) -> u8 {
         }
         Err(error) => {
             tracing::error!(%error, "keeper");
+            exit::FAILED
+        }
+    }
+}
+
+/// What a keeper does before its first turn, as far as it can be done beside a living one: whether this program would
+/// keep this home.
+pub fn check(home: &Home) -> u8 {
+    holdfast_shared::log::init("keeper", &instance());
+    let can = root::read(home).map_err(|error| error.message);
+    match can.and_then(|_| signal_pipe().map_err(|error| error.to_string())) {
+        Ok(_) => exit::FINE,
+        Err(error) => {
+            tracing::error!(error, "keeper");
             exit::FAILED
         }
     }

@@ -184,7 +184,7 @@ impl Supervisor {
         }
     }
 
-    fn root_in_use(&self) -> InUse {
+    pub(super) fn root_in_use(&self) -> InUse {
         root::read(&self.home).unwrap_or_else(|error| {
             tracing::error!(%error, "root files");
             InUse::default()

@@ -72,11 +72,12 @@ impl Supervisor {
         let living = read_holder(&self.home, Role::Keeper).ok().flatten();
         let promoted = crate::io::root::succession::keeper_is_promoted(&self.home);
         let attempt = succession.attempt.as_str();
+        let gave_up = !promoted && succession.has_given_up(attempt) && self.root_in_use().is_of(attempt);
         json!({
             "pid": living.map(|living| living.pid),
             "attempt": promoted.then_some(attempt),
             "has_shown_itself": !promoted || succession.starts == 0,
-            "gave_up": (!promoted && succession.has_given_up(attempt)).then_some(attempt),
+            "gave_up": gave_up.then_some(attempt),
         })
     }
 

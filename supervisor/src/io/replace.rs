@@ -137,18 +137,15 @@ pub fn replace(home: &Home, hand_over: HandOver) -> Kept {
 /// Becomes a command of this program for this home; what is named stays open. Returns only when that was not possible:
 /// the descriptors close with an exec again then.
 pub fn execute(program: &Path, command: &str, home: &Home, kept: &[(&str, BorrowedFd<'_>)]) -> io::Error {
-    let flag = |flag: FdFlag| {
-        kept.iter().try_for_each(|(_, one)| fcntl(one, FcntlArg::F_SETFD(flag)).map(drop))
-    };
+    let flag =
+        |flag: FdFlag| kept.iter().try_for_each(|(_, one)| fcntl(one, FcntlArg::F_SETFD(flag)).map(drop));
     let prepared = flag(FdFlag::empty()).map_err(io::Error::from);
     let prepared = prepared.and_then(|()| Ok((arguments(program, command, home)?, environment(kept)?)));
     let failed = match prepared {
-        Ok((arguments, environment)) => {
-            match nix::unistd::execve(&arguments[0], &arguments, &environment) {
-                Ok(never) => match never {},
-                Err(error) => error.into(),
-            }
-        }
+        Ok((arguments, environment)) => match nix::unistd::execve(&arguments[0], &arguments, &environment) {
+            Ok(never) => match never {},
+            Err(error) => error.into(),
+        },
         Err(error) => error,
     };
     // It worked a moment ago with the other flag.

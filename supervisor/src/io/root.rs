@@ -6,7 +6,7 @@
 mod place;
 pub mod succession;
 
-pub use place::{Order, Placed, check_executes, place};
+pub use place::{Order, Placed, place};
 
 use crate::io::home::{on_file, write_file};
 use crate::promotion::{Choice, InUse, Root, choose};
@@ -131,7 +131,7 @@ pub fn leave(home: &Home, unusable: &Path) -> bool {
     let Some(root) = in_use.current.clone().filter(|root| program(home, root, OPERATOR) == unusable) else {
         return false;
     };
-    let Err(error) = check_executes(unusable) else { return false };
+    let Err(error) = place::check_executes(unusable) else { return false };
     if !is_for_good(&error) {
         return false;
     }

@@ -2,8 +2,9 @@
 //! supervisor are kept. docs/decisions/0012 says when; `promotion::successor` decides it.
 
 use super::{Keeper, Supervisor};
+use crate::io::reap::Awaited;
 use crate::io::replace::{execute, kept_descriptors};
-use crate::io::root::{self, OPERATOR, check_executes, succession};
+use crate::io::root::{self, OPERATOR, succession};
 use crate::io::slots::{digest, own_program};
 use crate::promotion::InUse;
 use crate::promotion::successor::{Base, KEEPER_STARTS, SHOWN_MS, Succession, successor};
@@ -13,7 +14,11 @@ use holdfast_shared::process::{PassedFd, PidFd, listen_fds};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// What `keep --check` of a successor may take. The supervisor's death is seen so much later then.
+const CHECK: Duration = Duration::from_secs(3);
 
 /// What an earlier image of this process has kept, or, for the first one, what it was started with.
 #[derive(Default)]
@@ -48,7 +53,8 @@ impl Passed {
 
 /// The supervisor of the keeper before us: it was ready then. One that has died since is reaped with the next turn.
 pub(super) fn adopted(kept: Option<OwnedFd>) -> Option<Supervisor> {
-    let pidfd = PidFd::adopt(kept?).inspect_err(|error| tracing::error!(%error, "adopt the supervisor")).ok()?;
+    let pidfd =
+        PidFd::adopt(kept?).inspect_err(|error| tracing::error!(%error, "adopt the supervisor")).ok()?;
     let program = std::fs::read_link(format!("/proc/{}/exe", pidfd.pid())).unwrap_or_else(|_| own_program());
     tracing::info!(pid = pidfd.pid(), "a promoted keeper has taken over");
     Some(Supervisor::Runs { pidfd, program, ready_at: Some(Instant::now()) })
@@ -133,27 +139,56 @@ impl Keeper<'_> {
         let Some(root) = successor(in_use, &before, OPERATOR, &own, &base) else {
             if before.has_given_up(&root.attempt) && self.line.unshown_since.is_none() {
                 let (attempt, release) = (&root.attempt, &root.release);
-                tracing::error!(attempt, release, "the promoted keeper failed {KEEPER_STARTS} starts; this one stays");
+                tracing::error!(
+                    attempt,
+                    release,
+                    "the promoted keeper failed {KEEPER_STARTS} starts; this one stays"
+                );
             }
             self.line.refused = root.attempt.clone();
             return;
         };
         let base = Base { digest: base, program: self.line.base.program.clone() };
-        let failed = self.become_keeper(&root::program(self.home, root, OPERATOR), before.started(base, &root.attempt), pidfd);
+        let failed = self.become_keeper(
+            &root::program(self.home, root, OPERATOR),
+            before.started(base, &root.attempt),
+            pidfd,
+        );
         tracing::error!(error = %failed, attempt = root.attempt, "the promoted keeper did not take over");
     }
 
     fn become_keeper(&self, program: &Path, succession: Succession, supervisor: &PidFd) -> io::Error {
         let prepared = succession::write(self.home, &succession)
             .map_err(|error| io::Error::other(error.message))
-            .and_then(|()| check_executes(program));
+            .and_then(|()| check_keeps(program, self.home));
         if let Err(error) = prepared {
             return error;
         }
         tracing::info!(program = %program.display(), start = succession.starts, "replaced by the promoted keeper");
-        let mut kept: Vec<(&str, BorrowedFd<'_>)> =
-            vec![("keeper", self.lock.as_fd()), ("notify", self.notify.as_fd()), ("child", supervisor.as_fd())];
+        let mut kept: Vec<(&str, BorrowedFd<'_>)> = vec![
+            ("keeper", self.lock.as_fd()),
+            ("notify", self.notify.as_fd()),
+            ("child", supervisor.as_fd()),
+        ];
         kept.extend(self.listeners.iter().map(|passed| ("listener", passed.fd.as_fd())));
         execute(program, "keep", self.home, &kept)
+    }
+}
+
+/// Whether this program is a keeper at all: in a child, as nothing is behind us once we have become it.
+fn check_keeps(program: &Path, home: &Home) -> io::Result<()> {
+    const AGAIN: Duration = Duration::from_millis(10);
+    let mut command = Command::new(program);
+    command.args(["keep", "--check", "--home"]).arg(home.path()).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = Awaited::spawn(&mut command)?;
+    let begun = Instant::now();
+    loop {
+        match child.try_wait()? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(io::Error::other(format!("its check ended with {status}"))),
+            None if begun.elapsed() >= CHECK => return Err(io::Error::other("its check takes too long")),
+            None => std::thread::sleep(AGAIN),
+        }
     }
 }

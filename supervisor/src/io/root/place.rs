@@ -119,10 +119,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Whether the kernel executes it at all; what it then does is its trial's. It is ended at once.
-///
-/// # Errors
-/// What the kernel says.
-pub fn check_executes(program: &Path) -> io::Result<()> {
+pub(super) fn check_executes(program: &Path) -> io::Result<()> {
     /// A process that is forked meanwhile has our descriptor of the file until its own exec: the file is busy.
     const BUSY_AT_MOST: usize = 200;
     const AGAIN: Duration = Duration::from_millis(5);
