@@ -18,6 +18,7 @@ mod switch;
 mod task;
 mod terminal;
 mod token;
+mod units;
 mod up;
 mod update;
 mod watch;
@@ -131,6 +132,9 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Units of systemd that come in releases (what holdfast-units.service and the package run, as root).
+    #[command(hide = true, subcommand)]
+    Units(units::UnitsCommand),
     /// Supervise the node (what the keeper starts).
     #[command(hide = true)]
     Supervise,
@@ -174,6 +178,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
         }
         Command::Release(command) => release::release(home, command, output),
         Command::Skill(command) => skill::skill(home, command, output),
+        Command::Units(command) => units::units(home, command, output),
         command => {
             let place = Place::find(home)?;
             match command {
@@ -202,6 +207,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 | Command::Doctor
                 | Command::Release(_)
                 | Command::Skill(_)
+                | Command::Units(_)
                 | Command::AgentDemo
                 | Command::Completion { .. } => Ok(crate::exit::USAGE),
             }
