@@ -72,7 +72,7 @@ impl Supervisor {
         let living = read_holder(&self.home, Role::Keeper).ok().flatten();
         let promoted = crate::io::root::succession::keeper_is_promoted(&self.home);
         let attempt = succession.attempt.as_str();
-        let gave_up = !promoted && succession.has_given_up(attempt) && self.root_in_use().is_of(attempt);
+        let gave_up = !promoted && succession.gave_up && self.root_in_use().is_of(attempt);
         json!({
             "pid": living.map(|living| living.pid),
             "attempt": promoted.then_some(attempt),

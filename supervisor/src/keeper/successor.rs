@@ -137,8 +137,11 @@ impl Keeper<'_> {
         let (Ok(own), Ok(base)) = (self.line.own_digest(), self.line.base_digest()) else { return };
         let before = succession::read(self.home);
         let Some(root) = successor(in_use, &before, OPERATOR, &own, &base) else {
-            if before.has_given_up(&root.attempt) && self.line.unshown_since.is_none() {
+            if before.was_tried_enough(&root.attempt) && self.line.unshown_since.is_none() {
                 let (attempt, release) = (&root.attempt, &root.release);
+                if let Err(error) = succession::write(self.home, &before.clone().given_up()) {
+                    tracing::error!(%error, "say that the promoted keeper is given up");
+                }
                 tracing::error!(
                     attempt,
                     release,

@@ -31,6 +31,8 @@ pub struct Succession {
     pub attempt: String,
     /// How often, since it showed itself last; 0: it did.
     pub starts: u32,
+    /// The keeper after its last start has found that it was enough.
+    pub gave_up: bool,
 }
 
 impl Succession {
@@ -38,7 +40,13 @@ impl Succession {
     #[must_use]
     pub fn started(self, base: Base, attempt: &str) -> Succession {
         let before = if self.attempt == attempt { self.starts } else { 0 };
-        Succession { base, attempt: attempt.to_owned(), starts: before.saturating_add(1) }
+        Succession { base, attempt: attempt.to_owned(), starts: before.saturating_add(1), gave_up: false }
+    }
+
+    /// No further start.
+    #[must_use]
+    pub fn given_up(self) -> Succession {
+        Succession { gave_up: true, ..self }
     }
 
     /// It has shown itself.
@@ -48,7 +56,7 @@ impl Succession {
     }
 
     /// This attempt's keeper was started often enough and never showed itself.
-    pub fn has_given_up(&self, attempt: &str) -> bool {
+    pub fn was_tried_enough(&self, attempt: &str) -> bool {
         self.attempt == attempt && self.starts >= KEEPER_STARTS
     }
 }
@@ -64,7 +72,7 @@ pub fn successor<'a>(
 ) -> Option<&'a Root> {
     let root = in_use.current.as_ref().filter(|root| in_use.confirmed && root.base == base)?;
     let is_other = root.digests.get(program).is_some_and(|digest| digest != own);
-    (is_other && !succession.has_given_up(&root.attempt)).then_some(root)
+    (is_other && !succession.was_tried_enough(&root.attempt)).then_some(root)
 }
 
 #[cfg(test)]

@@ -310,8 +310,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_newer_format_is_said_as_that_whatever_else_is_in_it() {
-        assert_eq!(parse(br#"{"format": 2, "files": 7}"#).unwrap_err().code(), "bundle_format_newer");
-        assert_eq!(parse(br#"{"format": 1, "files": 7}"#).unwrap_err().code(), "bundle_manifest_invalid");
+        assert_eq!(parse(br#"{"format": 3, "files": 7}"#).unwrap_err().code(), "bundle_format_newer");
+        assert_eq!(parse(br#"{"format": 2, "files": 7}"#).unwrap_err().code(), "bundle_manifest_invalid");
         assert_eq!(parse(b"{").unwrap_err().code(), "bundle_manifest_invalid");
         let text = serde_json::to_vec(&manifest()).unwrap();
         assert_eq!(parse(&text).unwrap(), manifest());

@@ -2,8 +2,10 @@
 //! prepares image and packages.
 
 mod installed;
+mod keeper;
 mod machine;
 mod operator;
 mod package;
+mod units;
 mod updates;
 mod watcher;
