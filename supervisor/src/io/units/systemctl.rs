@@ -46,8 +46,20 @@ impl Manager for Systemctl {
     }
 
     fn is_wanted(&self) -> bool {
-        run(&["is-active", "--quiet", TARGET], RELOADS).is_ok()
+        let mut command = Command::new("systemctl");
+        command.args(["show", "--property=ActiveState", "--property=Job", TARGET, NODE]).stdin(Stdio::null());
+        // What cannot be told is not restarted by us; systemd has its own rules for it.
+        command.output().is_ok_and(|output| runs_or_will(&String::from_utf8_lossy(&output.stdout)))
     }
+}
+
+/// Whether one of the units is active, about to be, or has a job: while a machine starts, the target waits for the node.
+fn runs_or_will(properties: &str) -> bool {
+    properties.lines().filter_map(|line| line.split_once('=')).any(|(name, value)| match name {
+        "ActiveState" => ["active", "activating", "reloading"].contains(&value),
+        "Job" => !["", "0"].contains(&value),
+        _ => false,
+    })
 }
 
 fn run(arguments: &[&str], within: Duration) -> io::Result<()> {
@@ -66,5 +78,19 @@ fn run(arguments: &[&str], within: Duration) -> io::Result<()> {
             }
             None => std::thread::sleep(AGAIN),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_starts_or_is_about_to_is_wanted_and_a_stopped_one_is_not() {
+        assert!(runs_or_will("ActiveState=active\n\nActiveState=failed\n"));
+        assert!(runs_or_will("ActiveState=inactive\nJob=7\n\nActiveState=activating\n"));
+        assert!(runs_or_will("ActiveState=inactive\nJob=7\n\nActiveState=inactive\n"));
+        assert!(!runs_or_will("ActiveState=inactive\nJob=0\n\nActiveState=failed\n"));
+        assert!(!runs_or_will(""));
     }
 }
