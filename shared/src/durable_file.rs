@@ -1,8 +1,8 @@
 //! Small files that are either wholly there or not: temporary, fsync, rename, fsync of the directory.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Replaces `path` by a file with these bytes (mode 0600). When this returns, the new file is durable; after
@@ -41,6 +41,11 @@ pub fn prepare(path: &Path, bytes: &[u8]) -> io::Result<Prepared> {
 }
 
 impl Prepared {
+    /// Everybody may read it (0644), from the moment on in which it is in its place.
+    pub fn readable_by_all(&self) -> io::Result<()> {
+        self.file.set_permissions(Permissions::from_mode(0o644))
+    }
+
     /// The second part: the new file is in its place, durably, when this returns.
     pub fn put(mut self) -> io::Result<File> {
         if let Some(temporary) = &self.temporary {
@@ -94,6 +99,16 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn everybody_may_read_what_is_to_be_read_by_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("marker");
+        let file = prepare(&path, b"new").unwrap();
+        file.readable_by_all().unwrap();
+        file.put().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
     }
 
     #[test]

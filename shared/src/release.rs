@@ -47,18 +47,24 @@ pub struct Manifest {
     /// Those of them that are not the runtime's: only a root promotion puts them into effect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub root: Vec<String>,
+    /// Those of them that are units of systemd: only root of the machine puts them into effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<String>,
     /// The public key that signed the bundle this came in, base64; `None`: it was built on this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
 }
 
-/// The form of a bundle's manifest that this release writes, and the highest it reads.
-pub const BUNDLE_FORMAT: u32 = 1;
+/// The highest form of a bundle's manifest that this release reads. It is written for a bundle with units, which an
+/// older node cannot place; others have [`BUNDLE_FORMAT_WITHOUT_UNITS`].
+pub const BUNDLE_FORMAT: u32 = 2;
+/// The form of a bundle without units.
+pub const BUNDLE_FORMAT_WITHOUT_UNITS: u32 = 1;
 
 /// `manifest.json` of a bundle, its first entry: the slot's manifest without a slot, and what a slot does not ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleManifest {
-    /// [`BUNDLE_FORMAT`] of who packed it.
+    /// [`BUNDLE_FORMAT`] of who packed it, or what it needs of it.
     pub format: u32,
     /// See [`Manifest::version`].
     pub version: String,
@@ -100,6 +106,8 @@ pub enum Part {
     Runtime,
     /// A root promotion: supervisor, keeper, holder, sidecar.
     Root,
+    /// A root promotion too, in which root of the machine places them: units of systemd.
+    Units,
 }
 
 impl BundleManifest {
@@ -110,7 +118,10 @@ impl BundleManifest {
 
     /// The manifest of the slot that the bundle is unpacked into.
     pub fn installed(&self, slot: Slot, signed_by: &str) -> Manifest {
-        let is_root = |(path, file): (&String, &BundleFile)| (file.part == Part::Root).then(|| path.clone());
+        let of = |part: Part| {
+            let named = self.files.iter().filter(move |(_, file)| file.part == part);
+            named.map(|(path, _)| path.clone()).collect()
+        };
         Manifest {
             version: self.version.clone(),
             target: self.target.clone(),
@@ -120,7 +131,8 @@ impl BundleManifest {
             writes: self.writes.clone(),
             must_understand: self.must_understand.clone(),
             digests: self.files.iter().map(|(path, file)| (path.clone(), file.sha256.clone())).collect(),
-            root: self.files.iter().filter_map(is_root).collect(),
+            root: of(Part::Root),
+            units: of(Part::Units),
             signed_by: Some(signed_by.to_owned()),
         }
     }

@@ -93,6 +93,7 @@ mod tests {
             must_understand: words(must_understand),
             digests: Default::default(),
             root: vec![],
+            units: Vec::new(),
             signed_by: None,
         }
     }

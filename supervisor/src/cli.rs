@@ -19,6 +19,7 @@ mod switch;
 mod task;
 mod terminal;
 mod token;
+mod units;
 mod up;
 mod update;
 mod watch;
@@ -127,7 +128,14 @@ enum Command {
     AgentDemo,
     /// Keep a supervisor running (what `up` and systemd start).
     #[command(hide = true)]
-    Keep,
+    Keep {
+        /// Only say, by the exit code, whether this program would: a keeper asks its successor.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Units of systemd that come in releases (what holdfast-units.service and the package run, as root).
+    #[command(hide = true, subcommand)]
+    Units(units::UnitsCommand),
     /// Supervise the node (what the keeper starts).
     #[command(hide = true)]
     Supervise,
@@ -171,10 +179,12 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
         }
         Command::Release(command) => release::release(home, command, output),
         Command::Skill(command) => skill::skill(home, command, output),
+        Command::Units(command) => units::units(home, command, output),
         command => {
             let place = Place::find(home)?;
             match command {
-                Command::Keep => Ok(crate::keeper::run(&place.home)),
+                Command::Keep { check: true } => Ok(crate::keeper::check(&place.home)),
+                Command::Keep { check: false } => Ok(crate::keeper::run(&place.home)),
                 Command::Supervise => Ok(crate::daemon::run(&place.home)),
                 Command::Stop { keep_workers, without_systemd } => {
                     stop::stop(&place, keep_workers, without_systemd, output)
@@ -198,6 +208,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 | Command::Doctor
                 | Command::Release(_)
                 | Command::Skill(_)
+                | Command::Units(_)
                 | Command::AgentDemo
                 | Command::Completion { .. } => Ok(crate::exit::USAGE),
             }

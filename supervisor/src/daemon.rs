@@ -19,6 +19,7 @@ mod sidecar;
 mod start;
 mod tokens;
 mod told;
+mod units;
 mod waiting;
 
 use crate::command::Command;

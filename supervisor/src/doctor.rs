@@ -117,6 +117,16 @@ pub fn update(status: &Value) -> Check {
     }
 }
 
+/// A promoted keeper that did not live, in whose place the installed one goes on.
+pub fn keeper(status: &Value) -> Option<Check> {
+    let attempt = status["keeper"]["gave_up"].as_str()?;
+    Some(Check::warn(
+        "keeper",
+        format!("the keeper promoted by {attempt} failed its starts; the installed one keeps the node"),
+        "`holdfast logs keeper` says why; the next release that is promoted is tried again",
+    ))
+}
+
 /// Settings that say something else than the running processes were given.
 pub fn not_applied(status: &Value) -> Option<Check> {
     let parts = status["node"]["settings_not_applied"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -5,15 +5,18 @@
 //! SIGTERM and SIGHUP mean: leave the children and go. One thread, one poll, no tokio, no configuration.
 //!
 //! What it starts is its own program, or the root files that a promotion has put in its place; one that is on trial
-//! and does not confirm in time is put back (`promotion`).
+//! and does not confirm in time is put back (`promotion`). Once they are confirmed their keeper follows this one in the
+//! same process (`successor`).
+
+mod successor;
 
 use crate::exit;
-use crate::io::slots::{digest, own_program};
 use crate::io::{child, root};
+use crate::promotion::InUse;
 use crate::restart::{Death, Restarts};
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::notify::{Notification, Notifier, NotifySocket};
-use holdfast_shared::process::{LockError, PassedFd, PidFd, RoleLock, listen_fds, read_holder};
+use holdfast_shared::process::{LockError, PassedFd, PidFd, RoleLock, read_holder};
 use holdfast_shared::slot::Slot;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
@@ -22,8 +25,9 @@ use nix::unistd::Pid;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use successor::{Line, Passed};
 
 /// What a supervisor that was asked to go is given before the keeper goes without it. It only drops its sockets.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -33,9 +37,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Keeps the supervisor of this home until it stops for good or the keeper is told to go.
 pub fn run(home: &Home) -> u8 {
     // First of all: the passed numbers must not be taken by anything else.
-    let listeners = listen_fds();
-    holdfast_shared::log::init("keeper", &format!("kp-{}", std::process::id()));
-    match keep(home, &listeners) {
+    let passed = Passed::take();
+    holdfast_shared::log::init("keeper", &instance());
+    match keep(home, passed) {
         Ok(code) => code,
         Err(KeepError::Lock(error @ LockError::Taken { .. })) => {
             tracing::error!(%error, "keeper");
@@ -43,6 +47,20 @@ pub fn run(home: &Home) -> u8 {
         }
         Err(error) => {
             tracing::error!(%error, "keeper");
+            exit::FAILED
+        }
+    }
+}
+
+/// What a keeper does before its first turn, as far as it can be done beside a living one: whether this program would
+/// keep this home.
+pub fn check(home: &Home) -> u8 {
+    holdfast_shared::log::init("keeper", &instance());
+    let can = root::read(home).map_err(|error| error.message);
+    match can.and_then(|_| signal_pipe().map_err(|error| error.to_string())) {
+        Ok(_) => exit::FINE,
+        Err(error) => {
+            tracing::error!(error, "keeper");
             exit::FAILED
         }
     }
@@ -68,34 +86,51 @@ enum Supervisor {
 
 struct Keeper<'a> {
     home: &'a Home,
-    listeners: &'a [PassedFd],
+    lock: RoleLock,
+    listeners: Vec<PassedFd>,
     notify: NotifySocket,
     parent: Notifier,
     restarts: Restarts,
     supervisor: Supervisor,
     leaving: Option<Instant>,
-    /// Digest of our own program, once it was asked for.
-    base: Option<String>,
+    line: Line,
     /// The attempt whose root files are on trial, and since when that is known.
     trial: Option<(String, Instant)>,
 }
 
-fn keep(home: &Home, listeners: &[PassedFd]) -> Result<u8, KeepError> {
-    let _lock = RoleLock::take(home, Role::Keeper, &format!("kp-{}", std::process::id()))?;
+fn instance() -> String {
+    format!("kp-{}", std::process::id())
+}
+
+fn keep(home: &Home, passed: Passed) -> Result<u8, KeepError> {
+    let line = Line::new(home, passed.follows());
+    let Passed { lock, notify, supervisor, listeners } = passed;
+    let lock = match lock {
+        Some(lock) => RoleLock::adopt(home, Role::Keeper, &instance(), lock)?,
+        None => RoleLock::take(home, Role::Keeper, &instance())?,
+    };
     nix::sys::prctl::set_child_subreaper(true).map_err(system("become subreaper"))?;
-    let notify = NotifySocket::bind(&home.keeper_notify()).map_err(system("bind the notify socket"))?;
+    let notify = match notify {
+        Some(socket) => NotifySocket::adopt(socket),
+        None => NotifySocket::bind(&home.keeper_notify()).map_err(system("bind the notify socket"))?,
+    };
     let mut signals = signal_pipe().map_err(system("catch signals"))?;
+    let supervisor = successor::adopted(supervisor);
     let mut keeper = Keeper {
         home,
+        lock,
         listeners,
         notify,
         parent: Notifier::from_env(),
         restarts: Restarts::default(),
-        supervisor: Supervisor::Waits { until: Instant::now() },
+        supervisor: supervisor.unwrap_or_else(|| Supervisor::Waits { until: Instant::now() }),
         leaving: None,
-        base: None,
+        line,
         trial: None,
     };
+    if !keeper.is_waiting() {
+        keeper.parent.ready();
+    }
     loop {
         if let Some(code) = keeper.turn(&mut signals)? {
             return Ok(code);
@@ -121,8 +156,12 @@ impl Keeper<'_> {
             }
         }
         self.forward();
-        self.look_at_trial();
+        let in_use = self.look_at_trial();
         let ended = self.reap();
+        if ended.is_none() && self.leaving.is_none() {
+            self.show_itself();
+            self.hand_over(&in_use);
+        }
         match self.leaving {
             Some(deadline) if ended.is_some() || self.is_waiting() || Instant::now() >= deadline => {
                 Ok(Some(0))
@@ -162,13 +201,8 @@ impl Keeper<'_> {
     /// What is to be the supervisor now.
     fn program(&mut self) -> PathBuf {
         let waited = self.waited_ms();
-        let base = &mut self.base;
-        let own_digest = || match base {
-            Some(known) => Ok(known.clone()),
-            // Of what runs, whatever has been installed in its place since.
-            None => Ok(base.insert(digest(Path::new("/proc/self/exe"))?).clone()),
-        };
-        root::to_start(self.home, own_digest, now_ms(), waited).unwrap_or_else(own_program)
+        let base = root::to_start(self.home, || self.line.base_digest(), now_ms(), waited);
+        base.unwrap_or_else(|| self.line.base_program())
     }
 
     fn waited_ms(&self) -> i64 {
@@ -177,18 +211,18 @@ impl Keeper<'_> {
     }
 
     /// Root files that were on trial for too long: their supervisor is ended, and the next start puts them back.
-    fn look_at_trial(&mut self) {
+    fn look_at_trial(&mut self) -> InUse {
         let in_use = root::read(self.home).unwrap_or_default();
         let Some(on_trial) = in_use.on_trial() else {
             self.trial = None;
-            return;
+            return in_use;
         };
         if self.trial.as_ref().is_none_or(|(attempt, _)| *attempt != on_trial.attempt) {
             self.trial = Some((on_trial.attempt.clone(), Instant::now()));
         }
         if in_use.is_late(now_ms(), self.waited_ms())
             && let Supervisor::Runs { pidfd, .. } = &self.supervisor
-            && !root::runs_from_earlier(self.home, &in_use, pidfd.pid())
+            && !root::runs_from_earlier(self.home, &in_use, self.line.base_path(), pidfd.pid())
         {
             tracing::warn!(
                 attempt = on_trial.attempt,
@@ -197,6 +231,7 @@ impl Keeper<'_> {
             );
             let _ = pidfd.send_signal(Signal::SIGKILL);
         }
+        in_use
     }
 
     /// Waits for a death, a signal, a notification or the next start.

@@ -28,4 +28,5 @@ pub mod skill;
 pub mod status;
 pub mod switch;
 pub mod transition;
+pub mod units;
 pub mod watch;

@@ -3,6 +3,8 @@
 //!
 //! Pure. [`InUse`] is what is on disk; [`choose`] is what the keeper does with it before each start.
 
+pub mod successor;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -63,6 +63,8 @@ pub struct Facts<'a> {
     pub attempts: &'a Attempts,
     /// The sidecar lives and serves.
     pub sidecar: bool,
+    /// A root promotion waits for root of the machine to place the release's units.
+    pub units_awaited: bool,
 }
 
 impl Facts<'_> {
@@ -140,6 +142,9 @@ impl Facts<'_> {
             State::RollingBack => format!("The runtime in slot {} takes over again.", slot.other()),
             State::RootPromotionPending => "Other root files wait for `holdfast promote`.".into(),
             State::RootPromoting => "Root files are put in place.".into(),
+            State::RootRestartInProgress if self.units_awaited => {
+                "The machine's root (holdfast-units.service) is asked to place the release's units.".into()
+            }
             State::RootRestartInProgress => "The supervisor restarts from new root files.".into(),
             State::Succeeded | State::Failed | State::RolledBack | State::Cancelled | State::Expired => {
                 last_change(attempt)

@@ -1,6 +1,12 @@
-//! Random moments that can be had again: a seeded generator, its seed printed.
+//! Random moments that can be had again: a seeded generator, its seed printed. And the faults of a program that was made
+//! to fail.
 
 use std::time::Duration;
+
+/// Faults of `faulty-holdfast` as a keeper, each the last bytes of its file: it ends at once, or hangs; the last two only
+/// once it is the keeper, not when it is asked whether it would be.
+pub const KEEPER_FAULTS: [&str; 4] =
+    ["fault: keep exits", "fault: keep hangs", "fault: keep exits later", "fault: keep hangs later"];
 
 /// A small generator (xorshift64*): good enough to choose moments, and the same everywhere.
 #[derive(Clone, Debug)]

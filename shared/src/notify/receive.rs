@@ -48,6 +48,11 @@ impl NotifySocket {
         Ok(Self(socket))
     }
 
+    /// Takes on a socket that a former program image of this process has bound and kept.
+    pub fn adopt(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
     /// Notifications that are there, so many as one turn of a loop is to take; fewer than [`TURN_AT_MOST`] means
     /// that no more are there. One without credentials is skipped, and descriptors past a few are closed, as are all
     /// of a message some of whose descriptors were lost.

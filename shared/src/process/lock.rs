@@ -6,7 +6,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
@@ -127,6 +127,13 @@ impl RoleLock {
         }
         write_holder(&mut file, instance).map_err(on_file)?;
         Ok(Self { file })
+    }
+}
+
+impl AsFd for RoleLock {
+    /// What holds the lock; an image that follows this one by execve takes it on by [`RoleLock::adopt`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

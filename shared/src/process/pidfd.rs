@@ -31,6 +31,19 @@ impl PidFd {
         Ok(Self { fd, pid })
     }
 
+    /// Takes on a descriptor that a former program image of this process has kept.
+    ///
+    /// # Errors
+    /// It is no descriptor of a process, or that process was reaped.
+    pub fn adopt(fd: OwnedFd) -> io::Result<Self> {
+        let told = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+        let pid = told.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse::<i32>().ok());
+        match pid {
+            Some(pid) if pid > 0 => Ok(Self { fd, pid }),
+            _ => Err(io::Error::other("the descriptor is of no living process")),
+        }
+    }
+
     /// Its number.
     pub fn pid(&self) -> i32 {
         self.pid
@@ -123,6 +136,20 @@ mod tests {
         child.wait().unwrap();
         assert!(pidfd.is_dead());
         pidfd.send_signal(Signal::SIGKILL).unwrap();
+    }
+
+    #[test]
+    fn a_descriptor_that_was_kept_is_the_same_process_until_it_is_reaped() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let pidfd = PidFd::adopt(PidFd::open(pid).unwrap().fd).unwrap();
+        assert_eq!(pidfd.pid(), pid);
+        child.kill().unwrap();
+        assert!(pidfd.wait_dead(Duration::from_secs(10)));
+        let pidfd = PidFd::adopt(pidfd.fd).unwrap();
+        child.wait().unwrap();
+        assert!(PidFd::adopt(pidfd.fd).is_err());
+        assert!(PidFd::adopt(std::fs::File::open("/dev/null").unwrap().into()).is_err());
     }
 
     #[tokio::test]

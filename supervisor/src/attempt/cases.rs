@@ -10,7 +10,7 @@ use crate::attempt::Action::{
 };
 use crate::attempt::Event::{
     Blocked, Deadline, Died, LiveWork, Operate, Probed, Ready, Recovered, Refused as Denied, RootConfirmed,
-    RootPlaced, Serves, SlotNeeded, TooLarge,
+    RootPlaced, RootRefused, Serves, SlotNeeded, TooLarge,
 };
 use holdfast_shared::slot::Slot::{A, B};
 
@@ -196,6 +196,10 @@ fn failures() -> Vec<Case> {
         "root files that cannot be run from are put back":
             Update Some(RootRestartInProgress), [(1, RootPlaced(Err("noexec".into())))] => "failed" "root_not_placed" [RestoreRoot];
         "root files that nobody confirms are put back": Update Some(RootRestartInProgress), [(180, Deadline)] => "failed" "root_not_confirmed" [RestoreRoot];
+        "units that root does not place fail":
+            Update Some(RootRestartInProgress), [(9, RootRefused(Reason::UnitsRefused("key".into())))] => "failed" "root_units_refused" [RestoreRoot];
+        "units that root has put back fail":
+            Update Some(RootRestartInProgress), [(9, RootRefused(Reason::UnitsRestored("late".into())))] => "failed" "root_units_restored" [RestoreRoot];
         "root files that were put back failed": Update Some(RootRestartInProgress), [(9, RootConfirmed(false))] => "failed" "root_restored" [];
     }
 }

@@ -1,6 +1,6 @@
 //! What the machine of an attempt is told, and what it has done.
 
-use super::{Attempt, Operation, PlannedReason, Request};
+use super::{Attempt, Operation, PlannedReason, Reason, Request};
 use holdfast_shared::slot::Slot;
 
 /// What happened.
@@ -41,6 +41,8 @@ pub enum Event {
     TooLarge(Slot),
     /// The root files are in place; or why they are not, or cannot be run from.
     RootPlaced(Result<(), String>),
+    /// The root files serve and their promotion has failed all the same: root of the machine did not place its units.
+    RootRefused(Reason),
     /// A later supervisor runs: from the new root files, or from those put back.
     RootConfirmed(bool),
     /// The state has lasted for its time.

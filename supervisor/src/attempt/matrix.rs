@@ -35,6 +35,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("root not placed", Event::RootPlaced(Err("x".into()))),
         ("root confirmed", Event::RootConfirmed(true)),
         ("root restored", Event::RootConfirmed(false)),
+        ("units refused", Event::RootRefused(Reason::UnitsRefused("x".into()))),
         ("deadline", Event::Deadline),
         ("recovered, a serves", Event::Recovered { serves: Slot::A, ready: false }),
         ("recovered, a serves, b ready", Event::Recovered { serves: Slot::A, ready: true }),

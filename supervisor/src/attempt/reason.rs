@@ -77,6 +77,10 @@ pub enum Reason {
     RootNotConfirmed,
     /// The root files were put back.
     RootRestored,
+    /// Root of the machine did not place the release's units: code and words.
+    UnitsRefused(String),
+    /// It placed them, and put the previous ones back.
+    UnitsRestored(String),
 }
 
 impl Reason {
@@ -104,6 +108,8 @@ impl Reason {
             Reason::RootNotPlaced(_) => "root_not_placed",
             Reason::RootNotConfirmed => "root_not_confirmed",
             Reason::RootRestored => "root_restored",
+            Reason::UnitsRefused(_) => "root_units_refused",
+            Reason::UnitsRestored(_) => "root_units_restored",
         }
     }
 
@@ -139,6 +145,8 @@ impl Reason {
             Reason::RootNotPlaced(why) => with("the root files could not be put in place", why),
             Reason::RootNotConfirmed => "no later supervisor confirmed the root files in time".into(),
             Reason::RootRestored => "the root files were put back".into(),
+            Reason::UnitsRefused(why) => with("the release's units were not placed", why),
+            Reason::UnitsRestored(why) => with("the release's units were put back", why),
         }
     }
 }

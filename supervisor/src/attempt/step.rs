@@ -242,6 +242,10 @@ impl Stepping<'_> {
                 self.act(Action::RestoreRoot);
                 self.fail(attempt, &Reason::RootNotPlaced(why));
             }
+            (RootPromoting | RootRestartInProgress, Event::RootRefused(why)) => {
+                self.act(Action::RestoreRoot);
+                self.fail(attempt, &why);
+            }
             (RootPromoting | RootRestartInProgress, Event::RootConfirmed(true)) => {
                 self.end(attempt, State::Succeeded, None);
             }

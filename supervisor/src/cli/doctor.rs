@@ -95,6 +95,7 @@ fn running(place: &Place) -> Vec<Check> {
         Err(_) => return vec![Check::warn("node", "not running", "`holdfast up` starts it")],
     };
     let mut checks = vec![doctor::node(&status, &last_errors(place)), doctor::update(&status)];
+    checks.extend(doctor::keeper(&status));
     checks.extend(doctor::not_applied(&status));
     checks.push(doctor::tokens(&tokens, jiff::Timestamp::now().as_millisecond()));
     checks.extend(metrics(place));

@@ -43,6 +43,9 @@ pub enum ReleaseCommand {
     Trust {
         /// The public key.
         file: PathBuf,
+        /// Also place units of systemd that it signs. Needs root: whoever writes a unit is root.
+        #[arg(long)]
+        units: bool,
     },
     /// Pack a built tree into a signed bundle.
     #[command(disable_version_flag = true)]
@@ -62,6 +65,10 @@ pub enum ReleaseCommand {
         /// The built tree: the three programs, or a bin/ of which everything is packed. Default: where holdfast is.
         #[arg(long, value_name = "DIR")]
         from: Option<PathBuf>,
+        /// A directory with the node's units of systemd, to be placed by root of machines that have the key below
+        /// /etc/holdfast/keys; older nodes refuse such a bundle.
+        #[arg(long, value_name = "DIR")]
+        units: Option<PathBuf>,
         /// For how long nodes install it: 90s, 10m, 2h, 1d.
         #[arg(long, value_name = "TIME", default_value = EXPIRES_IN)]
         expires_in: String,
@@ -88,10 +95,10 @@ pub fn release(home: Option<PathBuf>, command: ReleaseCommand, output: &Output) 
         ReleaseCommand::Keygen { out, name, password_file, trust } => {
             keygen(home, &out, &name, password_file.as_deref(), trust, output)
         }
-        ReleaseCommand::Trust { file } => trust_key(home, &file, output),
-        ReleaseCommand::Pack { key, password_file, version, out, from, expires_in } => {
+        ReleaseCommand::Trust { file, units } => trust_key(home, &file, units, output),
+        ReleaseCommand::Pack { key, password_file, version, out, from, units, expires_in } => {
             let key = SigningKey::read(&key, password(password_file.as_deref())?).map_err(refused)?;
-            let packing = packing(version, out, from, &expires_in)?;
+            let packing = Packing { units, ..packing(version, out, from, &expires_in)? };
             pack_release(packing, &key, output)
         }
         ReleaseCommand::Verify { file, key, trusted, allow_downgrade } => {
@@ -133,11 +140,17 @@ fn keygen(
     Ok(crate::exit::FINE)
 }
 
-fn trust_key(home: Option<PathBuf>, file: &Path, output: &Output) -> Result<u8, CliError> {
+fn trust_key(home: Option<PathBuf>, file: &Path, units: bool, output: &Output) -> Result<u8, CliError> {
     let place = Place::find(home)?;
+    if units && !nix::unistd::geteuid().is_root() {
+        return Err(ApiError::new(Code::Refused, "units are root's: run it as root").into());
+    }
     let kept = keys::trust(&place.home.keys(), file).map_err(bundle_refused)?;
-    output.result(&json!({"trusted": kept}), || {
-        format!("Releases signed by it are installed here from now on ({}).", kept.display())
+    let for_units = units.then(|| keys::trust(Path::new(crate::io::units::KEYS), file)).transpose();
+    let for_units = for_units.map_err(bundle_refused)?;
+    output.result(&json!({"trusted": kept, "trusted_for_units": for_units}), || {
+        let units = if units { " Units of systemd that it signs are placed, too." } else { "" };
+        format!("Releases signed by it are installed here from now on ({}).{units}", kept.display())
     });
     Ok(crate::exit::FINE)
 }
@@ -163,7 +176,7 @@ fn packing(
         None => crate::io::packing::version_of(&from).map_err(CliError::Refused)?,
     };
     let out = out.unwrap_or_else(|| PathBuf::from(format!("holdfast-{version}.tar.zst")));
-    Ok(Packing { from, out, version: Some(version), created_at, expires_at })
+    Ok(Packing { from, units: None, out, version: Some(version), created_at, expires_at })
 }
 
 fn pack_release(packing: Packing, key: &SigningKey, output: &Output) -> Result<u8, CliError> {
@@ -268,7 +281,11 @@ fn words(manifest: &BundleManifest) -> String {
         time(manifest.expires_at)
     );
     for (path, file) in &manifest.files {
-        let part = if file.part == Part::Root { "root" } else { "runtime" };
+        let part = match file.part {
+            Part::Root => "root",
+            Part::Units => "units",
+            Part::Runtime => "runtime",
+        };
         text.push_str(&format!("  {:<8} {:>12}  {path}\n", part, mib(file.size_bytes)));
     }
     text

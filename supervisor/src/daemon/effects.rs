@@ -101,6 +101,7 @@ impl Supervisor {
             other: owner.and_then(|owner| report(owner.slot.other())),
             attempts: self.attempts(),
             sidecar: transition.sidecar,
+            units_awaited: self.promotion.units.is_awaited(),
         }
     }
 

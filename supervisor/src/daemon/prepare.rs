@@ -4,7 +4,7 @@ use super::{Event, SuperviseError, Supervisor, now_ms};
 use crate::attempt::{self, Attempt, Kind, State};
 use crate::io::bundle::{self, TrustedKeys, lease, root_changes};
 use crate::io::found::{Found, find};
-use crate::io::{incoming, preflight, slots};
+use crate::io::{incoming, preflight, slots, units};
 use crate::release::{BundleError, Limits, Rules};
 use holdfast_shared::error::ApiError;
 use holdfast_shared::home::{Home, Role};
@@ -198,7 +198,8 @@ fn try_put_in_place(workplace: &Workplace, attempt: &Attempt, now_ms: i64) -> Re
     if active.as_ref().is_some_and(same) {
         return Ok(Outcome::ServesAlready);
     }
-    let root_files = !root_changes(Some(&workplace.home), &coming)?.is_empty();
+    let root_files =
+        !root_changes(Some(&workplace.home), &coming)?.is_empty() || !units::differing(&coming).is_empty();
     let stops = || revoked.load(Ordering::Acquire);
     if stops() {
         return Err(BundleError::LeaseRevoked { attempt: attempt.id() }.into());

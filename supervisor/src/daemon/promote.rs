@@ -1,6 +1,7 @@
 //! Root promotion (docs/decisions/0012): new root files put in place, this process replaced by their supervisor, and
 //! what a later supervisor confirms or finds put back.
 
+use super::units::{self, Units};
 use super::{End, Event, SuperviseError, Supervisor, now_ms};
 use crate::attempt::{self, Attempt, State};
 use crate::io::replace::HandOver;
@@ -27,6 +28,8 @@ pub(super) struct Promotion {
     leave: bool,
     /// Why the program could not be executed that this process was to become.
     failed: Option<String>,
+    /// Units that were asked of root.
+    pub(super) units: units::Asked,
 }
 
 impl Promotion {
@@ -110,12 +113,19 @@ impl Supervisor {
     pub(super) fn look_at_root(&mut self) -> Result<(), SuperviseError> {
         let current = self.attempts().current.as_ref();
         let promoted = current.filter(|attempt| attempt.state == State::RootRestartInProgress);
-        let Some(attempt) = promoted.map(Attempt::id) else { return Ok(()) };
+        let Some(attempted) = promoted.cloned() else {
+            self.promotion.units = units::Asked::default();
+            return Ok(());
+        };
+        let attempt = attempted.id();
         if self.recovering || self.promotion.replace_by.is_some() {
             return Ok(());
         }
         if let Some(why) = self.promotion.failed.take() {
             return self.advance_attempt(attempt::Event::RootPlaced(Err(why)));
+        }
+        if let Some(why) = self.units_refused(&attempt) {
+            return self.advance_attempt(attempt::Event::RootRefused(why));
         }
         let in_use = self.root_in_use();
         let Some(root) = in_use.current.clone().filter(|root| root.attempt == attempt) else {
@@ -132,7 +142,15 @@ impl Supervisor {
             return self.renew_sidecar();
         }
         let serves = matches!(self.transition.phase, Phase::Settled { routed: true, .. });
-        if serves && self.transition.sidecar { self.confirm_root(in_use) } else { Ok(()) }
+        if !serves || !self.transition.sidecar {
+            return Ok(());
+        }
+        let units = self.ask_for_units(&attempted);
+        match units {
+            Units::InEffect => self.confirm_root(in_use),
+            Units::Awaited => Ok(()),
+            Units::Failed(why) => self.advance_attempt(attempt::Event::RootRefused(why)),
+        }
     }
 
     fn confirm_root(&mut self, in_use: InUse) -> Result<(), SuperviseError> {
@@ -184,7 +202,7 @@ impl Supervisor {
         }
     }
 
-    fn root_in_use(&self) -> InUse {
+    pub(super) fn root_in_use(&self) -> InUse {
         root::read(&self.home).unwrap_or_else(|error| {
             tracing::error!(%error, "root files");
             InUse::default()

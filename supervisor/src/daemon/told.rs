@@ -51,7 +51,7 @@ impl Supervisor {
         json!({
             "node": {"id": self.node_id, "state": facts.label.name(), "home": self.home.path(), "url": url,
                 "ready": routed, "problems": problems, "settings_not_applied": self.settings_not_applied()},
-            "keeper": {"pid": read_holder(&self.home, Role::Keeper).ok().flatten().map(|living| living.pid)},
+            "keeper": self.keeper_status(),
             "supervisor": {"pid": std::process::id(), "generation": self.transition.decision.generation,
                 "instance_id": self.instance, "release": env!("CARGO_PKG_VERSION"), "root": self.root_status()},
             "sidecar": self.sidecar_status(),
@@ -63,6 +63,21 @@ impl Supervisor {
             "root_promotion_required": public["root_promotion_required"],
             "standby": self.settings.standby,
             "decision": self.transition.decision,
+        })
+    }
+
+    /// Whose the keeper is: a promoted one has the attempt's name; `gave_up` names one that failed its starts.
+    fn keeper_status(&self) -> Value {
+        let succession = crate::io::root::succession::read(&self.home);
+        let living = read_holder(&self.home, Role::Keeper).ok().flatten();
+        let promoted = crate::io::root::succession::keeper_is_promoted(&self.home);
+        let attempt = succession.attempt.as_str();
+        let gave_up = !promoted && succession.gave_up && self.root_in_use().is_of(attempt);
+        json!({
+            "pid": living.map(|living| living.pid),
+            "attempt": promoted.then_some(attempt),
+            "has_shown_itself": !promoted || succession.starts == 0,
+            "gave_up": gave_up.then_some(attempt),
         })
     }
 

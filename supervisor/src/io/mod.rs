@@ -25,4 +25,5 @@ pub mod slots;
 pub mod stop_tree;
 pub mod systemd;
 pub mod task_user;
+pub mod units;
 pub mod workers;

@@ -4,9 +4,11 @@ use crate::io::bundle::{check_contents, signature_path};
 use crate::io::preflight::abilities;
 use crate::io::signing::{SigningError, SigningKey};
 use crate::io::slots::{BUILT_RUNTIME, SIDECAR, digest, target};
-use crate::release::{BundleError, Limits, MANIFEST, Rules};
+use crate::release::{BundleError, Limits, MANIFEST, Rules, UNIT_NAMES, UNITS};
 use holdfast_shared::error::ApiError;
-use holdfast_shared::release::{Abilities, BUNDLE_FORMAT, BundleFile, BundleManifest, Part};
+use holdfast_shared::release::{
+    Abilities, BUNDLE_FORMAT, BUNDLE_FORMAT_WITHOUT_UNITS, BundleFile, BundleManifest, Part,
+};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -39,6 +41,8 @@ pub enum PackError {
 pub struct Packing {
     /// A built tree: a directory with the three programs, or with `bin/`, all of which is packed then.
     pub from: PathBuf,
+    /// A directory with units of systemd to pack too, those of [`UNIT_NAMES`] that are there.
+    pub units: Option<PathBuf>,
     /// The bundle to write; its signature goes beside it. What is there is replaced.
     pub out: PathBuf,
     /// Another version than the runtime says.
@@ -68,7 +72,8 @@ pub struct Packed {
 /// # Errors
 /// See [`PackError`].
 pub fn pack(packing: &Packing, key: &SigningKey) -> Result<Packed, PackError> {
-    let sources = sources(&packing.from)?;
+    let mut sources = sources(&packing.from)?;
+    sources.extend(units(packing.units.as_deref())?);
     let abilities = abilities(&runtime_of(&packing.from)).map_err(PackError::Abilities)?;
     let manifest = manifest(packing, abilities, &sources)?;
     let temporary = with_ending(&packing.out, ".part");
@@ -114,6 +119,18 @@ fn sources(from: &Path) -> Result<BTreeMap<String, PathBuf>, SigningError> {
     Ok(paths.into_iter().map(|path| (format!("bin/{}", name(&path)), path)).collect())
 }
 
+/// The units to pack, by their path in the bundle.
+fn units(from: Option<&Path>) -> Result<BTreeMap<String, PathBuf>, SigningError> {
+    let Some(from) = from else { return Ok(BTreeMap::new()) };
+    let there = UNIT_NAMES.map(|name| (format!("{UNITS}{name}"), from.join(name)));
+    let there: BTreeMap<String, PathBuf> = there.into_iter().filter(|(_, path)| path.is_file()).collect();
+    if there.is_empty() {
+        let none = io::Error::new(io::ErrorKind::NotFound, "none of the node's units is there");
+        return Err(SigningError::file("look for units in", from)(none));
+    }
+    Ok(there)
+}
+
 fn manifest(
     packing: &Packing,
     abilities: Abilities,
@@ -126,7 +143,7 @@ fn manifest(
         files.insert(name.clone(), BundleFile { size_bytes, sha256, part: part(name) });
     }
     Ok(BundleManifest {
-        format: BUNDLE_FORMAT,
+        format: if packing.units.is_some() { BUNDLE_FORMAT } else { BUNDLE_FORMAT_WITHOUT_UNITS },
         version: packing.version.clone().unwrap_or(abilities.version),
         target: target(),
         contracts: abilities.contracts,
@@ -143,6 +160,7 @@ fn manifest(
 fn part(name: &str) -> Part {
     match name.strip_prefix("bin/") {
         Some(OPERATOR | SIDECAR) => Part::Root,
+        None if name.starts_with(UNITS) => Part::Units,
         _ => Part::Runtime,
     }
 }
@@ -186,7 +204,7 @@ fn append(
     header.set_entry_type(EntryType::Regular);
     header.set_path(name)?;
     header.set_size(size);
-    header.set_mode(if name == MANIFEST { 0o644 } else { 0o755 });
+    header.set_mode(if name == MANIFEST || name.starts_with(UNITS) { 0o644 } else { 0o755 });
     header.set_mtime(u64::try_from(manifest.created_at / 1000).unwrap_or(0));
     header.set_cksum();
     archive.append(&header, source)

@@ -1,5 +1,6 @@
-//! A supervisor that replaces itself by `execve`: pid, children, both locks and the public listener are kept; the rest
-//! closes with the exec, and the new image finds it again as after any other end of a supervisor.
+//! A process that replaces itself by `execve`. Of a supervisor pid, children, both locks and the public listener are
+//! kept, of a keeper its lock, its socket, its listeners and its child; the rest closes with the exec, and the new image
+//! finds it again as after any other end of its process.
 //!
 //! What is kept is named in one variable, `pid=N journal=N supervisor=N listener=N`. A name that an image does not know
 //! is closed by it; a process with another pid has nothing of it.
@@ -8,17 +9,18 @@ use holdfast_shared::home::Home;
 use holdfast_shared::journal::io::lock::JournalLock;
 use holdfast_shared::process::RoleLock;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Names the descriptors that are kept.
 const VARIABLE: &str = "HOLDFAST_KEPT";
-/// Descriptors taken at most; a broken environment must not make us own what is not ours.
-const KEPT_AT_MOST: usize = 8;
+/// Descriptors taken at most; a broken environment must not make us own what is not ours. A keeper has three and what
+/// listeners were passed to it, of which there are 16 at most.
+const KEPT_AT_MOST: usize = 20;
 /// Of listeners that were passed at our own start; the numbers mean something else now.
 const PASSED: [&str; 3] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"];
 
@@ -50,11 +52,9 @@ pub struct Kept {
 impl Kept {
     /// What an earlier image of this process has kept. Call it once, first thing in `main`.
     pub fn from_environment() -> Kept {
-        let text = std::env::var(VARIABLE).unwrap_or_default();
         let mut kept = Kept::default();
-        for (name, number) in descriptors(&text, std::process::id()) {
-            let Some(descriptor) = take(number) else { continue };
-            match name {
+        for (name, descriptor) in kept_descriptors() {
+            match name.as_str() {
                 "journal" => kept.journal = Some(descriptor),
                 "supervisor" => kept.role = Some(descriptor),
                 "listener" => kept.listener = Some(descriptor),
@@ -63,6 +63,18 @@ impl Kept {
         }
         kept
     }
+
+    fn named(&self) -> Vec<(&'static str, BorrowedFd<'_>)> {
+        let named = [("journal", &self.journal), ("supervisor", &self.role), ("listener", &self.listener)];
+        named.into_iter().filter_map(|(name, one)| Some((name, one.as_ref()?.as_fd()))).collect()
+    }
+}
+
+/// The descriptors that an earlier image of this process has kept, by name. Call it once, first thing in `main`.
+pub fn kept_descriptors() -> Vec<(String, OwnedFd)> {
+    let text = std::env::var(VARIABLE).unwrap_or_default();
+    let all = descriptors(&text, std::process::id()).into_iter();
+    all.filter_map(|(name, number)| Some((name.to_owned(), take(number)?))).collect()
 }
 
 /// The names and numbers in the variable, where it is meant for this process.
@@ -114,41 +126,40 @@ pub fn replace(home: &Home, hand_over: HandOver) -> Kept {
         (Ok(journal), Ok(role)) => {
             kept.journal = Some(journal);
             kept.role = Some(role);
-            execute(home, &program, &kept)
+            execute(&program, "supervise", home, &kept.named())
         }
         (Err(error), _) | (_, Err(error)) => error,
     };
-    if let Some(listener) = &kept.listener {
-        // It worked a moment ago with the other flag.
-        let _ = fcntl(listener, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
-    }
     kept.failed = Some(format!("execute {}: {failed}", program.display()));
     kept
 }
 
-fn execute(home: &Home, program: &Path, kept: &Kept) -> io::Error {
-    let prepared = kept
-        .listener
-        .as_ref()
-        .map_or(Ok(0), |listener| fcntl(listener, FcntlArg::F_SETFD(FdFlag::empty())))
-        .map_err(io::Error::from)
-        .and_then(|_| Ok((arguments(home, program)?, environment(kept)?)));
-    let (arguments, environment) = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => return error,
+/// Becomes a command of this program for this home; what is named stays open. Returns only when that was not possible:
+/// the descriptors close with an exec again then.
+pub fn execute(program: &Path, command: &str, home: &Home, kept: &[(&str, BorrowedFd<'_>)]) -> io::Error {
+    let flag =
+        |flag: FdFlag| kept.iter().try_for_each(|(_, one)| fcntl(one, FcntlArg::F_SETFD(flag)).map(drop));
+    let prepared = flag(FdFlag::empty()).map_err(io::Error::from);
+    let prepared = prepared.and_then(|()| Ok((arguments(program, command, home)?, environment(kept)?)));
+    let failed = match prepared {
+        Ok((arguments, environment)) => match nix::unistd::execve(&arguments[0], &arguments, &environment) {
+            Ok(never) => match never {},
+            Err(error) => error.into(),
+        },
+        Err(error) => error,
     };
-    match nix::unistd::execve(&arguments[0], &arguments, &environment) {
-        Ok(never) => match never {},
-        Err(error) => error.into(),
-    }
+    // It worked a moment ago with the other flag.
+    let _ = flag(FdFlag::FD_CLOEXEC);
+    failed
 }
 
-fn arguments(home: &Home, program: &Path) -> io::Result<Vec<CString>> {
-    let all = [program.as_os_str(), "supervise".as_ref(), "--home".as_ref(), home.path().as_os_str()];
+fn arguments(program: &Path, command: &str, home: &Home) -> io::Result<Vec<CString>> {
+    let all: [&OsStr; 4] =
+        [program.as_os_str(), command.as_ref(), "--home".as_ref(), home.path().as_os_str()];
     all.iter().map(|one| Ok(CString::new(one.as_bytes())?)).collect()
 }
 
-fn environment(kept: &Kept) -> io::Result<Vec<CString>> {
+fn environment(kept: &[(&str, BorrowedFd<'_>)]) -> io::Result<Vec<CString>> {
     let ours = |name: &OsString| name != VARIABLE && !PASSED.iter().any(|passed| name == passed);
     let others = std::env::vars_os().filter(|(name, _)| ours(name));
     let mut all =
@@ -157,10 +168,8 @@ fn environment(kept: &Kept) -> io::Result<Vec<CString>> {
     Ok(all)
 }
 
-fn describe(kept: &Kept) -> String {
-    let named = [("journal", &kept.journal), ("supervisor", &kept.role), ("listener", &kept.listener)];
-    let described =
-        named.iter().filter_map(|(name, one)| Some(format!(" {name}={}", one.as_ref()?.as_raw_fd())));
+fn describe(kept: &[(&str, BorrowedFd<'_>)]) -> String {
+    let described = kept.iter().map(|(name, one)| format!(" {name}={}", one.as_raw_fd()));
     format!("pid={}{}", std::process::id(), described.collect::<String>())
 }
 
@@ -187,7 +196,7 @@ mod tests {
     fn what_is_described_is_found_again() {
         let open = || Some(OwnedFd::from(File::open("/dev/null").unwrap()));
         let kept = Kept { journal: open(), role: open(), listener: None, failed: None };
-        let text = describe(&kept);
+        let text = describe(&kept.named());
         let found = descriptors(&text, std::process::id());
         let number = |one: &Option<OwnedFd>| one.as_ref().unwrap().as_raw_fd();
         let mut expected = vec![("journal", number(&kept.journal)), ("supervisor", number(&kept.role))];

@@ -4,6 +4,7 @@
 //! changes. Nothing here touches the files that the keeper was started from: they are a package's or a build tree's.
 
 mod place;
+pub mod succession;
 
 pub use place::{Order, Placed, place};
 
@@ -13,7 +14,6 @@ use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::process::read_holder;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -67,20 +67,17 @@ pub fn is_ours(home: &Home, root: &Root) -> bool {
     std::env::current_exe().is_ok_and(|path| is_from(home, root, &path))
 }
 
-/// Whether this process runs what was in use before the files on trial: our own program, or the root files before them.
-/// What is on trial may have become anything.
-pub fn runs_from_earlier(home: &Home, in_use: &InUse, pid: i32) -> bool {
-    let program = |process: &str| std::fs::metadata(format!("/proc/{process}/exe")).ok();
-    let same = |one: std::fs::Metadata, other: std::fs::Metadata| {
-        (one.dev(), one.ino()) == (other.dev(), other.ino())
-    };
-    let is_base = program(&pid.to_string()).zip(program("self")).is_some_and(|(one, other)| same(one, other));
-    let path = std::fs::read_link(format!("/proc/{pid}/exe"));
-    is_base || in_use.previous.as_ref().zip(path.ok()).is_some_and(|(root, path)| is_from(home, root, &path))
+/// Whether this process runs what was in use before the files on trial: the installed program, which is at `base`, or the
+/// root files before them. What is on trial may have become anything.
+pub fn runs_from_earlier(home: &Home, in_use: &InUse, base: &Path, pid: i32) -> bool {
+    let Ok(path) = std::fs::read_link(format!("/proc/{pid}/exe")) else { return false };
+    let text = path.to_string_lossy();
+    Path::new(text.strip_suffix(" (deleted)").unwrap_or(&text)) == base
+        || in_use.previous.as_ref().is_some_and(|root| is_from(home, root, &path))
 }
 
 /// The program that the keeper is to start, where it is not its own; changes what is in use where that is due.
-/// `base` gives the digest of the keeper's own program; see [`choose`] for the rest.
+/// `base` gives the digest of the keeper that the node was installed with; see [`choose`] for the rest.
 pub fn to_start(
     home: &Home,
     base: impl FnOnce() -> io::Result<String>,
@@ -92,7 +89,7 @@ pub fn to_start(
         InUse::default()
     });
     in_use.current.as_ref()?;
-    let base = base().inspect_err(|error| tracing::error!(%error, "read our own program")).ok()?;
+    let base = base().inspect_err(|error| tracing::error!(%error, "read the installed program")).ok()?;
     loop {
         let root = in_use.current.clone()?;
         let program = program(home, &root, OPERATOR);

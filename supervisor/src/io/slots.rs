@@ -252,6 +252,7 @@ impl Built {
             must_understand,
             digests: BTreeMap::from([(RUNTIME.to_owned(), self.digest.clone())]),
             root: Vec::new(),
+            units: Vec::new(),
             signed_by: None,
         };
         write_file(&manifest_path, &serde_json::to_vec_pretty(&manifest).unwrap_or_default())

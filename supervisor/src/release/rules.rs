@@ -2,7 +2,7 @@
 
 use super::error::BundleError;
 use super::path::{PathFault, check_path};
-use super::{MANIFEST, RUNTIME};
+use super::{MANIFEST, RUNTIME, UNIT_BYTES, UNITS, unit_name};
 use holdfast_shared::release::{BUNDLE_FORMAT, BundleManifest, Part};
 use holdfast_shared::version::{Contracts, VersionRange};
 use semver::Version;
@@ -137,6 +137,11 @@ fn well_formed(manifest: &BundleManifest) -> Result<Version, BundleError> {
         check_path(path.as_bytes())
             .and_then(|_| not_taken(path, manifest))
             .map_err(|fault| BundleError::PathRefused { path: path.clone(), fault })?;
+        if (file.part == Part::Units || path.starts_with(UNITS))
+            && (file.part != Part::Units || unit_name(path).is_none() || file.size_bytes > UNIT_BYTES)
+        {
+            return Err(invalid(format!("{path} is no unit that a bundle may bring")));
+        }
         let is_digest = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         if file.sha256.len() != 64 || !file.sha256.bytes().all(is_digest) {
             return Err(invalid(format!("digest of {path}")));
@@ -245,6 +250,31 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn of_units_only_those_of_the_node_are_let_through() {
+        let with = |path: &str, part, size_bytes| {
+            code(|manifest| {
+                let file = BundleFile { size_bytes, sha256: "0".repeat(64), part };
+                manifest.files.insert(path.to_owned(), file);
+            })
+        };
+        for name in super::super::UNIT_NAMES {
+            assert_eq!(with(&format!("units/{name}"), Part::Units, 10), "");
+        }
+        for (path, part, size) in [
+            ("units/ssh.service", Part::Units, 10),
+            ("units/holdfast-units.service", Part::Units, 10),
+            ("units/holdfast-units.path", Part::Units, 10),
+            ("units/holdfast.service.d/x.conf", Part::Units, 10),
+            ("units/x/holdfast.service", Part::Units, 10),
+            ("bin/holdfast.service", Part::Units, 10),
+            ("units/holdfast.service", Part::Root, 10),
+            ("units/holdfast.service", Part::Units, UNIT_BYTES + 1),
+        ] {
+            assert_eq!(with(path, part, size), "bundle_manifest_invalid", "{path}");
+        }
+    }
+
+    #[test]
     fn sizes_beyond_a_limit_are_refused_also_where_their_sum_is_no_number() {
         assert_eq!(code(|manifest| add(manifest, "x", u64::MAX)), "bundle_too_large");
         assert_eq!(code(|manifest| add(manifest, "x", 1025 * MIB)), "bundle_too_large");
@@ -280,8 +310,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_newer_format_is_said_as_that_whatever_else_is_in_it() {
-        assert_eq!(parse(br#"{"format": 2, "files": 7}"#).unwrap_err().code(), "bundle_format_newer");
-        assert_eq!(parse(br#"{"format": 1, "files": 7}"#).unwrap_err().code(), "bundle_manifest_invalid");
+        assert_eq!(parse(br#"{"format": 3, "files": 7}"#).unwrap_err().code(), "bundle_format_newer");
+        assert_eq!(parse(br#"{"format": 2, "files": 7}"#).unwrap_err().code(), "bundle_manifest_invalid");
         assert_eq!(parse(b"{").unwrap_err().code(), "bundle_manifest_invalid");
         let text = serde_json::to_vec(&manifest()).unwrap();
         assert_eq!(parse(&text).unwrap(), manifest());

@@ -171,6 +171,7 @@ fn a_packer_does_not_sign_what_nodes_refuse() {
     world.pack(VERSION);
     for (version, expires_at) in [("not-a-version", NOW + HOUR), ("1.0.0", NOW)] {
         let packing = holdfast_supervisor::io::packing::Packing {
+            units: None,
             from: world.path("tree"),
             out: world.path("refused.tar.zst"),
             version: Some(version.to_owned()),

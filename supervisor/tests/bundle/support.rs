@@ -50,7 +50,7 @@ impl World {
         built_tree(&from);
         let out = self.path(&format!("{version}.tar.zst"));
         let version = Some(version.to_owned());
-        let packing = Packing { from, out, version, created_at: NOW, expires_at: NOW + HOUR };
+        let packing = Packing { from, units: None, out, version, created_at: NOW, expires_at: NOW + HOUR };
         pack(&packing, &self.key).unwrap().bundle
     }
 

@@ -1,5 +1,7 @@
 //! Root promotion: real bundles whose supervisor or sidecar are others than those that run.
 
+mod keeper;
+
 use holdfast_shared::home::Role;
 use holdfast_shared::slot::Slot;
 use holdfast_tests::client::{Client, Since, text_of};
@@ -29,6 +31,10 @@ enum Program {
     Same,
     /// The same program, with other bytes at its end.
     Other,
+    /// And with more of them.
+    Next,
+    /// `holdfast` with this fault.
+    Faulty(&'static str),
     /// This text.
     Text(&'static str),
 }
@@ -37,8 +43,10 @@ enum Program {
 fn release(node: &Node, operator: &Program, sidecar: &Program) -> PathBuf {
     let scratch = node.scratch();
     let (tree, keys, bundle) = (scratch.join("tree"), scratch.join("keys"), scratch.join("release.tar.zst"));
+    // What an earlier release of the same test was packed from.
+    let _ = std::fs::remove_dir_all(&tree);
     for directory in [&tree, &keys] {
-        std::fs::create_dir(directory).expect("a new directory");
+        std::fs::create_dir_all(directory).expect("a new directory");
     }
     copy_without_symbols("holdfast-runtime", &tree.join("holdfast-runtime"));
     for (name, program) in [("holdfast", operator), ("holdfast-sidecar", sidecar)] {
@@ -47,7 +55,15 @@ fn release(node: &Node, operator: &Program, sidecar: &Program) -> PathBuf {
             Program::Same => drop(std::fs::copy(binaries().join(name), path).expect("a built program")),
             Program::Other => {
                 copy_without_symbols(name, &path);
-                append(&path);
+                append(&path, "another release");
+            }
+            Program::Next => {
+                copy_without_symbols(name, &path);
+                append(&path, "the next release");
+            }
+            Program::Faulty(fault) => {
+                copy_without_symbols("faulty-holdfast", &path);
+                append(&path, fault);
             }
             Program::Text(text) => {
                 std::fs::copy(binaries().join(name), &path).expect("a built program");
@@ -56,8 +72,10 @@ fn release(node: &Node, operator: &Program, sidecar: &Program) -> PathBuf {
         }
     }
     let path = |path: &Path| path.display().to_string();
-    let key = node.json(&["release", "keygen", "--out", &path(&keys), "--trust", "--json"]);
-    let key = key["secret_key"].as_str().expect("a path").to_owned();
+    let key = path(&keys.join("holdfast-release.key"));
+    if !Path::new(&key).exists() {
+        node.json(&["release", "keygen", "--out", &path(&keys), "--trust", "--json"]);
+    }
     let (from, out) = (path(&tree), path(&bundle));
     node.json(&[
         "release",
@@ -75,9 +93,9 @@ fn release(node: &Node, operator: &Program, sidecar: &Program) -> PathBuf {
     bundle
 }
 
-fn append(program: &Path) {
+fn append(program: &Path, text: &str) {
     let mut file = std::fs::OpenOptions::new().append(true).open(program).expect("a copy");
-    file.write_all(b"another release").expect("room");
+    file.write_all(text.as_bytes()).expect("room");
 }
 
 fn start(node: &Rc<Node>, arguments: &[&str]) -> JoinHandle<Output> {
@@ -127,9 +145,13 @@ async fn pending(node: &Rc<Node>, operator: &Program, sidecar: &Program) -> (Slo
 }
 
 fn supervisor_is_promoted(node: &Node) -> bool {
-    let pid = node.pid_of(Role::Supervisor).unwrap_or_default();
-    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    program.starts_with(node.home().root().canonicalize().unwrap_or_default())
+    runs_promoted(node, Role::Supervisor).is_some()
+}
+
+/// The program that the role runs, where it is below the home's root files.
+fn runs_promoted(node: &Node, role: Role) -> Option<PathBuf> {
+    let program = std::fs::read_link(format!("/proc/{}/exe", node.pid_of(role)?)).ok()?;
+    program.starts_with(node.home().root().canonicalize().ok()?).then_some(program)
 }
 
 /// A client with a task of its own, and a turn that runs until it is told to end.

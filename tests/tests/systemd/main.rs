@@ -3,8 +3,10 @@
 
 mod agent;
 mod installed;
+mod keeper;
 mod machine;
 mod operator;
 mod package;
+mod units;
 mod updates;
 mod watcher;

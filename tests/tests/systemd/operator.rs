@@ -39,6 +39,23 @@ pub fn apply(machine: &Machine, settings: &str) {
 
 /// A release of this version in alice's home: this build's runtime, and what `more` puts into its `bin`.
 pub fn pack(machine: &Machine, version: &str, more: impl FnOnce(&Path)) -> String {
+    pack_with(machine, version, more, None)
+}
+
+/// The same with units: those of this tree, but the node's service as `change` makes it.
+pub fn pack_units(machine: &Machine, version: &str, change: impl FnOnce(String) -> String) -> String {
+    let units = tempfile::tempdir().expect("room below TMPDIR");
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd");
+    for unit in holdfast_supervisor::release::UNIT_NAMES {
+        std::fs::copy(tree.join(unit), units.path().join(unit)).expect("a unit of this tree");
+    }
+    let service = units.path().join("holdfast.service");
+    let text = std::fs::read_to_string(&service).expect("it was copied");
+    std::fs::write(service, change(text)).expect("a copy");
+    pack_with(machine, version, nothing_more, Some(units.path()))
+}
+
+fn pack_with(machine: &Machine, version: &str, more: impl FnOnce(&Path), units: Option<&Path>) -> String {
     let scratch = tempfile::tempdir().expect("room below TMPDIR");
     let bin = scratch.path().join("bin");
     std::fs::create_dir(&bin).expect("a new directory");
@@ -49,6 +66,9 @@ pub fn pack(machine: &Machine, version: &str, more: impl FnOnce(&Path)) -> Strin
     packing.args(["release", "pack", "--version", version, "--key"]);
     packing.arg(machine.path(&format!("{HERS}/holdfast-release.key")));
     packing.arg("--from").arg(scratch.path()).arg("--out").arg(machine.path(&bundle));
+    if let Some(units) = units {
+        packing.arg("--units").arg(units);
+    }
     let packed = run_to_end(packing, SOON);
     assert!(packed.status.success(), "{}", told(&packed));
     machine.must(&format!("chown alice: {bundle}* && chmod 600 {bundle}*"));

@@ -30,15 +30,16 @@ fn systemd_the_units_are_right_and_their_exposure_is_bounded() {
     let machine = Machine::boot();
     install(&machine, "HOLDFAST_SYSTEMD_PACKAGE");
     // Its exit code is 0 whatever it finds.
-    let found = machine.run("systemd-analyze verify --man=no holdfast.service holdfast.socket holdfast.target holdfast-end.service");
+    let found = machine.run("systemd-analyze verify --man=no holdfast.service holdfast.socket holdfast.target holdfast-end.service holdfast-units.service holdfast-units.path");
     assert_eq!(String::from_utf8_lossy(&found.stderr), "");
-    for unit in ["holdfast.service", "holdfast-end.service"] {
+    for unit in ["holdfast.service", "holdfast-end.service", "holdfast-units.service"] {
         machine.must(&format!(
             "systemd-analyze security --offline=yes --threshold={EXPOSURE_TENTHS} --no-pager /lib/systemd/system/{unit}"
         ));
     }
     machine.serves();
     assert_eq!(machine.state_of("holdfast.target"), "active");
+    assert_eq!(machine.state_of("holdfast-units.path"), "active");
     assert_eq!(machine.must("systemctl is-enabled holdfast.target"), "enabled");
     // What the sandbox is, seen from outside, for every process of the node.
     let processes = machine.users_processes();

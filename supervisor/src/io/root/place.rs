@@ -1,6 +1,6 @@
 //! A release's root files put in place: copied, compared, durable, and only then in use.
 
-use super::{OPERATOR, changes, program, read, running, tidy_alone, write};
+use super::{OPERATOR, changes, program, read, running, succession, tidy_alone, write};
 use crate::io::home::on_file;
 use crate::io::reap::Awaited;
 use crate::io::slots::{self, SIDECAR, digest};
@@ -62,7 +62,7 @@ pub fn place(home: &Home, order: &Order) -> Result<Placed, ApiError> {
         directory: order.attempt.clone(),
         release: order.manifest.version.clone(),
         attempt: order.attempt.clone(),
-        base: base_digest(home)
+        base: succession::base_digest(home)
             .map_err(|error| on_file("read", Path::new("the keeper's program"), &error))?,
         digests: BTreeMap::new(),
         renews_sidecar: true,
@@ -72,11 +72,6 @@ pub fn place(home: &Home, order: &Order) -> Result<Placed, ApiError> {
     check_executes(&executed).map_err(|error| on_file("execute", &executed, &error))?;
     write(home, &before.placed(root, order.now_ms))?;
     Ok(Placed::InUse(executed))
-}
-
-/// Digest of the program that the keeper runs from; without a keeper, of our own.
-fn base_digest(home: &Home) -> io::Result<String> {
-    digest(&running(home, Role::Keeper).unwrap_or_else(|_| PathBuf::from("/proc/self/exe")))
 }
 
 fn fill(home: &Home, order: &Order, mut root: Root) -> Result<Root, ApiError> {

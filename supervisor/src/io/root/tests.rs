@@ -25,6 +25,7 @@ fn home_with(operator: &str, sidecar: &str) -> (tempfile::TempDir, Home, Manifes
         must_understand: Vec::new(),
         digests: BTreeMap::new(),
         root: Vec::new(),
+        units: Vec::new(),
         signed_by: None,
     };
     for (name, text) in [(OPERATOR, operator), (SIDECAR, sidecar)] {

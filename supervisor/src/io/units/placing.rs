@@ -1,0 +1,363 @@
+//! Root's side (`holdfast units apply`, run by `holdfast-units.service`): a wish of the node carried out, or refused, or
+//! put back. Nothing that the node's user can write is believed: the bundle is copied by descriptor, verified again with
+//! keys that only root writes, and only units of fixed names are taken from it.
+//!
+//! The previous state is durable before anything changes, so whoever finds it (after a crash or a power cut the same
+//! unit, which `holdfast-units.path` starts for it) puts it back.
+
+use super::systemctl::Manager;
+use super::{OUTCOME, REMEMBERED, taken};
+use crate::io::bundle::{self, TrustedKeys, keys};
+use crate::io::slots;
+use crate::release::{BundleError, Limits, Rules, UNIT_NAMES};
+use crate::units::{End, Outcome, Placed, Remembered, Texts, There, Wish, changes, with_programs};
+use holdfast_shared::durable_file;
+use holdfast_shared::home::Home;
+use holdfast_shared::version;
+use nix::fcntl::{Flock, FlockArg};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What the node's new unit is given to become ready, and the previous one again after it. Both and a second reload are
+/// over before the trial of the root files is (`promotion::TRIAL_MS`).
+const READY: Duration = Duration::from_secs(60);
+/// What a bundle has placed.
+const PLACED: &str = "placed.json";
+/// One at a time.
+const LOCK: &str = "lock";
+/// Where the bundle is copied to; removed at each end.
+const WORK: &str = "work";
+/// Bits of a mode by which others than the owner may write.
+const WRITES_OF_OTHERS: u32 = 0o022;
+
+/// Where everything is.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The node's home.
+    pub home: Home,
+    /// Root's own state, which the node may read.
+    pub state: PathBuf,
+    /// Trusted keys.
+    pub keys: PathBuf,
+    /// The administrator's units.
+    pub units: PathBuf,
+    /// The package's units; the first that has one decides.
+    pub packaged: Vec<PathBuf>,
+    /// Where the installed programs are, with `/` at its end.
+    pub programs: String,
+    /// Who must own the keys: root.
+    pub owner: u32,
+}
+
+/// Why nothing was placed, or could not be put back.
+#[derive(Debug, thiserror::Error)]
+pub enum PlacingError {
+    /// Files of root's own.
+    #[error("{operation} {path}: {source}")]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// With which file.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The previous units are back, and the node did not become ready with them.
+    #[error("the previous units are back: {0}")]
+    Manager(io::Error),
+}
+
+fn on(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PlacingError {
+    move |source| PlacingError::File { operation, path: path.display().to_string(), source }
+}
+
+/// A refusal: code and words.
+type Refusal = (String, String);
+
+fn refusal(code: &str, words: impl ToString) -> Refusal {
+    (code.to_owned(), words.to_string())
+}
+
+fn refused(error: BundleError) -> Refusal {
+    refusal(error.code(), error)
+}
+
+/// Puts back what an earlier run has left in the middle, then carries out the wish of the node, if there is one that was
+/// not answered. The answer is in `outcome.json`.
+///
+/// # Errors
+/// Root's own files or systemd fail; what is remembered is put back by the next run.
+pub fn apply(places: &Places, manager: &dyn Manager, now_ms: i64) -> Result<Option<Outcome>, PlacingError> {
+    let _alone = alone(places)?;
+    recover(places, manager)?;
+    let wish = taken::wish(&places.home).map_err(on("read", &places.home.run()))?;
+    let Some(wish) = wish else { return Ok(None) };
+    let answered: Option<Outcome> = read(&places.state.join(OUTCOME));
+    if answered.is_some_and(|answered| answered.attempt == wish.attempt) {
+        return Ok(None);
+    }
+    let outcome = match wanted(places, &wish, now_ms) {
+        Ok(wanted) => place(places, manager, &wish, &wanted)?,
+        Err((reason, message)) => {
+            tracing::error!(attempt = wish.attempt, reason, message, "units are not placed");
+            Outcome { attempt: wish.attempt, end: End::Refused, reason, message }
+        }
+    };
+    write(&places.state.join(OUTCOME), &outcome)?;
+    forget(&places.state.join(REMEMBERED))?;
+    Ok(Some(outcome))
+}
+
+/// Removes what a bundle has placed: a package that is newer, or goes, decides. The caller reloads and restarts.
+///
+/// # Errors
+/// Root's own files fail.
+pub fn remove(places: &Places) -> Result<Vec<String>, PlacingError> {
+    if !places.state.exists() {
+        return Ok(Vec::new());
+    }
+    let _alone = alone(places)?;
+    let mut ours: Placed = read(&places.state.join(PLACED)).unwrap_or_default();
+    if let Some(remembered) = read::<Remembered>(&places.state.join(REMEMBERED)) {
+        put(places, &remembered.before)?;
+        ours = remembered.placed;
+    }
+    let is_ours = |(name, text): &(&String, &String)| {
+        std::fs::read_to_string(places.units.join(name)).is_ok_and(|there| there == **text)
+    };
+    let names: Vec<String> = ours.0.iter().filter(is_ours).map(|(name, _)| name.clone()).collect();
+    put(places, &names.iter().map(|name| (name.clone(), None)).collect())?;
+    forget(&places.state.join(PLACED))?;
+    forget(&places.state.join(REMEMBERED))?;
+    Ok(names)
+}
+
+/// What is remembered is put back, unless the answer says that it came to its end.
+fn recover(places: &Places, manager: &dyn Manager) -> Result<(), PlacingError> {
+    let path = places.state.join(REMEMBERED);
+    let Some(remembered) = read::<Remembered>(&path) else { return Ok(()) };
+    let answered: Option<Outcome> = read(&places.state.join(OUTCOME));
+    if answered.is_some_and(|answered| answered.attempt == remembered.attempt) {
+        return forget(&path);
+    }
+    tracing::warn!(attempt = remembered.attempt, "it was interrupted; the previous units are put back");
+    put_back(places, manager, &remembered)?;
+    let outcome = Outcome {
+        attempt: remembered.attempt,
+        end: End::Restored,
+        reason: "interrupted".into(),
+        message: "placing the units was interrupted".into(),
+    };
+    write(&places.state.join(OUTCOME), &outcome)?;
+    forget(&path)
+}
+
+/// The units of the wish's bundle, as they are to be here, once everything about it was found right.
+fn wanted(places: &Places, wish: &Wish, now_ms: i64) -> Result<BTreeMap<&'static str, String>, Refusal> {
+    let trusted = trusted(places)?;
+    let work = places.state.join(WORK);
+    let _ = std::fs::remove_dir_all(&work);
+    let made = DirBuilder::new().mode(0o700).create(&work);
+    made.map_err(|error| refusal("bundle_not_taken", error))?;
+    let found = verified(places, wish, &work, &trusted, now_ms);
+    let _ = std::fs::remove_dir_all(&work);
+    found
+}
+
+fn verified(
+    places: &Places,
+    wish: &Wish,
+    work: &Path,
+    trusted: &TrustedKeys,
+    now_ms: i64,
+) -> Result<BTreeMap<&'static str, String>, Refusal> {
+    let limits = Limits::default();
+    let copy = taken::bundle(&places.home, wish, work, limits.bundle_bytes)
+        .map_err(|error| refusal("bundle_not_taken", error))?;
+    let rules = Rules {
+        now_ms,
+        target: slots::target(),
+        contracts: version::contracts(),
+        // The node's user must not bring an old unit back; root may, by hand.
+        allow_downgrade: false,
+        limits,
+    };
+    let verified = bundle::verify(&copy, trusted, &rules).map_err(refused)?;
+    let units = bundle::units(&verified).map_err(refused)?;
+    if units.is_empty() {
+        return Err(refusal("bundle_without_units", "the bundle has no units"));
+    }
+    // Before anything is placed, as for a slot.
+    keys::remember(&places.keys, verified.key(), &verified.manifest().version).map_err(refused)?;
+    Ok(units.into_iter().map(|(name, text)| (name, with_programs(&text, &places.programs))).collect())
+}
+
+/// The keys, where nobody but root can have put them.
+fn trusted(places: &Places) -> Result<TrustedKeys, Refusal> {
+    let missing = || {
+        refusal(
+            "units_key_missing",
+            format!("no key in {}: `holdfast release trust PUB --units` by root", places.keys.display()),
+        )
+    };
+    let entries = match std::fs::read_dir(&places.keys) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+        entries => entries.map_err(|error| refusal("trusted_key_unreadable", error))?,
+    };
+    for path in entries.flatten().map(|entry| entry.path()).chain([places.keys.clone()]) {
+        let there =
+            std::fs::symlink_metadata(&path).map_err(|error| refusal("trusted_key_unreadable", error))?;
+        if there.is_symlink() || there.uid() != places.owner || there.mode() & WRITES_OF_OTHERS != 0 {
+            let words = format!("{} can be written by others than root", path.display());
+            return Err(refusal("units_key_not_roots", words));
+        }
+    }
+    let trusted = TrustedKeys::load(&places.keys).map_err(refused)?;
+    if trusted.keys().is_empty() { Err(missing()) } else { Ok(trusted) }
+}
+
+/// Places what differs, as a whole, and waits until the node is ready with it; else what was there before is back.
+fn place(
+    places: &Places,
+    manager: &dyn Manager,
+    wish: &Wish,
+    wanted: &BTreeMap<&'static str, String>,
+) -> Result<Outcome, PlacingError> {
+    let attempt = wish.attempt.clone();
+    let ended = |end: End, reason: &str, message: String| Outcome {
+        attempt: attempt.clone(),
+        end,
+        reason: reason.to_owned(),
+        message,
+    };
+    let placed: Placed = read(&places.state.join(PLACED)).unwrap_or_default();
+    let there = there(places)?;
+    let changes = match changes(wanted, &there, &packaged(places), &placed) {
+        Ok(changes) => changes,
+        Err(name) => {
+            let path = places.units.join(name);
+            let words = format!("{} is the administrator's, not a bundle's", path.display());
+            return Ok(ended(End::Refused, "unit_of_the_administrator", words));
+        }
+    };
+    if changes.is_empty() {
+        return Ok(ended(End::Applied, "", "these units were in effect already".into()));
+    }
+    let text = |name: &String| match there.get(name.as_str()) {
+        Some(There::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let before: Texts = changes.keys().map(|name| (name.clone(), text(name))).collect();
+    let remembered = Remembered { attempt: attempt.clone(), before, placed: placed.clone() };
+    write(&places.state.join(REMEMBERED), &remembered)?;
+    tracing::info!(attempt, units = ?changes.keys().collect::<Vec<_>>(), "units are placed");
+    let ready = put(places, &changes)
+        .map_err(|error| io::Error::other(error.to_string()))
+        .and_then(|()| manager.reload())
+        .and_then(|()| manager.restart(READY));
+    if let Err(error) = ready {
+        tracing::error!(attempt, %error, "the node is not ready with the new units; the previous ones are put back");
+        put_back(places, manager, &remembered)?;
+        return Ok(ended(End::Restored, "unit_not_ready", error.to_string()));
+    }
+    let mut now = placed;
+    for (name, text) in &changes {
+        match text {
+            Some(text) => drop(now.0.insert(name.clone(), text.clone())),
+            None => drop(now.0.remove(name)),
+        }
+    }
+    write(&places.state.join(PLACED), &now)?;
+    Ok(ended(End::Applied, "", format!("placed: {}", changes.keys().cloned().collect::<Vec<_>>().join(", "))))
+}
+
+/// The remembered units, in effect again.
+fn put_back(places: &Places, manager: &dyn Manager, remembered: &Remembered) -> Result<(), PlacingError> {
+    put(places, &remembered.before)?;
+    write(&places.state.join(PLACED), &remembered.placed)?;
+    manager.reload().map_err(PlacingError::Manager)?;
+    // A node that was stopped meanwhile is to stay so.
+    if manager.is_wanted()
+        && let Err(error) = manager.restart(READY)
+    {
+        // Nothing that is known here helps it; its unit is tried again by systemd.
+        tracing::error!(%error, "the node is not ready with its previous units");
+    }
+    Ok(())
+}
+
+/// Writes or removes units, durably.
+fn put(places: &Places, texts: &Texts) -> Result<(), PlacingError> {
+    for (name, text) in texts {
+        let path = places.units.join(name);
+        match text {
+            Some(text) => {
+                let file = durable_file::prepare(&path, text.as_bytes()).map_err(on("write", &path))?;
+                file.readable_by_all().and_then(|()| file.put()).map_err(on("place", &path))?;
+            }
+            None => forget(&path)?,
+        }
+    }
+    durable_file::sync_directory(&places.units).map_err(on("sync", &places.units))
+}
+
+fn there(places: &Places) -> Result<BTreeMap<&'static str, There>, PlacingError> {
+    let mut all = BTreeMap::new();
+    for name in UNIT_NAMES {
+        let path = places.units.join(name);
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(on("look at", &path)(error)),
+            Ok(found) => {
+                let text = if found.is_file() { std::fs::read_to_string(&path).ok() } else { None };
+                all.insert(name, text.map_or(There::Other, There::Text));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn packaged(places: &Places) -> BTreeMap<&'static str, String> {
+    let text =
+        |name: &str| places.packaged.iter().find_map(|below| std::fs::read_to_string(below.join(name)).ok());
+    UNIT_NAMES.into_iter().filter_map(|name| Some((name, text(name)?))).collect()
+}
+
+fn alone(places: &Places) -> Result<Flock<File>, PlacingError> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(&places.state);
+    made.map_err(on("create", &places.state))?;
+    let path = places.state.join(LOCK);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(on("open", &path))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| on("lock", &path)(errno.into()))
+}
+
+/// What is not there, or damaged, is as if it had never been written: it is only written whole.
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+fn write(path: &Path, value: &impl Serialize) -> Result<(), PlacingError> {
+    let text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    let file = durable_file::prepare(path, &text).map_err(on("write", path))?;
+    file.readable_by_all().and_then(|()| file.put()).map(drop).map_err(on("place", path))
+}
+
+fn forget(path: &Path) -> Result<(), PlacingError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(on("remove", path)(error)),
+        _ => {
+            let directory = path.parent().unwrap_or(Path::new("/"));
+            durable_file::sync_directory(directory).map_err(on("sync", directory))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! One keeper after another in the same process, by `execve`: pid (which systemd knows), lock, sockets, listeners and the
+//! supervisor are kept. docs/decisions/0012 says when; `promotion::successor` decides it.
+
+use super::{Keeper, Supervisor};
+use crate::io::reap::Awaited;
+use crate::io::replace::{execute, kept_descriptors};
+use crate::io::root::{self, OPERATOR, succession};
+use crate::io::slots::{digest, own_program};
+use crate::promotion::InUse;
+use crate::promotion::successor::{Base, KEEPER_STARTS, SHOWN_MS, Succession, successor};
+use crate::restart::STABLE_AFTER;
+use holdfast_shared::home::Home;
+use holdfast_shared::process::{PassedFd, PidFd, listen_fds};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What `keep --check` of a successor may take. The supervisor's death is seen so much later then.
+const CHECK: Duration = Duration::from_secs(3);
+
+/// What an earlier image of this process has kept, or, for the first one, what it was started with.
+#[derive(Default)]
+pub(super) struct Passed {
+    pub lock: Option<OwnedFd>,
+    pub notify: Option<OwnedFd>,
+    pub supervisor: Option<OwnedFd>,
+    pub listeners: Vec<PassedFd>,
+}
+
+impl Passed {
+    /// Call it once, first thing.
+    pub fn take() -> Passed {
+        let mut passed = Passed { listeners: listen_fds(), ..Passed::default() };
+        for (name, fd) in kept_descriptors() {
+            match name.as_str() {
+                "keeper" => passed.lock = Some(fd),
+                "notify" => passed.notify = Some(fd),
+                "child" => passed.supervisor = Some(fd),
+                "listener" => passed.listeners.push(PassedFd { name, fd }),
+                _ => drop(fd),
+            }
+        }
+        passed
+    }
+
+    /// Whether there was a keeper before us in this process.
+    pub fn follows(&self) -> bool {
+        self.lock.is_some()
+    }
+}
+
+/// The supervisor of the keeper before us: it was ready then. One that has died since is reaped with the next turn.
+pub(super) fn adopted(kept: Option<OwnedFd>) -> Option<Supervisor> {
+    let pidfd =
+        PidFd::adopt(kept?).inspect_err(|error| tracing::error!(%error, "adopt the supervisor")).ok()?;
+    let program = std::fs::read_link(format!("/proc/{}/exe", pidfd.pid())).unwrap_or_else(|_| own_program());
+    tracing::info!(pid = pidfd.pid(), "a promoted keeper has taken over");
+    Some(Supervisor::Runs { pidfd, program, ready_at: Some(Instant::now()) })
+}
+
+/// Where this keeper comes from.
+pub(super) struct Line {
+    /// What the node was installed with; its digest is empty until it is asked for.
+    base: Base,
+    /// Digest of what runs, once it was asked for.
+    own: Option<String>,
+    /// When this keeper took over, until it has shown itself; `None` also for an installed one.
+    unshown_since: Option<Instant>,
+    /// The attempt whose keeper is not used, which was said.
+    refused: String,
+}
+
+impl Line {
+    pub fn new(home: &Home, follows: bool) -> Line {
+        let own = Base { program: path_of_us(), digest: String::new() };
+        let base = if follows { succession::read(home).base } else { own };
+        let unshown_since = follows.then(Instant::now);
+        Line { base, own: None, unshown_since, refused: String::new() }
+    }
+
+    /// Digest of what runs, whatever has been installed in its place since.
+    fn own_digest(&mut self) -> io::Result<String> {
+        match &self.own {
+            Some(known) => Ok(known.clone()),
+            None => Ok(self.own.insert(digest(Path::new("/proc/self/exe"))?).clone()),
+        }
+    }
+
+    pub fn base_digest(&mut self) -> io::Result<String> {
+        if self.base.digest.is_empty() {
+            self.base.digest = self.own_digest()?;
+        }
+        Ok(self.base.digest.clone())
+    }
+
+    /// Where the installed program is, or was.
+    pub fn base_path(&self) -> &Path {
+        &self.base.program
+    }
+
+    /// The installed program; ourselves, where it is gone.
+    pub fn base_program(&self) -> PathBuf {
+        if self.base.program.exists() { self.base.program.clone() } else { own_program() }
+    }
+}
+
+/// Our program's path, also when a newer one has replaced its file since.
+fn path_of_us() -> PathBuf {
+    let path = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let text = path.to_string_lossy();
+    text.strip_suffix(" (deleted)").map(PathBuf::from).unwrap_or(path)
+}
+
+impl Keeper<'_> {
+    /// A keeper that followed another one says so once it has lived for its time.
+    pub(super) fn show_itself(&mut self) {
+        let shown = |since: Instant| since.elapsed() >= Duration::from_millis(SHOWN_MS);
+        if !self.line.unshown_since.is_some_and(shown) || self.is_waiting() {
+            return;
+        }
+        match succession::write(self.home, &succession::read(self.home).shown()) {
+            Ok(()) => self.line.unshown_since = None,
+            Err(error) => tracing::error!(%error, "say that the promoted keeper lives"),
+        }
+    }
+
+    /// Becomes the keeper of root files that are confirmed, once its supervisor has been ready for a while. Returns only
+    /// where there is none, or where that was not possible: this one goes on then.
+    pub(super) fn hand_over(&mut self, in_use: &InUse) {
+        let Supervisor::Runs { pidfd, ready_at: Some(at), .. } = &self.supervisor else { return };
+        let Some(root) = in_use.current.as_ref().filter(|_| in_use.confirmed) else { return };
+        if at.elapsed() <= STABLE_AFTER || self.line.refused == root.attempt {
+            return;
+        }
+        let (Ok(own), Ok(base)) = (self.line.own_digest(), self.line.base_digest()) else { return };
+        let before = succession::read(self.home);
+        let Some(root) = successor(in_use, &before, OPERATOR, &own, &base) else {
+            if before.was_tried_enough(&root.attempt) && self.line.unshown_since.is_none() {
+                let (attempt, release) = (&root.attempt, &root.release);
+                if let Err(error) = succession::write(self.home, &before.clone().given_up()) {
+                    tracing::error!(%error, "say that the promoted keeper is given up");
+                }
+                tracing::error!(
+                    attempt,
+                    release,
+                    "the promoted keeper failed {KEEPER_STARTS} starts; this one stays"
+                );
+            }
+            self.line.refused = root.attempt.clone();
+            return;
+        };
+        let base = Base { digest: base, program: self.line.base.program.clone() };
+        let failed = self.become_keeper(
+            &root::program(self.home, root, OPERATOR),
+            before.started(base, &root.attempt),
+            pidfd,
+        );
+        tracing::error!(error = %failed, attempt = root.attempt, "the promoted keeper did not take over");
+    }
+
+    fn become_keeper(&self, program: &Path, succession: Succession, supervisor: &PidFd) -> io::Error {
+        let prepared = succession::write(self.home, &succession)
+            .map_err(|error| io::Error::other(error.message))
+            .and_then(|()| check_keeps(program, self.home));
+        if let Err(error) = prepared {
+            return error;
+        }
+        tracing::info!(program = %program.display(), start = succession.starts, "replaced by the promoted keeper");
+        let mut kept: Vec<(&str, BorrowedFd<'_>)> = vec![
+            ("keeper", self.lock.as_fd()),
+            ("notify", self.notify.as_fd()),
+            ("child", supervisor.as_fd()),
+        ];
+        kept.extend(self.listeners.iter().map(|passed| ("listener", passed.fd.as_fd())));
+        execute(program, "keep", self.home, &kept)
+    }
+}
+
+/// Whether this program is a keeper at all: in a child, as nothing is behind us once we have become it.
+fn check_keeps(program: &Path, home: &Home) -> io::Result<()> {
+    const AGAIN: Duration = Duration::from_millis(10);
+    let mut command = Command::new(program);
+    command.args(["keep", "--check", "--home"]).arg(home.path()).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = Awaited::spawn(&mut command)?;
+    let begun = Instant::now();
+    loop {
+        match child.try_wait()? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(io::Error::other(format!("its check ended with {status}"))),
+            None if begun.elapsed() >= CHECK => return Err(io::Error::other("its check takes too long")),
+            None => std::thread::sleep(AGAIN),
+        }
+    }
+}
