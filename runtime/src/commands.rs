@@ -47,7 +47,7 @@ pub struct Given {
     pub active: bool,
     /// Whether the disk is too full for new commands.
     pub storage_full: bool,
-    /// Why no agent may be given a prompt: its disk is nearly full. Looked at for prompts only.
+    /// Why no prompt is taken: the disk of workers and workspaces is nearly full. Looked at for prompts only.
     pub no_room: Option<ApiError>,
     /// How long a switch may take until the task is ready.
     pub switch_timeout_ms: u64,

@@ -23,8 +23,8 @@ pub(super) fn prompt(state: &State, prompt: Prompt, given: &Given, seen: &impl S
         let message = format!("{UNFILED_SPANS} ended turns of task {} could not be put away", task.id);
         return Err(ApiError::new(Code::StorageFull, message));
     }
-    // A worker per turn is looked at by whoever starts it; an agent that stands would be given the prompt at once.
-    if let Some(error) = given.no_room.as_ref().filter(|_| task.agent.is_some()) {
+    // Said at once: a turn whose worker has to wait for room looks like one that runs and is silent.
+    if let Some(error) = &given.no_room {
         return Err(error.clone());
     }
     let (turn, text) = (task.next_turn(), prompt.text);

@@ -111,18 +111,17 @@ fn an_agent_that_reads_nothing_is_not_told_without_end() {
 }
 
 #[test]
-fn a_disk_that_is_nearly_full_takes_prompts_for_no_agent_and_all_else() {
+fn a_disk_that_is_nearly_full_takes_no_prompts_and_all_else() {
     let mut life = warm("x");
     life.does("task.open", json!({"task": "y", "skill": "command"}));
     life.no_room = Some(ApiError::new(Code::StorageFull, "no room"));
     let records = life.lsn();
-    for queue in [false, true] {
-        let prompt = json!({"task": "x", "text": "a", "queue": queue});
+    for (task, queue) in [("x", false), ("x", true), ("y", false)] {
+        let prompt = json!({"task": task, "text": "a", "queue": queue});
         assert!(life.refuses("task.prompt", prompt, Code::StorageFull).retryable);
     }
     assert_eq!(life.lsn(), records, "nothing is journaled");
     life.does("task.mode", json!({"task": "x", "mode": "code"}));
-    life.does("task.prompt", json!({"task": "y", "text": "a"}));
     life.does("task.stop", json!({"task": "x"}));
 }
 
