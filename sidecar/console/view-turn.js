@@ -6,6 +6,7 @@ import { durationText, sealText } from "./messages.js";
 import { usageText } from "./usage.js";
 import { OutputView } from "./view-output.js";
 import { StepsView } from "./view-steps.js";
+import { visible } from "./visible.js";
 
 export class TurnView {
   /** `moved()`: a person asked for another part; `answer` as in PermissionView. */
@@ -106,7 +107,7 @@ export class TurnView {
     this.element.dataset.kind = this.isAgent(agent) ? "agent" : "command";
     this.element.dataset.state = turn.state;
     this.cut.hidden = !turn.cut;
-    setText(this.ask, turn.text ?? "(the prompt is no longer kept)");
+    setText(this.ask, visible(turn.text ?? "(the prompt is no longer kept)"));
     const running = turn.state === "running";
     this.badge.className = running ? "badge running" : "badge";
     this.badge.dataset.tone = running ? "good" : "quiet";
