@@ -31,7 +31,8 @@ fn attach_shows_a_turn_answers_by_a_key_and_detaches() {
         let turn = stage.prompt(&Agent::Demo.prompt(&steps)).await;
         one.shows("1 \u{1b}[0mAllow").await;
         other.shows("1 \u{1b}[0mAllow").await;
-        one.press("x1");
+        // Delete and Ctrl-Right bear a 3 and a C and are no answers.
+        one.press("x\u{1b}[3~\u{1b}[1;5C1");
         one.shows("! asked: Allow").await;
         assert!(!one.text().contains("answered by"), "it was answered from here");
         other.shows("(answered by local:").await;
