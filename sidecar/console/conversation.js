@@ -103,7 +103,7 @@ export class Conversation {
 const weight = ({ screen, steps }) => screen.chars + steps.chars;
 
 const newTurn = (id) => ({
-  id, text: null, state: "unknown", stopReason: null, exitCode: null, message: null, usage: null, screen: new Screen(),
+  id, text: null, state: "unknown", stopReason: null, exitCode: null, message: null, code: null, usage: null, screen: new Screen(),
   steps: new Steps(), stderr: false, cut: false, lost: false, startedAt: null, sealedAt: null,
 });
 
@@ -168,13 +168,14 @@ function seenRunning(turn) {
   return true;
 }
 
-function seal(turn, { stop_reason: stopReason = "end_turn", exit_code: exitCode, detail, message, reason, usage, at }) {
+function seal(turn, { stop_reason: stopReason = "end_turn", exit_code: exitCode, detail, message, reason, code, usage, at }) {
   turn.neverRan = turn.state === "queued";
   turn.state = "sealed";
   turn.sealedAt = at ?? null;
   turn.stopReason = String(stopReason);
   turn.exitCode = Number.isInteger(exitCode) ? exitCode : null;
   turn.message = [detail, message, reason].find((text) => typeof text === "string" && text !== "") ?? null;
+  turn.code = typeof code === "string" && code !== "" ? code : null;
   turn.usage = mergeUsage(turn.usage, readUsage(usage));
   for (const step of turn.steps.list) if (isOpen(step)) turn.steps.touch(step);
   return "turn";

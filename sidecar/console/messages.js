@@ -107,9 +107,12 @@ const ADVICE = {
   INTERNAL_ERROR: "The node made a mistake. Its log has the details (“holdfast logs”).",
 };
 
+/** What to do about an error with this code; null where that is not known. */
+export const adviceFor = (code) => (Object.hasOwn(ADVICE, code) ? ADVICE[code] : null);
+
 /** An error as people read it: what to do first, then what the node said. */
 export function errorText(error) {
-  const advice = ADVICE[error.name];
+  const advice = adviceFor(error.name);
   const said = error.message || (advice ? "" : `error ${error.code}`);
   return { advice: advice ?? "The node refused this.", said, name: error.name };
 }

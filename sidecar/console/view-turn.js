@@ -2,10 +2,11 @@
 // what else it wrote folded behind them.
 
 import { announce, el, setText } from "./dom.js";
-import { durationText, sealText } from "./messages.js";
+import { adviceFor, durationText, sealText } from "./messages.js";
 import { usageText } from "./usage.js";
 import { OutputView } from "./view-output.js";
 import { StepsView } from "./view-steps.js";
+import { visible } from "./visible.js";
 
 export class TurnView {
   /** `moved()`: a person asked for another part; `answer` as in PermissionView. */
@@ -106,7 +107,7 @@ export class TurnView {
     this.element.dataset.kind = this.isAgent(agent) ? "agent" : "command";
     this.element.dataset.state = turn.state;
     this.cut.hidden = !turn.cut;
-    setText(this.ask, turn.text ?? "(the prompt is no longer kept)");
+    setText(this.ask, visible(turn.text ?? "(the prompt is no longer kept)"));
     const running = turn.state === "running";
     this.badge.className = running ? "badge running" : "badge";
     this.badge.dataset.tone = running ? "good" : "quiet";
@@ -125,7 +126,8 @@ export class TurnView {
     const facts = [durationText(turn), usageText(turn.usage), !this.isAgent(agent) && lines > 0 ? `${lines.toLocaleString()} ${lines === 1 ? "line" : "lines"}` : null];
     const anything = lines > 0 || turn.steps.list.length > 0;
     const save = el("button", { type: "button", className: "link", onclick: () => this.save() }, this.isAgent(agent) ? "Save as text" : "Save output");
-    const detail = turn.message ? (loud ? el("span", { className: "detail" }, turn.message) : ` · ${turn.message}`) : "";
+    const why = [adviceFor(turn.code), [turn.code, turn.message].filter(Boolean).join(": ")].filter(Boolean).join(" ");
+    const detail = why === "" ? "" : loud ? el("span", { className: "detail" }, why) : ` · ${why}`;
     const sign = loud ? [el("span", { className: "sign", "aria-hidden": "true" }, "⚠")] : [];
     this.foot.replaceChildren(...sign, el("span", { className: "seal" }, text, detail), el("span", { className: "grow" }), el("span", { className: "facts" }, facts.filter(Boolean).join(" · ")), ...(anything ? [save] : []));
     this.foot.hidden = false;

@@ -243,7 +243,7 @@ impl Renderer {
         let reason = said(&event["stop_reason"]);
         let mut facts = vec![reason.to_owned()];
         facts.extend(event["exit_code"].as_i64().map(|code| format!("exit code {code}")));
-        facts.extend(event["detail"].as_str().map(str::to_owned));
+        facts.extend(["code", "detail"].iter().filter_map(|name| event[*name].as_str().map(str::to_owned)));
         facts.extend(usage_of(&event["usage"]).or(self.usage).map(|(used, size)| tokens(used, size)));
         if self.marks {
             let tone = if reason == "end_turn" { Tone::Busy } else { Tone::Warn };

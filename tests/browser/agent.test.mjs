@@ -261,13 +261,14 @@ check("the agent's commands are offered behind a slash and taken by keyboard", a
 const ENDS = [
   ["end_turn", {}, "Done", false], ["cancelled", {}, "Cancelled", false], ["failed", { detail: "log in first" }, "Failed", true],
   ["interrupted", { detail: "lost at a power cut" }, "Interrupted: the agent is gone, and it was not run again", true],
+  ["failed", { code: "BOOTSTRAP_FAILED", detail: "no such program" }, "Failed", true, "The task's worker could not be started. The node's log says why (“holdfast logs”). BOOTSTRAP_FAILED: no such program"],
   ["limit", { detail: "max_tokens" }, "Stopped at a limit", true], ["some_new_reason", {}, "Ended: some_new_reason", false],
 ];
 check("each end of a turn has its sign; what broke off is loud and says why", async () => {
   ENDS.forEach(([stop_reason, rest], at) => mock.log(TURN).events.push(started(`t${at + 1}`, stop_reason), says(`t${at + 1}`, "words"), sealed(`t${at + 1}`, { stop_reason, ...rest })));
   await opened();
-  for (const [at, [reason, { detail }, text, loud]] of ENDS.entries()) {
-    assert.equal(await seal(page, `t${at + 1}`), `${text}${detail ?? ""}`, reason);
+  for (const [at, [reason, { detail }, text, loud, why = detail]] of ENDS.entries()) {
+    assert.equal(await seal(page, `t${at + 1}`), `${text}${why ?? ""}`, reason);
     assert.equal(await turn(`t${at + 1}`).locator("footer.loud").count(), loud ? 1 : 0, reason);
   }
 });

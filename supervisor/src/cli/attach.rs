@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 /// Events that are taken before what they change is written: a replay then is not drawn event by event.
 const AT_ONCE: usize = 4_096;
-/// How often the block is looked at when nothing comes: a lost connection is said so late.
+/// How often it looks when nothing comes: a lost connection is said so late, and a reader who has gone is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How it ended.
@@ -144,7 +144,7 @@ impl<'a> Attached<'a> {
                     None => {}
                 },
                 (choice, answer) = answer_of(&mut self.answering) => self.answered(&choice, answer),
-                () = tokio::time::sleep(LOOK_AGAIN), if self.live => {}
+                () = tokio::time::sleep(LOOK_AGAIN) => self.gone |= self.output.reader_is_gone(),
             }
         }
     }

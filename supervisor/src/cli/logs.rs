@@ -3,6 +3,7 @@
 use super::output::{CliError, Output};
 use super::place::Place;
 use crate::io::logs::{KEPT, older};
+use crate::render::{json_text, one_line};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -104,19 +105,21 @@ fn print(line: &str, output: &Output) {
     output.write(&format!("{}\n", words(line, output)));
 }
 
-/// A line as people read it; as it is where JSON was asked for, and where it is none.
+/// A line as people read it; as it is where JSON was asked for, and where it is none. It may quote what an agent said:
+/// nothing of it moves or hides anything on a terminal.
 pub(super) fn words(line: &str, output: &Output) -> String {
     let words = match serde_json::from_str::<Value>(line) {
         Ok(Value::Object(fields)) if !output.json => {
-            let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
+            let text = |name: &str| one_line(fields.get(name).and_then(Value::as_str).unwrap_or_default());
             let rest: Vec<String> = fields
                 .iter()
                 .filter(|(name, _)| !["ts", "level", "process", "instance", "msg"].contains(&name.as_str()))
                 .map(|(name, value)| {
-                    format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+                    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                    one_line(&format!("{name}={value}"))
                 })
                 .collect();
-            let colour = match text("level") {
+            let colour = match text("level").as_str() {
                 "error" => "31",
                 "warn" => "33",
                 _ => "0",
@@ -124,7 +127,8 @@ pub(super) fn words(line: &str, output: &Output) -> String {
             let level = output.paint(colour, &format!("{:<5}", text("level")));
             format!("{} {level} {:<10} {} {}", text("ts"), text("process"), text("msg"), rest.join(" "))
         }
-        _ => line.to_owned(),
+        Ok(_) => json_text(line.to_owned()),
+        Err(_) => one_line(line),
     };
     words.trim_end().to_owned()
 }
@@ -172,6 +176,20 @@ pub fn seconds(text: &str) -> Result<u64, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_line_quotes_reaches_no_terminal_as_a_sequence() {
+        let evil = "a\u{1b}]52;c;eA==\u{7}b\u{9b}2J\u{202e}c\r";
+        let line = serde_json::json!({"ts": "t", "level": "warn", "process": "runtime-a", "msg": evil, "why": evil, evil: 1});
+        for json in [false, true] {
+            let output = Output { json, colours: false };
+            for line in [line.to_string(), evil.to_owned()] {
+                let words = words(&line, &output);
+                assert!(!words.chars().any(|one| one.is_control() || one == '\u{202e}'), "{words:?}");
+            }
+            assert!(words(&line.to_string(), &output).contains("runtime-a"));
+        }
+    }
 
     #[test]
     fn times_have_a_unit() {

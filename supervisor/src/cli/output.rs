@@ -3,8 +3,10 @@
 use crate::render::{harmless, json_text};
 use holdfast_shared::control::CallError;
 use holdfast_shared::error::{ApiError, Code};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
+use std::os::fd::AsFd;
 
 /// Why a command did not do what it was to.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,14 @@ impl Output {
     pub fn write_or_gone(&self, text: &str) -> bool {
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+    }
+
+    /// Whether stdout is a pipe whose reader has gone, asked without writing.
+    pub fn reader_is_gone(&self) -> bool {
+        let stdout = std::io::stdout();
+        let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        let looked = poll(&mut watched, PollTimeout::ZERO);
+        looked.is_ok() && watched[0].revents().is_some_and(|what| what.contains(PollFlags::POLLERR))
     }
 
     /// A line for people, on stderr.

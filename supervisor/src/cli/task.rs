@@ -197,7 +197,11 @@ async fn prompt(
     };
     attached.only(answer["turn"].clone());
     match attached.run().await? {
-        Ended::Sealed(event) => Ok(exit_code(&event, output)),
+        Ended::Sealed(event) => {
+            let (code, said) = outcome(&event);
+            said.iter().for_each(|said| output.say(said));
+            Ok(code)
+        }
         Ended::Detached { .. } => {
             detached(task, true, output);
             Ok(130)
@@ -205,17 +209,20 @@ async fn prompt(
     }
 }
 
-/// The command's own code; a turn that ended otherwise says so.
-fn exit_code(sealed: &Value, output: &Output) -> u8 {
+/// What a sealed turn is to its caller: the exit code, and what is said of one that did not end by itself. The code is the
+/// worker's own where that says that it failed; only a turn that ended as it should is fine.
+fn outcome(sealed: &Value) -> (u8, Option<String>) {
     let reason = text(&sealed["stop_reason"]);
-    match sealed["exit_code"].as_i64() {
-        Some(code) => u8::try_from(code).unwrap_or(crate::exit::FAILED),
-        None if reason == "end_turn" => crate::exit::FINE,
-        None => {
-            let detail =
-                sealed["detail"].as_str().map_or(String::new(), |detail| format!(" ({})", one_line(detail)));
-            output.say(&format!("The turn ended: {reason}{detail}."));
-            crate::exit::FAILED
+    let code = sealed["exit_code"].as_i64().map(|code| u8::try_from(code).unwrap_or(crate::exit::FAILED));
+    let own = code.filter(|code| *code != crate::exit::FINE);
+    match (reason.as_str(), own) {
+        ("end_turn", own) => (own.unwrap_or(crate::exit::FINE), None),
+        ("failed", Some(own)) => (own, None),
+        _ => {
+            let why: Vec<String> =
+                ["code", "detail"].iter().filter_map(|name| sealed[*name].as_str().map(one_line)).collect();
+            let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(": ")) };
+            (own.unwrap_or(crate::exit::FAILED), Some(format!("The turn ended: {reason}{why}.")))
         }
     }
 }
@@ -261,5 +268,33 @@ fn text(value: &Value) -> String {
         Value::Null => String::new(),
         Value::String(text) => one_line(text),
         other => one_line(&other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_turn_that_ended_as_it_should_is_fine() {
+        let sealed = |reason: &str, code: Option<i64>| {
+            outcome(&json!({"type": "turn.sealed", "stop_reason": reason, "exit_code": code}))
+        };
+        assert_eq!(sealed("end_turn", None), (0, None));
+        assert_eq!(sealed("end_turn", Some(0)), (0, None));
+        assert_eq!(sealed("end_turn", Some(3)), (3, None));
+        assert_eq!(sealed("failed", Some(3)), (3, None));
+        let said = |reason: &str| Some(format!("The turn ended: {reason}."));
+        assert_eq!(sealed("failed", None), (1, said("failed")));
+        assert_eq!(
+            sealed("interrupted", Some(0)),
+            (1, said("interrupted")),
+            "an agent that leaves in mid-turn"
+        );
+        assert_eq!(sealed("interrupted", Some(137)), (137, said("interrupted")));
+        assert_eq!(sealed("cancelled", Some(143)), (143, said("cancelled")));
+        assert_eq!(sealed("limit", Some(-9)), (1, said("limit")));
+        let why = json!({"stop_reason": "failed", "code": "STORAGE_FULL", "detail": "no\u{1b}[2J room"});
+        assert_eq!(outcome(&why).1.as_deref(), Some("The turn ended: failed (STORAGE_FULL: no␛[2J room)."));
     }
 }

@@ -47,11 +47,49 @@ pub fn pressed() -> mpsc::Receiver<u8> {
     let (pressed, keys) = mpsc::channel(KEYS);
     if std::io::stdin().is_terminal() {
         std::thread::spawn(move || {
-            let mut one = [0_u8];
-            while std::io::stdin().read_exact(&mut one).is_ok() && pressed.blocking_send(one[0]).is_ok() {}
+            let (mut one, mut plain) = ([0_u8], PlainKeys::default());
+            while std::io::stdin().read_exact(&mut one).is_ok() {
+                if plain.is_one(one[0]) && pressed.blocking_send(one[0]).is_err() {
+                    return;
+                }
+            }
         });
     }
     keys
+}
+
+/// Keys that are a character. Arrows, function keys and the like come as sequences, whose characters are no keys: Home is
+/// `ESC [ 1 ~`, and is not to answer with the first option.
+#[derive(Debug, Default)]
+enum PlainKeys {
+    #[default]
+    Ground,
+    /// Behind ESC.
+    Escape,
+    /// Behind ESC `[`.
+    Begun,
+    /// In the parameters of a sequence.
+    Sequence,
+    /// One more character belongs to it.
+    Last,
+}
+
+impl PlainKeys {
+    /// Whether this byte is a key by itself.
+    fn is_one(&mut self, byte: u8) -> bool {
+        let (next, is_one) = match (&self, byte) {
+            (PlainKeys::Ground | PlainKeys::Escape, 0x1b) => (PlainKeys::Escape, false),
+            (PlainKeys::Escape, b'[') => (PlainKeys::Begun, false),
+            (PlainKeys::Escape, b'O') => (PlainKeys::Last, false),
+            (PlainKeys::Ground | PlainKeys::Escape, _) => (PlainKeys::Ground, true),
+            // Function keys of the Linux console: ESC [ [ A.
+            (PlainKeys::Begun, b'[') => (PlainKeys::Last, false),
+            (PlainKeys::Begun | PlainKeys::Sequence, 0x20..=0x3f) => (PlainKeys::Sequence, false),
+            (PlainKeys::Begun | PlainKeys::Sequence | PlainKeys::Last, _) => (PlainKeys::Ground, false),
+        };
+        *self = next;
+        is_one
+    }
 }
 
 /// Columns and rows.
@@ -64,4 +102,29 @@ pub fn size() -> (usize, usize) {
 /// before.
 pub fn pause() {
     let _ = raise(Signal::SIGSTOP);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_character_is_no_key() {
+        let cases: [(&[u8], &[u8]); 9] = [
+            (b"1cq", b"1cq"),
+            (b"\x1b[A\x1b[Cx", b"x"),
+            (b"\x1b[1~\x1b[1;5C\x1b[15~1", b"1"),
+            (b"\x1bOC\x1bOP2", b"2"),
+            (b"\x1b[[C\x1b[[A3", b"3"),
+            (b"\x1b\x1b[Dq", b"q"),
+            (b"\x1b1", b"1"),
+            (b"\x1b[200~c", b"c"),
+            ("\u{e9}\u{3}".as_bytes(), "\u{e9}\u{3}".as_bytes()),
+        ];
+        for (typed, keys) in cases {
+            let mut plain = PlainKeys::default();
+            let taken: Vec<u8> = typed.iter().copied().filter(|byte| plain.is_one(*byte)).collect();
+            assert_eq!(taken, keys, "{typed:?}");
+        }
+    }
 }

@@ -193,6 +193,9 @@ fn tool_calls_are_a_line_each_that_changes_in_place() {
         &[started(), tool("a", "pending"), tool("b", "pending"), done, chunk("so")],
         &["[t1] > go on", "✓ Do a (execute, 2 lines)", "so", "· Do b (execute, pending)", RUNNING],
     );
+    let mut failed = sealed("failed");
+    (failed["code"], failed["detail"]) = (json!("STORAGE_FULL"), json!("no room"));
+    check("why", &[started(), failed], &["[t1] > go on", "[t1] failed, STORAGE_FULL, no room", IDLE]);
     check(
         "left over",
         &[started(), tool("a", "in_progress"), sealed("interrupted")],

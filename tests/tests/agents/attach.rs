@@ -31,7 +31,8 @@ fn attach_shows_a_turn_answers_by_a_key_and_detaches() {
         let turn = stage.prompt(&Agent::Demo.prompt(&steps)).await;
         one.shows("1 \u{1b}[0mAllow").await;
         other.shows("1 \u{1b}[0mAllow").await;
-        one.press("x1");
+        // Delete and Ctrl-Right bear a 3 and a C and are no answers.
+        one.press("x\u{1b}[3~\u{1b}[1;5C1");
         one.shows("! asked: Allow").await;
         assert!(!one.text().contains("answered by"), "it was answered from here");
         other.shows("(answered by local:").await;
@@ -153,13 +154,14 @@ fn attach_prints_events_as_json_lines() {
     });
 }
 
-/// A reader that goes (`| head -1`) ends it; the turn goes on.
+/// A reader that goes (`| head -1`) ends it, also while nothing more is said; the turn goes on.
 #[test]
 fn attach_as_json_ends_when_nobody_reads_it() {
     run(async {
         let stage = Stage::of(Agent::Demo).await;
         let node = &stage.node;
-        let turn = stage.prompt("count 100000 5").await;
+        let turn = stage.prompt("say a word\npermit more").await;
+        stage.wait(&turn, "permission.requested").await;
         let mut command = node.command(&["task", "attach", "t", "--json"]);
         let mut attached = command.stdout(std::process::Stdio::piped()).spawn().expect("the binary starts");
         let mut events = std::io::BufReader::new(attached.stdout.take().expect("piped"));
