@@ -369,6 +369,7 @@ impl Supervisor {
         self.look_at_memory()?;
         self.look_for_silence()?;
         self.look_at_active();
+        self.look_at_promotion()?;
         self.look_at_root()?;
         self.reconcile_inactive()
     }

@@ -10,6 +10,8 @@
 
 mod successor;
 
+pub use successor::check;
+
 use crate::exit;
 use crate::io::{child, root};
 use crate::promotion::InUse;
@@ -47,20 +49,6 @@ pub fn run(home: &Home) -> u8 {
         }
         Err(error) => {
             tracing::error!(%error, "keeper");
-            exit::FAILED
-        }
-    }
-}
-
-/// What a keeper does before its first turn, as far as it can be done beside a living one: whether this program would
-/// keep this home.
-pub fn check(home: &Home) -> u8 {
-    holdfast_shared::log::init("keeper", &instance());
-    let can = root::read(home).map_err(|error| error.message);
-    match can.and_then(|_| signal_pipe().map_err(|error| error.to_string())) {
-        Ok(_) => exit::FINE,
-        Err(error) => {
-            tracing::error!(error, "keeper");
             exit::FAILED
         }
     }

@@ -36,7 +36,9 @@ impl Supervisor {
         event: attempt::Event,
     ) -> Result<Result<(), Refused>, SuperviseError> {
         let serves = matches!(event, attempt::Event::Serves(_));
-        let step = match attempt::step(self.attempts(), event, now_ms(), &self.settings.supervisor.rules()) {
+        let mut rules = self.settings.supervisor.rules();
+        rules.auto_promote &= !self.has_live_work();
+        let step = match attempt::step(self.attempts(), event, now_ms(), &rules) {
             Ok(step) => step,
             Err(refused) => return Ok(Err(refused)),
         };

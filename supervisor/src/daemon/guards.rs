@@ -44,6 +44,21 @@ impl Supervisor {
         Some(ApiError::new(Code::Refused, message).with_details(details))
     }
 
+    /// The active does something that a change of its surroundings may end.
+    pub(super) fn has_live_work(&self) -> bool {
+        self.facts(&self.transition).live_work().is_some()
+    }
+
+    /// A promotion that is to go on by itself has waited for work to end, as an update does: people may have it at once.
+    pub(super) fn look_at_promotion(&mut self) -> Result<(), SuperviseError> {
+        let waits = self.attempts().state() == Some(State::RootPromotionPending);
+        let settled = !self.recovering && self.transition.owner().is_some();
+        if !waits || !settled || !self.settings.supervisor.auto_promote || self.has_live_work() {
+            return Ok(());
+        }
+        self.advance_attempt(attempt::Event::Operate(attempt::Operation::PromoteRoot))
+    }
+
     /// While a candidate warms, the memory gate holds on.
     pub(super) fn look_at_memory(&mut self) -> Result<(), SuperviseError> {
         let Some(warming) = self.attempts().warming() else { return Ok(()) };

@@ -9,21 +9,22 @@ pub mod keys;
 pub mod lease;
 mod signature;
 mod staging;
+mod units;
 mod walk;
 
 pub use keys::TrustedKeys;
 pub use signature::{SIGNATURE_BYTES, signature_path, text as signature_text};
+pub use units::units;
 
 use crate::io::{root, slots};
-use crate::release::{BundleError, Limits, MANIFEST, Rules, judge, unit_name};
+use crate::release::{BundleError, Limits, MANIFEST, Rules, judge};
 use holdfast_shared::error::ApiError;
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::process::read_holder;
-use holdfast_shared::release::{BundleFile, BundleManifest, Manifest, Part};
+use holdfast_shared::release::{BundleFile, BundleManifest, Manifest};
 use holdfast_shared::slot::Slot;
 use lease::Held;
 use staging::Staging;
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -259,48 +260,6 @@ fn same_as(verified: &Verified, manifest: &BundleManifest) -> Result<(), BundleE
         return Ok(());
     }
     Err(BundleError::DigestMismatch { path: MANIFEST.to_owned(), how: "digest" })
-}
-
-/// The units in a verified bundle, by name. Reads it once more; each is of bearable size by the rules.
-///
-/// # Errors
-/// A bundle that is not the one that was verified, a unit that is no text.
-pub fn units(verified: &Verified) -> Result<BTreeMap<&'static str, String>, BundleError> {
-    let mut units = Units::default();
-    let same = |manifest: &BundleManifest| same_as(verified, manifest);
-    let source = BufReader::new(verified.rewind()?.take(verified.bundle_bytes));
-    walk::walk(source, &verified.path, verified.limits.manifest_bytes, same, &mut units)?;
-    let text = |(name, bytes): (&'static str, Vec<u8>)| match String::from_utf8(bytes) {
-        Ok(text) => Ok((name, text)),
-        Err(_) => Err(BundleError::Malformed { what: format!("{name} is no text") }),
-    };
-    units.all.into_iter().map(text).collect()
-}
-
-/// Where units go; the rest is only checked.
-#[derive(Default)]
-struct Units {
-    all: BTreeMap<&'static str, Vec<u8>>,
-    now: Option<&'static str>,
-}
-
-impl walk::Sink for Units {
-    fn begin(&mut self, path: &str, file: &BundleFile) -> Result<(), BundleError> {
-        self.now = unit_name(path).filter(|_| file.part == Part::Units);
-        if let Some(name) = self.now {
-            self.all.insert(name, Vec::new());
-        }
-        Ok(())
-    }
-    fn write(&mut self, bytes: &[u8]) -> Result<(), BundleError> {
-        if let Some(unit) = self.now.and_then(|name| self.all.get_mut(name)) {
-            unit.extend_from_slice(bytes);
-        }
-        Ok(())
-    }
-    fn end(&mut self) -> Result<(), BundleError> {
-        Ok(())
-    }
 }
 
 /// Where contents go that are only checked.

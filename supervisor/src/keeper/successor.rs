@@ -1,7 +1,7 @@
 //! One keeper after another in the same process, by `execve`: pid (which systemd knows), lock, sockets, listeners and the
 //! supervisor are kept. docs/decisions/0012 says when; `promotion::successor` decides it.
 
-use super::{Keeper, Supervisor};
+use super::{Keeper, Supervisor, instance, signal_pipe};
 use crate::io::reap::Awaited;
 use crate::io::replace::{execute, kept_descriptors};
 use crate::io::root::{self, OPERATOR, succession};
@@ -175,6 +175,20 @@ impl Keeper<'_> {
         ];
         kept.extend(self.listeners.iter().map(|passed| ("listener", passed.fd.as_fd())));
         execute(program, "keep", self.home, &kept)
+    }
+}
+
+/// What a keeper does before its first turn, as far as it can be done beside a living one: whether this program would
+/// keep this home.
+pub fn check(home: &Home) -> u8 {
+    holdfast_shared::log::init("keeper", &instance());
+    let can = root::read(home).map_err(|error| error.message);
+    match can.and_then(|_| signal_pipe().map_err(|error| error.to_string())) {
+        Ok(_) => crate::exit::FINE,
+        Err(error) => {
+            tracing::error!(error, "keeper");
+            crate::exit::FAILED
+        }
     }
 }
 

@@ -10,21 +10,22 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<&str>>().as_slice() {
         ["hold", directory, ..] => return holdfast_supervisor::hold::run(Path::new(directory)),
-        ["keep", rest @ ..] => fail_as_keeper(rest.contains(&"--check")),
+        ["keep", rest @ ..] if fails_as_keeper(rest.contains(&"--check")) => return ExitCode::FAILURE,
         _ => {}
     }
     holdfast_supervisor::cli::run()
 }
 
-fn fail_as_keeper(checks: bool) {
+/// Whether it is to end; does not return where it is to hang.
+fn fails_as_keeper(checks: bool) -> bool {
     let own = std::fs::read("/proc/self/exe").unwrap_or_default();
     let fault = KEEPER_FAULTS.iter().find(|fault| own.ends_with(fault.as_bytes()));
     let [exits, hangs, exits_later, hangs_later] = KEEPER_FAULTS;
     match fault {
-        Some(fault) if *fault == exits || *fault == exits_later && !checks => std::process::exit(1),
+        Some(fault) if *fault == exits || *fault == exits_later && !checks => true,
         Some(fault) if *fault == hangs || *fault == hangs_later && !checks => loop {
             std::thread::sleep(Duration::from_secs(1000));
         },
-        _ => {}
+        _ => false,
     }
 }

@@ -2,6 +2,7 @@
 
 mod keeper;
 
+use crate::updates::live_work::with_relay;
 use holdfast_shared::home::Role;
 use holdfast_shared::slot::Slot;
 use holdfast_tests::client::{Client, Since, text_of};
@@ -270,6 +271,27 @@ fn promotion_by_itself_closes_no_connection_when_the_sidecar_is_the_same() {
         assert_eq!(node.pid_of(Role::Supervisor), supervisor);
         assert!(supervisor_is_promoted(&node));
         working.client.observed(|seen| assert_eq!(seen.disconnects, Vec::<String>::new()));
+        working.ends_whole().await;
+    });
+}
+
+/// Work runs that it might end: it waits as if for people, and goes on by itself once that has ended.
+#[test]
+fn promotion_by_itself_waits_for_live_work() {
+    run(async {
+        let node = node("auto_promote = true\n");
+        let working = working(&node).await;
+        let bundle = release(&node, &Program::Other, &Program::Same).display().to_string();
+        let updating = start(&node, &["update", &bundle]);
+        state_is(&node, "probation").await;
+        let busy = with_relay(&node).await;
+        state_is(&node, "root_promotion_pending").await;
+        assert!(!supervisor_is_promoted(&node));
+        busy.set(false);
+        let attempt = ended(&node).await;
+        assert_eq!(attempt["state"], "succeeded", "{attempt}");
+        assert!(supervisor_is_promoted(&node));
+        updating.await.expect("the command came to its end");
         working.ends_whole().await;
     });
 }

@@ -2,7 +2,7 @@
 
 mod breaker;
 mod handed_over;
-mod live_work;
+pub mod live_work;
 mod world;
 
 use holdfast_shared::version::VersionRange;

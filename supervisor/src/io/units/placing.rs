@@ -5,22 +5,21 @@
 //! The previous state is durable before anything changes, so whoever finds it (after a crash or a power cut the same
 //! unit, which `holdfast-units.path` starts for it) puts it back.
 
+mod checked;
+
 use super::systemctl::Manager;
 use super::{OUTCOME, REMEMBERED, taken};
-use crate::io::bundle::{self, TrustedKeys, keys};
-use crate::io::slots;
-use crate::release::{BundleError, Limits, Rules, UNIT_NAMES};
-use crate::units::{End, Outcome, Placed, Remembered, Texts, There, Wish, changes, with_programs};
+use crate::release::UNIT_NAMES;
+use crate::units::{End, Outcome, Placed, Remembered, Texts, There, Wish, changes};
 use holdfast_shared::durable_file;
 use holdfast_shared::home::Home;
-use holdfast_shared::version;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,10 +30,6 @@ const READY: Duration = Duration::from_secs(60);
 const PLACED: &str = "placed.json";
 /// One at a time.
 const LOCK: &str = "lock";
-/// Where the bundle is copied to; removed at each end.
-const WORK: &str = "work";
-/// Bits of a mode by which others than the owner may write.
-const WRITES_OF_OTHERS: u32 = 0o022;
 
 /// Where everything is.
 #[derive(Clone, Debug)]
@@ -77,17 +72,6 @@ fn on(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Placing
     move |source| PlacingError::File { operation, path: path.display().to_string(), source }
 }
 
-/// A refusal: code and words.
-type Refusal = (String, String);
-
-fn refusal(code: &str, words: impl ToString) -> Refusal {
-    (code.to_owned(), words.to_string())
-}
-
-fn refused(error: BundleError) -> Refusal {
-    refusal(error.code(), error)
-}
-
 /// Puts back what an earlier run has left in the middle, then carries out the wish of the node, if there is one that was
 /// not answered. The answer is in `outcome.json`.
 ///
@@ -102,7 +86,7 @@ pub fn apply(places: &Places, manager: &dyn Manager, now_ms: i64) -> Result<Opti
     if answered.is_some_and(|answered| answered.attempt == wish.attempt) {
         return Ok(None);
     }
-    let outcome = match wanted(places, &wish, now_ms) {
+    let outcome = match checked::wanted(places, &wish, now_ms) {
         Ok(wanted) => place(places, manager, &wish, &wanted)?,
         Err((reason, message)) => {
             tracing::error!(attempt = wish.attempt, reason, message, "units are not placed");
@@ -156,70 +140,6 @@ fn recover(places: &Places, manager: &dyn Manager) -> Result<(), PlacingError> {
     };
     write(&places.state.join(OUTCOME), &outcome)?;
     forget(&path)
-}
-
-/// The units of the wish's bundle, as they are to be here, once everything about it was found right.
-fn wanted(places: &Places, wish: &Wish, now_ms: i64) -> Result<BTreeMap<&'static str, String>, Refusal> {
-    let trusted = trusted(places)?;
-    let work = places.state.join(WORK);
-    let _ = std::fs::remove_dir_all(&work);
-    let made = DirBuilder::new().mode(0o700).create(&work);
-    made.map_err(|error| refusal("bundle_not_taken", error))?;
-    let found = verified(places, wish, &work, &trusted, now_ms);
-    let _ = std::fs::remove_dir_all(&work);
-    found
-}
-
-fn verified(
-    places: &Places,
-    wish: &Wish,
-    work: &Path,
-    trusted: &TrustedKeys,
-    now_ms: i64,
-) -> Result<BTreeMap<&'static str, String>, Refusal> {
-    let limits = Limits::default();
-    let copy = taken::bundle(&places.home, wish, work, limits.bundle_bytes)
-        .map_err(|error| refusal("bundle_not_taken", error))?;
-    let rules = Rules {
-        now_ms,
-        target: slots::target(),
-        contracts: version::contracts(),
-        // The node's user must not bring an old unit back; root may, by hand.
-        allow_downgrade: false,
-        limits,
-    };
-    let verified = bundle::verify(&copy, trusted, &rules).map_err(refused)?;
-    let units = bundle::units(&verified).map_err(refused)?;
-    if units.is_empty() {
-        return Err(refusal("bundle_without_units", "the bundle has no units"));
-    }
-    // Before anything is placed, as for a slot.
-    keys::remember(&places.keys, verified.key(), &verified.manifest().version).map_err(refused)?;
-    Ok(units.into_iter().map(|(name, text)| (name, with_programs(&text, &places.programs))).collect())
-}
-
-/// The keys, where nobody but root can have put them.
-fn trusted(places: &Places) -> Result<TrustedKeys, Refusal> {
-    let missing = || {
-        refusal(
-            "units_key_missing",
-            format!("no key in {}: `holdfast release trust PUB --units` by root", places.keys.display()),
-        )
-    };
-    let entries = match std::fs::read_dir(&places.keys) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
-        entries => entries.map_err(|error| refusal("trusted_key_unreadable", error))?,
-    };
-    for path in entries.flatten().map(|entry| entry.path()).chain([places.keys.clone()]) {
-        let there =
-            std::fs::symlink_metadata(&path).map_err(|error| refusal("trusted_key_unreadable", error))?;
-        if there.is_symlink() || there.uid() != places.owner || there.mode() & WRITES_OF_OTHERS != 0 {
-            let words = format!("{} can be written by others than root", path.display());
-            return Err(refusal("units_key_not_roots", words));
-        }
-    }
-    let trusted = TrustedKeys::load(&places.keys).map_err(refused)?;
-    if trusted.keys().is_empty() { Err(missing()) } else { Ok(trusted) }
 }
 
 /// Places what differs, as a whole, and waits until the node is ready with it; else what was there before is back.

@@ -33,7 +33,7 @@ async fn relayed(request: Request, runtime: Rc<Client>, busy: Rc<Cell<bool>>) ->
 }
 
 /// What the supervisor hears of the active runtime comes through a relay from now on.
-async fn with_relay(node: &Node) -> Rc<Cell<bool>> {
+pub async fn with_relay(node: &Node) -> Rc<Cell<bool>> {
     let (slot, _) = node.active().await;
     let socket = node.home().control(Role::Runtime(slot));
     let real = socket.with_extension("real");

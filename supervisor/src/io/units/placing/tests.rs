@@ -1,6 +1,7 @@
 //! Wishes on directories of their own, with a service manager that says what it was asked for.
 
 use super::*;
+use crate::io::bundle::{self, keys};
 use crate::io::packing::{Packing, pack};
 use crate::io::signing::{SigningKey, generate};
 use crate::io::slots::digest;
