@@ -274,6 +274,7 @@ impl Renderer {
         let reason = said(&event["stop_reason"]);
         let mut facts = vec![reason.to_owned()];
         facts.extend(event["exit_code"].as_i64().map(|code| format!("exit code {code}")));
+        facts.extend(event["code"].as_str().map(str::to_owned));
         facts.extend(event["detail"].as_str().map(str::to_owned));
         facts.extend(usage_of(&event["usage"]).or(self.usage).map(|(used, size)| tokens(used, size)));
         let turn = text(&event["turn"]);
