@@ -7,16 +7,14 @@
 pub mod dialogue;
 pub mod life;
 pub mod mode;
+mod standing;
 pub mod upkeep;
 
 use crate::acp::handshake::NUMBER_MAX;
 use crate::acp::modes::Modes;
-use crate::record::{
-    EndingFor, PermissionAnswered, PermissionOutcome, RequestTaken, SessionReady, TerminalDeed,
-    TerminalExited, TurnNumbers,
-};
+use crate::record::{RequestTaken, SessionReady, TaskFailure, TerminalDeed, TerminalExited};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+pub use standing::{Ending, Sent, StandingWorker, What};
 
 /// The first inbox number that a record allots.
 pub const FIRST_NUMBER: u64 = NUMBER_MAX + 1;
@@ -40,6 +38,9 @@ pub struct Agent {
     pub wanted: bool,
     /// Until when a switch to the task is to be answered, unix milliseconds.
     pub switching: Option<u64>,
+    /// Why its turn could not be run, until those who look at the task are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<TaskFailure>,
     /// Commands that it had run and that are not removed yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub terminals: Vec<TerminalWorker>,
@@ -65,6 +66,12 @@ pub struct Wait {
     pub id: String,
     /// The command.
     pub terminal: String,
+    /// It waits until it is known whether the command runs, not for its end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub creating: bool,
+    /// The turn is being cancelled: the command is not wanted any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub called_off: bool,
 }
 
 /// The name of the command that a worker asked for in the line that ends with this record.
@@ -86,97 +93,6 @@ pub struct Session {
     pub modes: Option<Modes>,
 }
 
-/// The one worker of a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StandingWorker {
-    /// Names it for ever.
-    pub spawn_id: String,
-    /// Which try it is to have one, from 1.
-    pub number: u32,
-    /// It has its session and takes prompts.
-    pub ready: bool,
-    /// The next inbox number.
-    pub next: u64,
-    /// Messages that were decided on and are perhaps not consumed, by number.
-    pub messages: Vec<Sent>,
-    /// It is told to end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ending: Option<Ending>,
-    /// Its requests up to this output record are answered, or will be by a message.
-    pub taken_to: u64,
-    /// Whatever it asked people up to this output record is over.
-    pub settled_to: u64,
-    /// Modes that it was asked to go into and has not answered yet.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub modes_asked: Vec<mode::Asked>,
-    /// What it said about its mode up to this output record is known.
-    #[serde(default)]
-    pub mode_seen: u64,
-    /// Turns that have output in its spool.
-    pub served: u64,
-    /// Its requests that wait for commands.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub waiting: Vec<Wait>,
-    /// Output records known to be on disk.
-    pub synced_outputs: u64,
-    /// When it was last of use, unix milliseconds.
-    pub used_at: u64,
-}
-
-/// A message to a worker.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sent {
-    /// Its inbox number.
-    pub number: u64,
-    /// What.
-    pub what: What,
-}
-
-/// What a message says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum What {
-    /// What follows belongs to this turn.
-    Mark(String),
-    /// The running turn's prompt.
-    Prompt,
-    /// The running turn is to be cancelled.
-    Cancel,
-    /// The session's mode.
-    Mode(String),
-    /// The answer to a request.
-    Answer {
-        /// The record that ends the request's line.
-        seq: u64,
-        /// The agent's id of it, as JSON text.
-        id: String,
-        /// The command whose end is the answer; a wait may be longer than the turn, and its text is not read again.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        terminal: Option<String>,
-    },
-    /// The answer to a request for permission.
-    Permission {
-        /// The record that ends the request's line.
-        seq: u64,
-        /// The agent's id of it, as JSON text.
-        id: String,
-        /// The option chosen; none: cancelled.
-        option: Option<String>,
-    },
-}
-
-/// A worker's end, as it was decided.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ending {
-    /// Why.
-    pub why: EndingFor,
-    /// The inbox message that says so.
-    pub number: u64,
-    /// More about why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
-}
-
 impl Agent {
     /// Its worker is there no longer, and so nobody asks for its commands any more.
     pub fn worker_gone(&mut self) {
@@ -195,17 +111,20 @@ impl Agent {
         worker.consumed(taken.consumed);
         worker.taken_to = worker.taken_to.max(taken.seq);
         let (seq, id) = (taken.seq, taken.id.clone());
-        if let Some(TerminalDeed::Wait { terminal }) = &taken.terminal {
-            worker.waiting.push(Wait { seq, id, terminal: terminal.clone() });
-            return;
+        let name = || terminal_name(&taken.spawn_id, seq);
+        let (waits_for, creating) = match &taken.terminal {
+            Some(TerminalDeed::Wait { terminal }) => (Some(terminal.clone()), false),
+            Some(TerminalDeed::Create { .. }) if taken.number == 0 => (Some(name()), true),
+            _ => (None, false),
+        };
+        match waits_for {
+            Some(terminal) => worker.waiting.push(Wait { seq, id, terminal, creating, called_off: false }),
+            None => worker.send(taken.number, What::Answer { seq, id, terminal: None, called_off: false }),
         }
-        worker.send(taken.number, What::Answer { seq, id, terminal: None });
         match &taken.terminal {
-            Some(TerminalDeed::Create { bytes }) => self.terminals.push(TerminalWorker {
-                spawn_id: terminal_name(&taken.spawn_id, seq),
-                bytes: *bytes,
-                released: false,
-            }),
+            Some(TerminalDeed::Create { bytes }) => {
+                self.terminals.push(TerminalWorker { spawn_id: name(), bytes: *bytes, released: false });
+            }
             Some(TerminalDeed::Release { terminal }) => {
                 let released = self.terminals.iter_mut().filter(|one| one.spawn_id == *terminal);
                 released.for_each(|one| one.released = true);
@@ -214,13 +133,24 @@ impl Agent {
         }
     }
 
-    /// A command that was waited for has ended.
+    /// A command that was waited for has ended, or it is known whether one runs.
     pub fn exited(&mut self, exited: &TerminalExited) {
         let Some(worker) = self.worker_mut(&exited.spawn_id) else { return };
         worker.consumed(exited.consumed);
         let Some(at) = worker.waiting.iter().position(|wait| wait.seq == exited.seq) else { return };
-        let Wait { seq, id, terminal } = worker.waiting.remove(at);
-        worker.send(exited.number, What::Answer { seq, id, terminal: Some(terminal) });
+        let Wait { seq, id, terminal, creating, called_off } = worker.waiting.remove(at);
+        let terminal = Some(terminal).filter(|_| !creating);
+        worker.send(exited.number, What::Answer { seq, id, terminal, called_off });
+    }
+
+    /// The turn is being cancelled: commands of which it is not known yet whether they run are not wanted any more.
+    pub fn call_off(&mut self) {
+        let waiting = self.worker.iter_mut().flat_map(|worker| &mut worker.waiting);
+        for wait in waiting.filter(|wait| wait.creating) {
+            wait.called_off = true;
+            let named = self.terminals.iter_mut().filter(|one| one.spawn_id == wait.terminal);
+            named.for_each(|one| one.released = true);
+        }
     }
 
     /// Another worker in place of the one there was.
@@ -232,6 +162,11 @@ impl Agent {
     /// The standing worker, if it is this one.
     pub fn worker_mut(&mut self, spawn_id: &str) -> Option<&mut StandingWorker> {
         self.worker.as_mut().filter(|worker| worker.spawn_id == spawn_id)
+    }
+
+    /// There is something to be done for it without a turn.
+    pub fn is_unfinished(&self) -> bool {
+        self.worker.is_some() || self.wanted || self.switching.is_some() || self.failed.is_some()
     }
 
     /// A worker that takes prompts stands.
@@ -253,83 +188,5 @@ impl Agent {
     /// The session that a new worker is to take up.
     pub fn session_to_load(&self) -> Option<String> {
         self.session.as_ref().filter(|session| session.resumable).map(|session| session.id.clone())
-    }
-}
-
-impl StandingWorker {
-    fn ordered(spawn_id: &str, number: u32, at: u64) -> Self {
-        Self {
-            spawn_id: spawn_id.to_owned(),
-            number,
-            ready: false,
-            next: FIRST_NUMBER,
-            messages: Vec::new(),
-            ending: None,
-            taken_to: 0,
-            settled_to: 0,
-            modes_asked: Vec::new(),
-            mode_seen: 0,
-            served: 0,
-            waiting: Vec::new(),
-            synced_outputs: 0,
-            used_at: at,
-        }
-    }
-
-    /// The numbers that a turn's mark and prompt would get.
-    pub fn turn_numbers(&self) -> TurnNumbers {
-        TurnNumbers { mark: self.next, prompt: self.next + 1 }
-    }
-
-    /// A message was decided on, with this number.
-    pub fn send(&mut self, number: u64, what: What) {
-        self.next = self.next.max(number + 1);
-        self.messages.push(Sent { number, what });
-    }
-
-    /// A turn is to be brought to it.
-    pub fn bring(&mut self, turn: &str, numbers: TurnNumbers, at: u64) {
-        self.send(numbers.mark, What::Mark(turn.to_owned()));
-        self.send(numbers.prompt, What::Prompt);
-        self.used_at = at;
-    }
-
-    /// Messages up to this one are consumed.
-    pub fn consumed(&mut self, number: u64) {
-        self.messages.retain(|sent| sent.number > number);
-    }
-
-    /// Requests whose answer is still needed, messages up to `consumed` being taken.
-    pub fn needed(&self, consumed: u64) -> BTreeSet<u64> {
-        let sent = self.messages.iter().filter(|sent| sent.number > consumed);
-        let answers = sent.filter_map(|sent| match sent.what {
-            What::Answer { seq, .. } => Some(seq),
-            _ => None,
-        });
-        answers.collect()
-    }
-
-    /// Whether another message may be decided on, `consumed` being taken already.
-    pub fn has_room(&self, consumed: u64) -> bool {
-        self.messages.iter().filter(|sent| sent.number > consumed).count() < MESSAGES
-    }
-
-    /// A permission was answered.
-    pub fn permitted(&mut self, answered: &PermissionAnswered) {
-        self.consumed(answered.consumed);
-        let option = match answered.outcome {
-            PermissionOutcome::Selected => answered.option_id.clone(),
-            PermissionOutcome::Cancelled => None,
-        };
-        self.send(answered.number, What::Permission { seq: answered.seq, id: answered.id.clone(), option });
-    }
-
-    /// Its turn is sealed behind this many of its output records: what only that turn was about is void. What it asked
-    /// of files and commands is not, also what was read with the answer to its prompt and not taken yet.
-    pub fn turn_over(&mut self, outputs: u64, has_output: bool, at: u64) {
-        self.messages.retain(|sent| matches!(sent.what, What::Mode(_) | What::Answer { .. }));
-        self.served += u64::from(has_output);
-        self.settled_to = self.settled_to.max(outputs);
-        self.used_at = at;
     }
 }

@@ -3,7 +3,7 @@
 //! A refusal is not journaled: nothing happened, and asking again asks again. Only methods marked `write` carry
 //! their command id into the journal; reads are asked again.
 
-mod agents;
+pub mod agents;
 mod list;
 mod turns;
 
@@ -94,8 +94,23 @@ pub enum Decision {
     Write(Box<Record>),
     /// Read a piece of a conversation.
     History(History),
+    /// Say how a request for permission ended, of a turn that is over.
+    Late(Late),
     /// Say what this runtime is.
     Probe,
+}
+
+/// A request for permission of a turn that is over, perhaps: what was shown of that turn says whether it ever was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// The task.
+    pub task: String,
+    /// The turn.
+    pub turn: String,
+    /// The record that ends the request's line.
+    pub seq: u64,
+    /// Its name.
+    pub request: String,
 }
 
 /// A method of the table.
@@ -212,6 +227,11 @@ fn decide_write(
             return Ok(Decision::Answer { result: kept.answer.clone(), lsn: kept.lsn });
         }
         Known::New(_) => {}
+    }
+    if method == Method::Answer
+        && let Some(late) = agents::late(state, &params::parse(call.params)?)?
+    {
+        return Ok(Decision::Late(late));
     }
     let (body, answer) = match method {
         Method::Open => open(state, params::parse(call.params)?, given, seen),

@@ -13,6 +13,10 @@ pub const UNFILED_SPANS: usize = 64;
 /// and a seal add, a file of it stays far below the largest that is read.
 pub const OPEN_EVENTS_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Bytes of the open span's events beyond that which answers to requests for permission may take: an agent waits for each
+/// of them, and people must be able to give them however much was queued. Tens of thousands of answers.
+pub const ANSWER_EVENTS_BYTES: u64 = 16 * 1024 * 1024;
+
 /// What is said in one task. Everything older than the spans here is in files of its own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
@@ -58,6 +62,11 @@ impl Conversation {
     /// Whether the open span has as many events as it may.
     pub fn is_full(&self) -> bool {
         self.open_bytes > OPEN_EVENTS_BYTES
+    }
+
+    /// Whether it has so many that not even a request for permission can be answered.
+    pub fn takes_no_answer(&self) -> bool {
+        self.open_bytes > OPEN_EVENTS_BYTES + ANSWER_EVENTS_BYTES
     }
 
     /// Seals the open span, whose output lies in a segment behind `base` records, and answers the offset of its seal.

@@ -13,6 +13,7 @@ mod reads;
 mod run_error;
 mod transition;
 mod turns;
+mod writes;
 
 use crate::io::history::History;
 use crate::io::journal::{Fatal, Following, Writing};
@@ -30,6 +31,7 @@ pub use event::{Event, Flags, IncomingCall, Ordered};
 use holdfast_shared::home::{self, Home};
 use holdfast_shared::journal::{CheckpointerEvent, WriteError, WriterEvent};
 use holdfast_shared::notify::{Notifier, WATCHDOG_MILLISECONDS};
+use holdfast_shared::pace::Pace;
 use holdfast_shared::process::{RoleLock, Signals, bind_unix};
 use holdfast_shared::slot::Slot;
 use passive::Passive;
@@ -47,6 +49,8 @@ const EVENTS: usize = 1024;
 const EVENTS_AT_A_TIME: usize = 256;
 /// Spools that grow without end are read so often: their readers get more at once, the loop has time for others.
 const SPOOL_PAUSE: Duration = Duration::from_millis(2);
+/// Before that so many news of spools are taken as they come: a session's opening is a dozen of them, and each would wait.
+const SPOOL_NEWS_AT_ONCE: u32 = 16;
 /// How often the journal is looked at without a hint, and a missing one for the first time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -130,7 +134,8 @@ impl Daemon {
         let (following, folded) = Following::open(&start.home.journal())?;
         let spools = Spools::new()?;
         let descriptor = spools.descriptor().map_err(RunError::io("watch spools"))?;
-        let watched = Readable::paced(descriptor, SPOOL_PAUSE).map_err(RunError::io("watch spools"))?;
+        let watched = Readable::paced(descriptor, Pace::new(SPOOL_NEWS_AT_ONCE, SPOOL_PAUSE))
+            .map_err(RunError::io("watch spools"))?;
         let (sender, events) = mpsc::channel(EVENTS);
         let served = Served {
             home: start.home.clone(),

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 /// The type of [`permission_answered`].
 pub const PERMISSION_ANSWERED: &str = "permission.answered";
 
+/// The type of the event in which an agent asks for permission.
+pub const PERMISSION_REQUESTED: &str = "permission.requested";
+
 /// The name of a request for permission whose line ends with this record of a turn's worker. Records of another turn's
 /// worker may bear the same numbers, so the turn is a part of the name.
 pub fn permission_name(turn: &str, seq: u64) -> String {
@@ -37,6 +40,9 @@ pub fn turn_queued(turn: &str, text: &str, at: u64) -> Value {
 /// A turn ended, or a queued one was taken back (`cancelled`, without an exit code).
 pub fn turn_sealed(turn: &str, seal: &Seal) -> Value {
     let mut event = sealed(turn, seal.stop_reason, seal.exit_code, seal.sealed_at);
+    if let Some(code) = &seal.code {
+        event["code"] = json!(code);
+    }
     if let Some(detail) = &seal.detail {
         event["detail"] = json!(detail);
     }

@@ -159,6 +159,14 @@ impl Filed {
         }
     }
 
+    /// The turn, the last one of several.
+    pub fn turn(&self) -> &str {
+        match &self.body {
+            FiledBody::Turn { span, .. } => &span.turn,
+            FiledBody::Truncated(truncated) => &truncated.turn,
+        }
+    }
+
     /// Bytes that lie on disk for it.
     pub fn bytes(&self) -> u64 {
         match &self.body {

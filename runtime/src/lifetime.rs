@@ -98,6 +98,7 @@ impl Lifetime {
                 Ok(answer)
             }
             Decision::History(_) => Ok(json!("history")),
+            Decision::Late(_) => Ok(json!("late")),
             Decision::Probe => Ok(json!("probe")),
         }
     }
@@ -145,6 +146,7 @@ impl Lifetime {
             exit_code: Some(0),
             outputs: self.outputs.remove(task).unwrap_or(0),
             errored: errored.map(str::to_owned),
+            code: None,
         };
         self.take(Record::new(NOW, Body::TurnSealed(sealed)));
     }

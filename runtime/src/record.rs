@@ -149,7 +149,7 @@ kinds! {
     TaskSwitching "task.switching";
     /// Something about a task failed.
     TaskError "task.error";
-    /// A command that an agent waits for has ended.
+    /// A command that an agent waits for has ended, or it is known whether one that it asked for runs.
     TerminalExited "terminal.exited";
     /// A command of an agent is ended and removed.
     TerminalGone "terminal.gone";
@@ -267,6 +267,7 @@ pub(crate) mod tests {
                 exit_code: Some(-1),
                 outputs: 9,
                 errored: Some("no".into()),
+                code: Some("WORKER_DEAD".into()),
                 agent: Some(AgentSeal {
                     segment: 2,
                     base: 100,

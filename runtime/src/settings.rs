@@ -1,7 +1,7 @@
 //! The runtime's settings, given whole as JSON at its start.
 
 use holdfast_shared::free_space::MIN_FREE_BYTES;
-use holdfast_shared::journal::Limits;
+use holdfast_shared::journal::{Limits, MAX_RECORD_BYTES};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub turn_silence_limit_ms: u64,
     /// An agent is given no prompt while less is free on the disk of workers or workspaces; 0: not looked at.
     pub min_free_bytes: u64,
+    /// A record of the journal may be so long. No node is configured otherwise: tests lower it.
+    pub record_bytes_max: u64,
 }
 
 impl Default for Settings {
@@ -46,6 +48,7 @@ impl Default for Settings {
             cancel_grace_ms: 10_000,
             turn_silence_limit_ms: 1_800_000,
             min_free_bytes: MIN_FREE_BYTES,
+            record_bytes_max: MAX_RECORD_BYTES as u64,
         }
     }
 }
@@ -86,6 +89,7 @@ impl Settings {
             ("cancel_grace_ms", settings.cancel_grace_ms, 1, 3_600_000),
             ("turn_silence_limit_ms", settings.turn_silence_limit_ms, 1, 7 * 24 * 3_600_000),
             ("min_free_bytes", settings.min_free_bytes, 0, 1 << 50),
+            ("record_bytes_max", settings.record_bytes_max, 1, MAX_RECORD_BYTES as u64),
         ];
         let wrong: Vec<String> = limits
             .iter()

@@ -6,6 +6,7 @@
 mod agents;
 mod turns;
 
+use crate::agent::Agent;
 use crate::channels::{Channel, Log};
 use crate::command_id::CommandIds;
 use crate::conversation::Conversation;
@@ -93,8 +94,7 @@ impl State {
             task.running.is_some()
                 || !task.queue.is_empty()
                 || !task.conversation.unfiled.is_empty()
-                || agent
-                    .is_some_and(|agent| agent.worker.is_some() || agent.wanted || agent.switching.is_some())
+                || agent.is_some_and(Agent::is_unfinished)
         })
     }
 
@@ -194,7 +194,8 @@ impl State {
         task.skill = opened.skill.clone();
         task.standing = Standing::Open;
         if opened.protocol == Protocol::Acp {
-            task.agent.get_or_insert_default().wanted = true;
+            let agent = task.agent.get_or_insert_default();
+            (agent.wanted, agent.failed) = (true, None);
         }
     }
 
@@ -246,6 +247,9 @@ fn sealed_fields(sealed: &record::TurnSealed) -> Value {
     }
     if let Some(error) = &sealed.errored {
         fields["error"] = json!(error);
+    }
+    if let Some(code) = &sealed.code {
+        fields["code"] = json!(code);
     }
     if let Some(detail) = sealed.agent.as_ref().and_then(|agent| agent.detail.as_ref()) {
         fields["detail"] = json!(detail);

@@ -259,6 +259,12 @@ impl Task {
     }
 }
 
+/// The number in a turn's name.
+pub fn turn_number(turn: &str) -> Option<u64> {
+    let number = turn.strip_prefix('t')?.parse().ok()?;
+    (format!("t{number}") == turn).then_some(number)
+}
+
 /// Whether `id` may name a task: `[a-z0-9][a-z0-9._-]{0,63}`. It is a directory name too.
 pub fn id_is_valid(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

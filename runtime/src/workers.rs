@@ -5,6 +5,7 @@
 use crate::order::END_MESSAGE;
 use crate::turn::TurnEvent;
 use holdfast_shared::worker::{Exit, Protocol};
+use std::collections::BTreeSet;
 
 /// An open work order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,17 @@ pub struct Wanted {
     pub end_message: Option<u64>,
     /// What it speaks. An agent that stands is told to end by record only.
     pub protocol: Protocol,
+    /// What of its requests is of use.
+    pub known: KnownRequests,
+}
+
+/// What the journal knows of an agent's requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownRequests {
+    /// Those up to this output record are taken.
+    pub taken_to: u64,
+    /// Of these, the ones whose answer is still to be written.
+    pub needed: BTreeSet<u64>,
 }
 
 /// How a worker is, by its files, and what this runtime has done about it so far.
@@ -112,7 +124,15 @@ mod tests {
 
     fn wanted(end_message: Option<u64>) -> Wanted {
         let (task, turn, spawn_id) = ("x".to_owned(), "t1".to_owned(), "w".to_owned());
-        Wanted { task, turn, spawn_id, number: 2, end_message, protocol: Protocol::Command }
+        Wanted {
+            task,
+            turn,
+            spawn_id,
+            number: 2,
+            end_message,
+            protocol: Protocol::Command,
+            known: KnownRequests::default(),
+        }
     }
 
     fn seen(life: Life) -> Observed {

@@ -17,6 +17,17 @@ pub fn write_open(path: &Path, bytes: &[u8]) -> io::Result<File> {
     prepare(path, bytes)?.put()
 }
 
+/// Replaces `path` by a file with these bytes (mode 0600), which is returned. Whoever looks finds the old one or the new
+/// one, whole; after a power cut it may be empty or gone until it and its directory were synced.
+pub fn place(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let temporary = temporary_name(path);
+    let placed = made(&temporary, bytes).and_then(|file| std::fs::rename(&temporary, path).map(|()| file));
+    placed.inspect_err(|_| {
+        // Best effort: what is left behind is overwritten by the next attempt.
+        let _ = std::fs::remove_file(&temporary);
+    })
+}
+
 /// A file that is durable under its temporary name; dropped, it goes.
 #[derive(Debug)]
 pub struct Prepared {
@@ -74,10 +85,15 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
 }
 
 fn make(temporary: &Path, bytes: &[u8]) -> io::Result<File> {
+    let file = made(temporary, bytes)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+fn made(temporary: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
     Ok(file)
 }
 
@@ -119,6 +135,19 @@ mod tests {
         drop(prepare(&path, b"new").unwrap());
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_placed_is_whole_and_leaves_no_temporary() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("order");
+        std::fs::write(&path, b"older and longer").unwrap();
+        drop(place(&path, b"new").unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        let taken = directory.path().join("taken");
+        std::fs::create_dir(&taken).unwrap();
+        assert!(place(&taken, b"new").is_err());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod leftovers;
 pub mod link;
 pub mod log;
 pub mod notify;
+pub mod pace;
 pub mod peer;
 pub mod process;
 pub mod release;

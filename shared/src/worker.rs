@@ -5,7 +5,7 @@
 
 use crate::durable_file;
 use crate::process;
-use crate::spool::{self, SpoolError, SpoolLock, SpoolTail};
+use crate::spool::{self, Flushed, SpoolError, SpoolLock, SpoolTail, SpoolWriter};
 use crate::version::Contracts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -137,9 +137,10 @@ impl Order {
         directory.join("order.json")
     }
 
-    /// Writes the order durably.
+    /// Writes the order, whole for whoever looks. It is read once, by the holder that is started next: none is started
+    /// for the same directory after a power cut, so nothing waits for the disk.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
-        durable_file::write(&Self::path(directory), &serde_json::to_vec(self)?)
+        durable_file::place(&Self::path(directory), &serde_json::to_vec(self)?).map(drop)
     }
 
     /// Reads the order.
@@ -170,14 +171,33 @@ impl Started {
         directory.join("started")
     }
 
-    /// Writes it durably.
-    pub fn write(&self, directory: &Path) -> io::Result<()> {
-        durable_file::write(&Self::path(directory), &serde_json::to_vec(self)?)
+    /// Writes it, and makes durable all that says that a worker was started: this file, the beginning of its spool, and
+    /// the names of both and of the directory. One commit of the file system takes them all, since everything is written
+    /// before the first sync.
+    ///
+    /// # Errors
+    /// When one cannot be written or synced; the worker's program may not run then.
+    pub fn write(&self, directory: &Path, spool: &SpoolWriter) -> Result<(), SpoolError> {
+        let path = Self::path(directory);
+        let bytes = serde_json::to_vec(self).map_err(io::Error::from);
+        let placed = bytes.and_then(|bytes| durable_file::place(&path, &bytes));
+        let file = placed.map_err(SpoolError::io("write", &path))?;
+        if spool.sync()? == Flushed::NoSpace {
+            let full = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(SpoolError::io("sync the spool in", directory)(full));
+        }
+        file.sync_all().map_err(SpoolError::io("sync", &path))?;
+        for names in [Some(directory), directory.parent()].into_iter().flatten() {
+            durable_file::sync_directory(names).map_err(SpoolError::io("sync", names))?;
+        }
+        Ok(())
     }
 
-    /// Reads it; `None` if the worker was not started.
+    /// Reads it; `None` if the worker was not started. A file without contents is what a power cut left of one that was
+    /// not synced yet, and so of a worker whose program never ran.
     pub fn read(directory: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(Self::path(directory)) {
+            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(None),
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),

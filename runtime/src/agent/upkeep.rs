@@ -22,8 +22,12 @@ fn idle(task: &Task) -> Option<(bool, u64, &str)> {
     (!works).then_some((!worker.ready, worker.used_at, task.id.as_str()))
 }
 
-/// What a switch to the task is to be told, if it cannot be answered with a session any more.
+/// What those who look at the task are to be told: why its turn could not be run, or why a switch to it cannot be answered
+/// with a session any more.
 pub fn failed_switch(agent: &Agent, standing: &Standing, now_ms: u64) -> Option<TaskFailure> {
+    if let Some(failed) = &agent.failed {
+        return Some(failed.clone());
+    }
     let deadline = agent.switching?;
     let failure =
         |code: Code, message: &str| TaskFailure { code: code.as_str().into(), message: message.into() };
@@ -79,6 +83,9 @@ mod tests {
         assert_eq!(code(Standing::Errored("why".into()), 0).as_deref(), Some("BOOTSTRAP_FAILED"));
         assert_eq!(code(Standing::Stopped, 0).as_deref(), Some("WORKER_DEAD"));
         assert_eq!(failed_switch(&Agent::default(), &Standing::Open, 999), None);
+        let failed = TaskFailure { code: "C".into(), message: "m".into() };
+        let agent = Agent { failed: Some(failed.clone()), ..agent };
+        assert_eq!(failed_switch(&agent, &Standing::Errored("m".into()), 0), Some(failed), "once for both");
         assert!(!is_over(500, 100, 400) && !is_over(500, 100, 599) && is_over(500, 100, 600));
     }
 }

@@ -1,13 +1,13 @@
 //! What concerns agents alone: their skills, permissions and modes.
 
-use super::turns::{has_room, place};
-use super::{Seen, Written, admitted};
+use super::turns::{has_room_for_an_answer, place};
+use super::{Late, Seen, Written, admitted};
 use crate::agent::{Agent, StandingWorker};
 use crate::event;
 use crate::params::{Answer, Mode};
 use crate::record::{self, Body, PermissionOutcome};
 use crate::state::State;
-use crate::task::{Task, TaskCommand};
+use crate::task::{Task, TaskCommand, turn_number};
 use crate::turn::TurnState;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Caller;
@@ -45,14 +45,34 @@ pub(super) fn worker_state(task: &Task) -> &'static str {
     }
 }
 
+/// Why nothing can be said of a request for permission: there never was one of this name, as far as can be told.
+pub fn unknown_permission(task: &str, request: &str) -> ApiError {
+    ApiError::new(Code::InvalidRequest, format!("request: no permission {request:?} waits in task {task}"))
+}
+
+/// Whether an answer comes when its turn is over, and how the request ended is not in memory any more.
+pub(super) fn late(state: &State, answer: &Answer) -> Result<Option<Late>, ApiError> {
+    let task = admitted(state, &answer.task, TaskCommand::Answer, "answered")?;
+    let Some((turn, seq)) = event::named_permission(&answer.request) else { return Ok(None) };
+    let is_alive = task.running.as_ref().is_some_and(|running| running.turn == turn)
+        || task.queue.iter().any(|queued| queued.turn == turn);
+    let was = turn_number(turn).is_some_and(|number| (1..=task.turns).contains(&number));
+    let is_known = || {
+        let mut spans = task.conversation.unfiled.iter().filter(|span| span.turn == turn);
+        spans.any(|span| span.permission(seq).is_some())
+    };
+    if is_alive || !was || is_known() {
+        return Ok(None);
+    }
+    let (task, turn, request) = (task.id.clone(), turn.to_owned(), answer.request.clone());
+    Ok(Some(Late { task, turn, seq, request }))
+}
+
 /// `permission.answer`: the first answer wins, all others are told how it was answered. What names a question of
 /// another turn answers nothing.
 pub(super) fn answer(state: &State, answer: Answer, caller: &Caller, seen: &impl Seen) -> Written {
     let task = admitted(state, &answer.task, TaskCommand::Answer, "answered")?;
-    let unknown = || {
-        let message = format!("request: no permission {:?} waits in task {}", answer.request, task.id);
-        ApiError::new(Code::InvalidRequest, message)
-    };
+    let unknown = || unknown_permission(&task.id, &answer.request);
     let (turn, seq) = event::named_permission(&answer.request).ok_or_else(unknown)?;
     let mut spans = task.conversation.open.iter().chain(&task.conversation.unfiled);
     let answered = spans.find(|span| span.turn == turn).and_then(|span| span.permission(seq));
@@ -68,7 +88,7 @@ pub(super) fn answer(state: &State, answer: Answer, caller: &Caller, seen: &impl
     }
     let (Some(running), Some(worker)) = (&task.running, standing(task)) else { return Err(unknown()) };
     let consumed = seen.consumed(&task.id);
-    has_room(task)?;
+    has_room_for_an_answer(task)?;
     has_room_for_messages(task, worker, consumed)?;
     let outcome = match answer.option {
         Some(_) => PermissionOutcome::Selected,
@@ -94,8 +114,13 @@ pub(super) fn answer(state: &State, answer: Answer, caller: &Caller, seen: &impl
     Ok((Body::PermissionAnswered(body), result))
 }
 
+/// What is told to whoever answers after the end of the turn, when nobody had answered.
+pub fn told_over(task: &str, request: &str) -> Value {
+    told(task, &json!({"request": request, "outcome": PermissionOutcome::Cancelled}))
+}
+
 /// What is told to whoever answers late.
-fn told(task: &str, answered: &Value) -> Value {
+pub fn told(task: &str, answered: &Value) -> Value {
     let mut result = json!({
         "task": task, "request": answered["request"], "outcome": answered["outcome"], "won": false,
     });

@@ -2,7 +2,7 @@
 
 use super::agents::cancel_number;
 use super::{Given, PROMPT_BYTES, Seen, Written, admitted};
-use crate::conversation::{OPEN_EVENTS_BYTES, UNFILED_SPANS};
+use crate::conversation::{ANSWER_EVENTS_BYTES, OPEN_EVENTS_BYTES, UNFILED_SPANS};
 use crate::order::turn_started;
 use crate::params::{Prompt, TaskOnly, TaskTurn};
 use crate::record::{self, Body};
@@ -85,11 +85,19 @@ pub(super) fn place(seen: &impl Seen, task: &str) -> Result<u64, ApiError> {
 
 /// A running turn holds up to so many events.
 pub(super) fn has_room(task: &Task) -> Result<(), ApiError> {
-    if !task.conversation.is_full() {
-        return Ok(());
+    if task.conversation.is_full() { Err(full(task, OPEN_EVENTS_BYTES)) } else { Ok(()) }
+}
+
+/// Answers have room of their own behind that.
+pub(super) fn has_room_for_an_answer(task: &Task) -> Result<(), ApiError> {
+    match task.conversation.takes_no_answer() {
+        true => Err(full(task, OPEN_EVENTS_BYTES + ANSWER_EVENTS_BYTES)),
+        false => Ok(()),
     }
-    let message = format!("the running turn of task {} holds {OPEN_EVENTS_BYTES} bytes of events", task.id);
-    Err(ApiError::new(Code::Busy, message))
+}
+
+fn full(task: &Task, bytes: u64) -> ApiError {
+    ApiError::new(Code::Busy, format!("the running turn of task {} holds {bytes} bytes of events", task.id))
 }
 
 /// Between two turns there is no span for events about what waits; the next begins at once.

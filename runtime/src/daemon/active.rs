@@ -1,18 +1,14 @@
 //! What the active runtime does: decides on calls, follows the spools, keeps the workers, publishes.
 
 use super::agents::Held;
-use super::reads::{answer_read, decide};
-use super::{Event, IncomingCall, Names, RunError, fresh_epoch, now_ms};
+use super::{Event, Names, RunError, now_ms};
 use crate::channels::Channel;
-use crate::commands::{self, Decision, Given};
-use crate::io::journal::{Fatal, Writing};
-use crate::io::served::{Shared, Waiting};
+use crate::io::journal::Writing;
+use crate::io::served::Shared;
 use crate::io::workers::Workers;
 use crate::record::{self, Body, Record};
 use crate::settings::Settings;
-use holdfast_shared::error::{ApiError, Code};
-use holdfast_shared::journal::{CheckpointerEvent, Position, SubmitError, WriteError, WriterEvent};
-use serde_json::Value;
+use holdfast_shared::journal::{CheckpointerEvent, WriterEvent};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
@@ -36,7 +32,7 @@ pub struct Active {
     /// world before it is.
     pub(super) undurable: BTreeMap<String, u64>,
     /// Tasks with records that are not durable yet, in the order of the journal; as many as its queue takes.
-    untold: VecDeque<(u64, String)>,
+    pub(super) untold: VecDeque<(u64, String)>,
     /// Channels with something new to show.
     pub(super) news: BTreeSet<Channel>,
     /// Tasks of which a span is being filed.
@@ -53,6 +49,8 @@ pub struct Active {
     pub(super) removals: VecDeque<(u64, String)>,
     /// Tasks whose warm worker is one too many.
     pub(super) surplus: Names,
+    /// Another worker is warm: perhaps one is too many.
+    pub(super) surplus_due: bool,
     pub(super) settings: Settings,
     pub(super) events: mpsc::Sender<Event>,
 }
@@ -67,6 +65,8 @@ impl Active {
         let workers = Workers::new(&home, writing.epoch, settings, events.clone());
         let (unread, undurable, untold, news, filing) = Default::default();
         let filings = Rc::new(Semaphore::new(FILINGS_AT_ONCE));
+        let mut writing = writing;
+        writing.record_bytes_max = usize::try_from(settings.record_bytes_max).unwrap_or(usize::MAX);
         let mut active = Self {
             shared,
             writing,
@@ -83,6 +83,7 @@ impl Active {
             called_off: Names::new(),
             removals: VecDeque::new(),
             surplus: Names::new(),
+            surplus_due: false,
             settings: settings.clone(),
             events,
         };
@@ -95,81 +96,6 @@ impl Active {
     /// Whether there is work left without a new event.
     pub fn has_more(&self) -> bool {
         !self.unread.is_empty()
-    }
-
-    /// Decides on a call; its answer waits for the disk.
-    pub fn call(&mut self, call: IncomingCall) -> Result<(), RunError> {
-        let given = Given {
-            now_ms: now_ms(),
-            next: self.writing.next(),
-            fresh_epoch: fresh_epoch(),
-            // A probe's link bears no epoch: it may only read.
-            active: call.link.is_route() && !self.shared.borrow().fencing,
-            storage_full: self.writing.storage_full(),
-            no_room: (call.method == commands::PROMPT).then(|| self.no_room()).flatten(),
-            switch_timeout_ms: self.settings.switch_timeout_ms,
-        };
-        let decided = decide(&self.shared.borrow(), &call, &given);
-        match decided {
-            Ok(Decision::Write(record)) => self.command(&call, &record),
-            Ok(Decision::Answer { result, lsn }) if lsn > 0 => {
-                self.answer(&call, result, lsn);
-                Ok(())
-            }
-            decided => {
-                answer_read(&self.shared, &call, decided);
-                Ok(())
-            }
-        }
-    }
-
-    fn command(&mut self, call: &IncomingCall, record: &Record) -> Result<(), RunError> {
-        if self.shared.borrow().outbound.full() {
-            call.link.reply(call.id, Err(busy()));
-            return Ok(());
-        }
-        match self.write(record)? {
-            Some(lsn) => {
-                let result = record.command.as_ref().map_or(Value::Null, |command| command.answer.clone());
-                self.answer(call, result, lsn);
-            }
-            None => call.link.reply(call.id, Err(busy())),
-        }
-        Ok(())
-    }
-
-    fn answer(&mut self, call: &IncomingCall, result: Value, lsn: u64) {
-        let waiting = Waiting { link: Rc::downgrade(&call.link), id: call.id, result };
-        if let Some(waiting) = self.shared.borrow_mut().outbound.answer(lsn, waiting) {
-            call.link.reply(waiting.id, Ok(&waiting.result));
-        }
-    }
-
-    /// Submits and applies a record. `None`: the journal's queue is full, nothing happened.
-    pub(super) fn write(&mut self, record: &Record) -> Result<Option<u64>, RunError> {
-        let lsn = match self.writing.submit(record) {
-            Ok(lsn) => lsn,
-            Err(SubmitError::Full(_)) => return Ok(None),
-            Err(SubmitError::Unfit(error)) => return Err(Fatal(error).into()),
-            Err(SubmitError::Gone) => return Err(Fatal(WriteError::Poisoned).into()),
-        };
-        let mut served = self.shared.borrow_mut();
-        let served = &mut *served;
-        let placed = served.folded.state.take(lsn, record);
-        served.folded.position.epoch = self.writing.epoch;
-        served.folded.position.lsn = lsn;
-        for one in placed {
-            served.outbound.placed(one.channel.clone(), one.offset, lsn);
-            self.news.insert(one.channel);
-        }
-        if let Some(task) = record.body.task() {
-            self.look_at.insert(task.to_owned());
-            self.untold.push_back((lsn, task.to_owned()));
-            if has_effect(&record.body) {
-                self.undurable.insert(task.to_owned(), lsn);
-            }
-        }
-        Ok(Some(lsn))
     }
 
     /// Everything that is not the loop's own.
@@ -205,35 +131,6 @@ impl Active {
         }
     }
 
-    /// Everything up to `lsn` is durable: what waited for it may leave.
-    pub fn release(&mut self, lsn: u64) {
-        let ready = {
-            let mut served = self.shared.borrow_mut();
-            if let Some(view) = &served.view {
-                view.reached(Position { epoch: self.writing.epoch, lsn });
-            }
-            served.outbound.advance(lsn)
-        };
-        for waiting in ready {
-            if let Some(link) = waiting.link.upgrade() {
-                link.reply(waiting.id, Ok(&waiting.result));
-            }
-        }
-        let durable: Vec<String> =
-            self.undurable.iter().filter(|(_, at)| **at <= lsn).map(|(task, _)| task.clone()).collect();
-        for task in durable {
-            self.undurable.remove(&task);
-            self.look_at.insert(task);
-        }
-        self.remove_unused(lsn);
-        while self.untold.front().is_some_and(|(at, _)| *at <= lsn) {
-            let Some((_, task)) = self.untold.pop_front() else { break };
-            self.news.insert(Channel::Conversation(task.clone()));
-            self.news.insert(Channel::Task(task));
-        }
-        self.news.insert(Channel::Tasks);
-    }
-
     fn checkpoint(&mut self, event: &CheckpointerEvent) {
         match event {
             CheckpointerEvent::Written(written) => {
@@ -266,7 +163,9 @@ impl Active {
             self.unread.insert(worker.to_owned());
             // Also what was written before a pause is synced in time.
             let (outputs, segment) = (served.spools.outputs(worker), served.spools.segment_file(worker));
-            self.workers.saw(&task.id, worker, outputs, segment, now);
+            if served.spools.is_shown(worker) {
+                self.workers.saw(&task.id, worker, outputs, segment, now);
+            }
         }
     }
 
@@ -275,6 +174,9 @@ impl Active {
         // Looked at each time, so that a flood of calls delays no output.
         self.spools_grew();
         self.read_spools();
+        if std::mem::take(&mut self.surplus_due) {
+            self.find_surplus();
+        }
         for task in std::mem::take(&mut self.look_at) {
             self.look_at_task(&task)?;
         }
@@ -307,7 +209,9 @@ impl Active {
             let outputs = served.spools.outputs(&worker);
             if outputs > before {
                 self.news.insert(Channel::Conversation((*task).to_owned()));
-                self.workers.saw(task, &worker, outputs, served.spools.segment_file(&worker), now);
+                if served.spools.is_shown(&worker) {
+                    self.workers.saw(task, &worker, outputs, served.spools.segment_file(&worker), now);
+                }
             }
             if served.spools.exit(&worker).is_some() {
                 self.look_at.insert((*task).to_owned());
@@ -325,30 +229,4 @@ impl Active {
             }
         }
     }
-}
-
-/// Whether something is done in the world because of it, or not done any more: that waits for the disk.
-fn has_effect(body: &Body) -> bool {
-    matches!(
-        body,
-        Body::TaskStopped(_)
-            | Body::TurnStarted(_)
-            | Body::TurnCancelled(_)
-            | Body::OrderRetried(_)
-            | Body::TurnSealed(_)
-            | Body::WorkerOrdered(_)
-            | Body::WorkspaceFixed(_)
-            | Body::SessionReady(_)
-            | Body::WorkerEnding(_)
-            | Body::WorkerEnded(_)
-            | Body::RequestTaken(_)
-            | Body::PermissionAnswered(_)
-            | Body::ModeSet(_)
-            | Body::TerminalExited(_)
-            | Body::TerminalGone(_)
-    )
-}
-
-fn busy() -> ApiError {
-    ApiError::new(Code::Busy, "the journal's queue is full")
 }

@@ -9,6 +9,7 @@ mod messages;
 mod modes;
 mod requests;
 mod starts;
+mod terminal_ends;
 mod terminals;
 
 use super::active::Active;
@@ -18,8 +19,9 @@ use crate::channels::Channel;
 use crate::io::workers::wanted;
 use crate::order::spawn_id;
 use crate::record::{self, Body, OrderedFor, Record, TaskFailure};
-use crate::task::Standing;
+use crate::task::{Standing, Task};
 use crate::workers::{Action, Life, Observed, reconcile};
+use holdfast_shared::journal::WriteError;
 use holdfast_shared::skill;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
@@ -46,6 +48,8 @@ pub(super) struct Held {
     looking: bool,
     /// A prompt waits for room on the disk.
     waits_for_room: bool,
+    /// What it said does not fit into the journal, and how: nothing more is taken from it.
+    unfit: Option<String>,
 }
 
 #[derive(Default)]
@@ -97,6 +101,9 @@ impl Active {
             if self.note_mode(id)? || self.take_requests(id)? {
                 return Ok(true);
             }
+            if self.create_terminals(id) {
+                return Ok(true);
+            }
             self.tell_agent(id);
         }
         Ok(false)
@@ -131,19 +138,31 @@ impl Active {
 
     /// A worker is ordered where one is wanted and none stands.
     fn order_warm(&mut self, id: &str) -> Result<bool, RunError> {
-        let spawn_id = {
+        let is_due = {
             let served = self.shared.borrow();
-            let Some(task) = served.folded.state.task(id) else { return Ok(false) };
-            let open = task.standing == Standing::Open;
-            let is_due = task.agent.as_ref().is_some_and(|agent| agent.wanted && agent.worker.is_none());
-            if !open || !is_due || task.running.is_some() || !task.queue.is_empty() {
-                return Ok(false);
-            }
-            let (epoch, lsn) = self.writing.next();
-            spawn_id(epoch, lsn)
+            let task = served.folded.state.task(id).filter(|task| may_be_warm(task));
+            task.and_then(|task| task.agent.as_ref()).is_some_and(|agent| agent.wanted)
         };
-        let (task, why) = (id.to_owned(), OrderedFor::Warm);
-        self.journal(Body::WorkerOrdered(record::WorkerOrdered { task, spawn_id, number: 1, why }))
+        let (epoch, lsn) = self.writing.next();
+        if is_due { self.journal(warm_order(id, epoch, lsn)) } else { Ok(false) }
+    }
+
+    /// A record is too long; whether that is the doing of an agent, which is ended then. The runtime goes on.
+    pub(super) fn blame_agent(&mut self, record: &Record, error: &WriteError) -> bool {
+        let worker = {
+            let served = self.shared.borrow();
+            let task = record.body.task().and_then(|task| served.folded.state.task(task));
+            let agent = task.and_then(|task| task.agent.as_ref());
+            agent.and_then(|agent| agent.worker.as_ref()).map(|worker| worker.spawn_id.clone())
+        };
+        let (Some(worker), Some(task)) = (worker, record.body.task()) else { return false };
+        let held = self.agents.entry(worker.clone()).or_default();
+        if held.unfit.is_none() {
+            tracing::error!(%error, task, worker, "what an agent said does not fit into the journal");
+            held.unfit = Some(format!("what the agent said does not fit into the journal: {error}"));
+            self.look_at.insert(task.to_owned());
+        }
+        true
     }
 
     /// Writes a record; whether it was taken. A full queue: all is looked at again with the next tick.
@@ -190,4 +209,16 @@ impl Active {
         }
         self.look_at.insert(task);
     }
+}
+
+/// A worker may be ordered for the task though no turn asks for one: none stands, and nothing runs or waits.
+pub(super) fn may_be_warm(task: &Task) -> bool {
+    let has_none = task.agent.as_ref().is_some_and(|agent| agent.worker.is_none());
+    has_none && task.standing == Standing::Open && task.running.is_none() && task.queue.is_empty()
+}
+
+/// The order, as the record with this number.
+pub(super) fn warm_order(task: &str, epoch: u64, lsn: u64) -> Body {
+    let (task, spawn_id, why) = (task.to_owned(), spawn_id(epoch, lsn), OrderedFor::Warm);
+    Body::WorkerOrdered(record::WorkerOrdered { task, spawn_id, number: 1, why })
 }

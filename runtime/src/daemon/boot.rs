@@ -3,6 +3,7 @@
 use super::active::Active;
 use super::{fresh_epoch, now_ms};
 use crate::io::filing;
+use crate::io::workers::known;
 use crate::record::{self, Body, Record};
 use holdfast_shared::spool::cut_to_last_good;
 use std::collections::BTreeSet;
@@ -77,11 +78,12 @@ impl Active {
                 continue;
             }
             let Some(task) = served.folded.state.task(id) else { continue };
-            let (protocol, synced, runs) = (task.protocol, task.synced_outputs(), task.running.is_some());
+            let (protocol, known) = (task.protocol, known(task));
+            let (synced, runs) = (task.synced_outputs(), task.running.is_some());
             served.spools.leave(worker);
             let directory = served.home.worker(worker);
             let cut = cut_to_last_good(&directory, synced);
-            if let Err(error) = served.spools.follow(worker, &directory, protocol) {
+            if let Err(error) = served.spools.follow(worker, &directory, protocol, &known) {
                 tracing::error!(%error, worker, "spool cannot be followed");
             }
             served.spools.catch_up(worker);

@@ -46,6 +46,7 @@ pub(super) fn answer_read(shared: &Shared, call: &IncomingCall, decided: Result<
         Err(error) => Err(error),
         Ok(Decision::Answer { result, .. }) => Ok(result),
         Ok(Decision::History(history)) => read_history(&mut shared.borrow_mut(), &history),
+        Ok(Decision::Late(late)) => shared.borrow_mut().late_permission(&late),
         Ok(Decision::Probe) => Ok(probe(&shared.borrow())),
         // A write is decided on only by the active, which takes it before this.
         Ok(Decision::Write(_)) => Err(ApiError::new(Code::NotActive, "this runtime is not the active one")),

@@ -12,6 +12,7 @@ use crate::span::StopReason;
 use crate::task::Standing;
 use crate::turn::{self, TurnAction, TurnEvent};
 use crate::workers::{Action, reconcile};
+use holdfast_shared::error::Code;
 use holdfast_shared::worker::Exit;
 
 /// Of the journal's reserve for one message to a worker: its inbox, or a directory's block.
@@ -203,7 +204,14 @@ impl Active {
         let exit: Option<Exit> = served.spools.exit(worker);
         let outputs = served.spools.outputs(worker);
         let (exit_code, agent) = (exit.map(turn::exit_code), None);
-        record::TurnSealed { task, turn, stop_reason, exit_code, outputs, errored, agent }
+        let code = match stop_reason {
+            _ if errored.is_some() => Some(Code::BootstrapFailed),
+            StopReason::Interrupted => Some(Code::WorkerDead),
+            StopReason::Limit => Some(Code::OutputLimit),
+            _ => None,
+        };
+        let code = code.map(|code| code.as_str().to_owned());
+        record::TurnSealed { task, turn, stop_reason, exit_code, outputs, errored, code, agent }
     }
 
     fn start_failure(&self, worker: &str, event: TurnEvent) -> Option<String> {

@@ -4,6 +4,7 @@
 //! ever held whole. Every offset has its event, so what is read is gap-free also where something is gone: what
 //! cannot be read any more is `turn.skip` up to its end, where `truncated` says from where to where.
 
+mod files;
 mod live;
 mod piece;
 mod segment;
@@ -14,6 +15,7 @@ use crate::io::filing::{self, FilingError};
 use crate::io::spools::TurnPlace;
 use crate::recent::Recent;
 use crate::span::{Span, Stretch};
+use files::Found;
 use holdfast_shared::home::Home;
 use holdfast_shared::link::Publication;
 use holdfast_shared::spool::{
@@ -63,13 +65,6 @@ pub struct History {
     spools: Recent<(String, u32), Segment>,
     parsed: Recent<(String, u64), Arc<Filed>>,
     listings: Recent<String, Arc<Vec<u64>>>,
-}
-
-/// Where an offset is.
-enum Found {
-    Filed(Arc<Filed>),
-    /// Nothing readable from here to there.
-    Gone(u64, u64),
 }
 
 impl History {
@@ -274,60 +269,6 @@ impl History {
             Err(error) => tracing::warn!(conversation = span.conversation, %error, "spool cannot be opened"),
         }
         Ok(())
-    }
-
-    fn find(
-        &mut self,
-        conversation: &str,
-        offset: u64,
-        live: &Live<'_>,
-        index: &impl SpanIndex,
-    ) -> Result<Found, HistoryError> {
-        if let Some(first) = index.floor(conversation, offset)
-            && let Some(filed) = self.load(conversation, first)?
-            && (first..=filed.last()).contains(&offset)
-        {
-            return Ok(Found::Filed(filed));
-        }
-        let (mut from, mut behind) = (1, None);
-        for fresh in [false, true] {
-            let firsts = self.listing(conversation, fresh)?;
-            let at = firsts.partition_point(|first| *first <= offset);
-            behind = firsts.get(at).copied();
-            let Some(first) = at.checked_sub(1).map(|floor| firsts[floor]) else { continue };
-            match self.load(conversation, first)? {
-                Some(filed) if filed.last() >= offset => return Ok(Found::Filed(filed)),
-                Some(filed) => from = filed.last() + 1,
-                None => from = first,
-            }
-        }
-        let from = live.last_before(offset).map_or(from, |last| from.max(last + 1));
-        let next = behind.into_iter().chain(live.first_behind(offset)).min();
-        Ok(Found::Gone(from, next.map_or(live.top, |next| next - 1)))
-    }
-
-    /// The file of the span beginning at `first`, if it can be read.
-    fn load(&mut self, conversation: &str, first: u64) -> Result<Option<Arc<Filed>>, HistoryError> {
-        let key = (conversation.to_owned(), first);
-        if let Some(filed) = self.parsed.get(&key) {
-            return Ok(Some(Arc::clone(filed)));
-        }
-        match filing::load(&self.home, conversation, first) {
-            Ok(filed) => Ok(Some(Arc::clone(self.parsed.put(key, Arc::new(filed))))),
-            Err(error) if error.is_lasting() => {
-                tracing::warn!(%error, "filed span cannot be read");
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn listing(&mut self, conversation: &str, fresh: bool) -> Result<Arc<Vec<u64>>, HistoryError> {
-        if !fresh && let Some(listing) = self.listings.get(conversation) {
-            return Ok(Arc::clone(listing));
-        }
-        let listing = Arc::new(filing::list(&self.home, conversation)?);
-        Ok(Arc::clone(self.listings.put(conversation.to_owned(), listing)))
     }
 }
 

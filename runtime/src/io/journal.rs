@@ -5,9 +5,10 @@ use crate::record::{Body, KINDS, Record, SPAN_FILED, Unreadable};
 use crate::state::State;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::journal::{
-    Checkpointer, CheckpointerEvent, Folded, FollowError, Followed, Follower, Limits, LoadError, Position,
-    RealDisk, Record as JournalRecord, Request, SubmitError, TakeOver, TakeOverError, Watch, WriteClass,
-    WriteError, WriterClient, WriterEvent, WriterThread, open_at_newest_checkpoint,
+    Checkpointer, CheckpointerEvent, Folded, FollowError, Followed, Follower, Limits, LoadError,
+    MAX_RECORD_BYTES, NewRecord, Position, RealDisk, Record as JournalRecord, Request, SubmitError, TakeOver,
+    TakeOverError, Watch, WriteClass, WriteError, WriterClient, WriterEvent, WriterThread,
+    open_at_newest_checkpoint,
 };
 use holdfast_shared::slot::Slot;
 use std::os::fd::{AsFd, OwnedFd};
@@ -220,6 +221,8 @@ pub struct Writing {
     pub checkpoints: mpsc::Receiver<CheckpointerEvent>,
     /// The epoch of its records.
     pub epoch: u64,
+    /// Records that are longer are refused.
+    pub record_bytes_max: usize,
     next_lsn: u64,
 }
 
@@ -265,18 +268,24 @@ impl Writing {
         let checkpointer = Checkpointer::spawn::<State>(thread.client(), held, on_event);
         let checkpointer = checkpointer.map_err(JournalError::Thread)?;
         let next_lsn = taken.last.lsn + 1;
-        Ok(Self { checkpointer, thread, events, checkpoints, epoch: taker.epoch, next_lsn })
+        let (epoch, record_bytes_max) = (taker.epoch, MAX_RECORD_BYTES);
+        Ok(Self { checkpointer, thread, events, checkpoints, epoch, record_bytes_max, next_lsn })
     }
 
-    /// Submits a record and answers its LSN; it is durable when the thread says so.
+    /// Submits records as one batch and answers the LSN of the first; they are durable when the thread says so.
     ///
     /// # Errors
     /// [`SubmitError`]; nothing was submitted.
-    pub fn submit(&mut self, record: &Record) -> Result<u64, SubmitError> {
-        let lsn = self.next_lsn;
-        self.thread.submit(lsn, vec![record.encode()])?;
-        self.next_lsn += 1;
-        Ok(lsn)
+    pub fn submit(&mut self, records: &[&Record]) -> Result<u64, SubmitError> {
+        let (first, encoded) = (self.next_lsn, records.iter().map(|record| record.encode()));
+        let encoded: Vec<NewRecord> = encoded.collect();
+        if let Some(long) = encoded.iter().find(|one| one.payload.len() > self.record_bytes_max) {
+            let (kind, bytes) = (long.kind.clone().into_owned(), long.payload.len());
+            return Err(SubmitError::Unfit(WriteError::RecordTooLarge { kind, bytes }));
+        }
+        self.next_lsn += encoded.len() as u64;
+        self.thread.submit(first, encoded).inspect_err(|_| self.next_lsn = first)?;
+        Ok(first)
     }
 
     /// Lets others change files of the home as long as the journal is held.

@@ -3,16 +3,19 @@
 //! Everything is on one thread. The loop alone changes it; links read, never across an await.
 
 mod channels;
+mod late;
 
 use crate::commands::{PendingPermission, Seen};
 use crate::io::history::History;
 use crate::io::link::Link;
 use crate::io::spools::{Spools, TurnPlace};
 use crate::io::view::View;
+use crate::io::workers::known;
 use crate::outbound::Outbound;
 use crate::role::Role;
 use crate::state::State;
 use crate::task::Task;
+use crate::workers::KnownRequests;
 pub use channels::{ChannelPosition, Unread};
 use holdfast_shared::home::Home;
 use holdfast_shared::journal::Folded;
@@ -136,10 +139,11 @@ impl Served {
 
     /// Follows the spools of the workers that are alive, and no others; answers the workers that it follows newly.
     pub fn follow_running(&mut self) -> Vec<String> {
-        let workers: BTreeMap<&str, Protocol> =
-            self.folded.state.followed().map(|(_, worker, protocol)| (worker, protocol)).collect();
+        let state = &self.folded.state;
+        let workers: BTreeMap<&str, (&Task, Protocol)> =
+            state.followed().map(|(task, worker, protocol)| (worker, (task, protocol))).collect();
         let mut newly = Vec::new();
-        for (worker, protocol) in &workers {
+        for (worker, (task, protocol)) in &workers {
             let directory = self.home.worker(worker);
             if self.spools.follows(worker) {
                 continue;
@@ -153,7 +157,11 @@ impl Served {
                     continue;
                 }
             }
-            match self.spools.follow(worker, &directory, *protocol) {
+            let known = match protocol {
+                Protocol::Acp => known(task),
+                Protocol::Command => KnownRequests::default(),
+            };
+            match self.spools.follow(worker, &directory, *protocol, &known) {
                 Ok(()) => newly.push((*worker).to_owned()),
                 Err(error) => tracing::warn!(%error, worker, "spool cannot be followed"),
             }

@@ -3,6 +3,7 @@
 mod followed;
 
 use crate::agent::dialogue::Dialogue;
+use crate::workers::KnownRequests;
 pub use followed::TurnPlace;
 use followed::{Followed, end_of};
 use holdfast_shared::spool::{Position, SpoolError, SpoolWatch, WatchToken, segment_path};
@@ -33,11 +34,18 @@ impl Spools {
     }
 
     /// Follows a worker's spool from its beginning, if its directory is there and it is not followed yet; an agent's
-    /// from its last segment, since what came before belongs to turns that are sealed.
+    /// from its last segment, since what came before belongs to turns that are sealed, and from the one before where a
+    /// request may have begun there that is not answered.
     ///
     /// # Errors
     /// When the directory cannot be watched; until it can, its output is not known.
-    pub fn follow(&mut self, spawn_id: &str, directory: &Path, protocol: Protocol) -> Result<(), SpoolError> {
+    pub fn follow(
+        &mut self,
+        spawn_id: &str,
+        directory: &Path,
+        protocol: Protocol,
+        known: &KnownRequests,
+    ) -> Result<(), SpoolError> {
         if self.followed.contains_key(spawn_id) {
             return Ok(());
         }
@@ -49,7 +57,7 @@ impl Spools {
         self.unfollowed.remove(spawn_id);
         self.next_token += 1;
         self.tokens.insert(token, spawn_id.to_owned());
-        self.followed.insert(spawn_id.to_owned(), Followed::begin(token, directory, protocol));
+        self.followed.insert(spawn_id.to_owned(), Followed::begin(token, directory, protocol, known));
         Ok(())
     }
 
@@ -173,6 +181,11 @@ impl Spools {
     /// The turn whose segment is read; empty before the first of a standing worker.
     pub fn turn(&self, spawn_id: &str) -> &str {
         self.followed.get(spawn_id).map_or("", |followed| followed.turn.as_str())
+    }
+
+    /// What is read of it is shown to people: an agent's before its first turn is not, and need not outlive a power cut.
+    pub fn is_shown(&self, spawn_id: &str) -> bool {
+        self.dialogue(spawn_id).is_none() || !self.turn(spawn_id).is_empty()
     }
 
     /// What an agent said to the runtime in the present segment.

@@ -3,11 +3,12 @@
 mod spawner;
 mod syncs;
 
+use crate::agent::StandingWorker;
 use crate::daemon::Event;
 use crate::io::spools::Spools;
 use crate::settings::Settings;
 use crate::task::Task;
-use crate::workers::{Life, Observed, Wanted};
+use crate::workers::{KnownRequests, Life, Observed, Wanted};
 use holdfast_shared::control::Client;
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::inbox::{InboxError, InboxWriter, Message};
@@ -81,6 +82,7 @@ impl WorkersError {
 pub fn wanted(task: &Task) -> Option<Wanted> {
     let running = task.running.as_ref();
     let turn = running.map(|running| running.turn.clone()).unwrap_or_default();
+    let known = known(task);
     let (spawn_id, number, end_message) = match &task.agent {
         None => {
             let order = &running?.order;
@@ -92,7 +94,13 @@ pub fn wanted(task: &Task) -> Option<Wanted> {
         }
     };
     let (task, protocol, spawn_id) = (task.id.clone(), task.protocol, spawn_id.clone());
-    Some(Wanted { task, turn, spawn_id, number, end_message, protocol })
+    Some(Wanted { task, turn, spawn_id, number, end_message, protocol, known })
+}
+
+/// What the journal knows of the requests of a task's agent.
+pub fn known(task: &Task) -> KnownRequests {
+    let worker = task.agent.as_ref().and_then(|agent| agent.worker.as_ref());
+    worker.map_or_else(KnownRequests::default, StandingWorker::known)
 }
 
 impl Workers {
@@ -142,7 +150,7 @@ impl Workers {
             state => Some(state?),
         };
         if state != Some(WorkerState::NotStarted) {
-            spools.follow(spawn_id, &directory, wanted.protocol)?;
+            spools.follow(spawn_id, &directory, wanted.protocol, &wanted.known)?;
             // What lies there already is no news.
             spools.catch_up(spawn_id);
         }
@@ -186,7 +194,10 @@ impl Workers {
         };
         let (client, events, task) = (self.client.clone(), self.events.clone(), task.id.clone());
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(pause).await;
+            // Even a pause of nothing takes until the timer's next millisecond.
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
             let answer = client.post::<_, Spawned>("/v1/workers", &request, SPAWN_DEADLINE).await;
             let spawned = Event::Spawned { task, spawn_id: request.spawn_id, outcome: outcome(answer) };
             // The loop is gone only when the process ends.

@@ -189,6 +189,9 @@ pub struct TurnSealed {
     /// The task cannot run turns until it is opened again, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errored: Option<String>,
+    /// The code of what went wrong, as on every surface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// What there is to say where a standing worker served it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentSeal>,

@@ -44,6 +44,9 @@ pub struct Seal {
     pub sealed_at: u64,
     /// All output records of the span.
     pub outputs: u64,
+    /// The code of what went wrong, as on every surface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// More about why it ended, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -55,6 +58,6 @@ pub struct Seal {
 impl Seal {
     /// One without more to say.
     pub fn new(stop_reason: StopReason, exit_code: Option<i32>, sealed_at: u64, outputs: u64) -> Self {
-        Self { stop_reason, exit_code, sealed_at, outputs, detail: None, usage: None }
+        Self { stop_reason, exit_code, sealed_at, outputs, code: None, detail: None, usage: None }
     }
 }

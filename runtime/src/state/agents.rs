@@ -40,7 +40,9 @@ impl State {
                 (agent.wanted, agent.switching) = (true, Some(switching.deadline));
                 agent.worker.iter_mut().for_each(|worker| worker.used_at = at);
             }),
-            Body::TaskError(error) => self.agent(&error.task, |agent| agent.switching = None),
+            Body::TaskError(error) => self.agent(&error.task, |agent| {
+                (agent.switching, agent.failed) = (None, None);
+            }),
             _ => {}
         }
     }

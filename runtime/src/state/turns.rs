@@ -3,10 +3,11 @@
 use crate::agent::What;
 use crate::event;
 use crate::order::{END_MESSAGE, WorkOrder};
-use crate::record;
+use crate::record::{self, TaskFailure};
 use crate::span::Seal;
 use crate::task::{Queued, Running, Standing, Task};
 use crate::turn::TurnState;
+use holdfast_shared::error::Code;
 
 pub(super) fn start(task: &mut Task, started: &record::TurnStarted, at: u64) -> Vec<u64> {
     match task.queue.front() {
@@ -51,6 +52,7 @@ pub(super) fn cancel(task: &mut Task, number: Option<u64>, at: u64) -> Vec<u64> 
         Some(agent) => {
             if let (Some(worker), Some(number)) = (&mut agent.worker, number) {
                 worker.send(number, What::Cancel);
+                agent.call_off();
             }
         }
     }
@@ -100,6 +102,10 @@ pub(super) fn seal(task: &mut Task, sealed: &record::TurnSealed, at: u64) -> Vec
         if task.standing == Standing::Open {
             task.standing = Standing::Errored(error.clone());
         }
+        if let Some(agent) = &mut task.agent {
+            let code = sealed.code.clone().unwrap_or_else(|| Code::BootstrapFailed.as_str().to_owned());
+            agent.failed = Some(TaskFailure { code, message: error.clone() });
+        }
     }
     if task.standing == Standing::Stopping {
         task.standing = Standing::Stopped;
@@ -121,8 +127,8 @@ pub(super) fn seal(task: &mut Task, sealed: &record::TurnSealed, at: u64) -> Vec
         }
     }
     let (stop_reason, exit_code, outputs) = (sealed.stop_reason, sealed.exit_code, sealed.outputs);
-    let (detail, usage) = (said.detail, said.usage);
-    let seal = Seal { stop_reason, exit_code, sealed_at: at, outputs, detail, usage };
+    let (code, detail, usage) = (sealed.code.clone(), said.detail, said.usage);
+    let seal = Seal { stop_reason, exit_code, sealed_at: at, outputs, code, detail, usage };
     offsets.extend(task.conversation.seal(seal, said.segment, said.base));
     offsets
 }

@@ -99,6 +99,19 @@ impl<'a> Agent<'a> {
         }
     }
 
+    /// Messages that it has not taken yet.
+    pub fn waiting(&self) -> usize {
+        let directory = self.node.home.worker(&self.worker);
+        let Some(epoch) = highest_epoch(&directory).unwrap() else { return 0 };
+        let mut inbox = InboxReader::open(&directory, epoch).unwrap();
+        let mut waiting = 0;
+        while let Some(message) = inbox.peek().unwrap() {
+            waiting += usize::from(message.number > self.taken);
+            inbox.advance(&message);
+        }
+        waiting
+    }
+
     /// The next message is a line for the agent: this one.
     pub async fn line(&mut self) -> Value {
         match self.hears().await {

@@ -14,7 +14,7 @@ use holdfast_shared::worker::EndedBy;
 use serde_json::{Value, json};
 
 /// A task with an agent, opened; channel 1 is its conversation, 2 its events.
-async fn open(link: &mut Link, task: &str) {
+pub async fn open(link: &mut Link, task: &str) {
     let opened = link.call("task.open", json!({"task": task, "skill": "demo"})).await.unwrap();
     assert_eq!(opened, json!({"task": task, "mode": "created", "state": "creating"}));
     link.subscribe(1, &format!("conversation:{task}"), "", Some(0)).await;
@@ -66,6 +66,18 @@ pub async fn same_everywhere(link: &mut Link, task: &str) {
     let offsets: Vec<u64> = read.iter().map(|one| one.offset).collect();
     assert_eq!(offsets, (1..=read.len() as u64).collect::<Vec<u64>>());
     assert_eq!(read, link.channels[&1].publications);
+}
+
+/// A turn whose agent has asked for a command that the supervisor cannot start now; answers the prompt's id, too.
+pub async fn command_asked_for(node: &Node) -> (Runtime, Link, Agent<'_>, Value) {
+    let (runtime, mut link, mut agent) = begin(node).await;
+    prompt(&mut link, "x", "go").await;
+    let id = agent.prompted("t1", "go").await;
+    node.supervised.borrow_mut().refuse = Some(ApiError::new(Code::Unavailable, "not now"));
+    agent.asks(json!(1), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+    let taken = |supervised: &Supervised| supervised.requests.len() > 1;
+    until("the command is asked for", async || taken(&node.supervised.borrow()).then_some(())).await;
+    (runtime, link, agent, id)
 }
 
 pub async fn over_to(node: &Node, from: &Runtime, slot: Slot, epoch: u64) -> Runtime {
@@ -730,17 +742,11 @@ fn what_is_asked_around_the_end_of_a_turn_is_answered_too() {
 fn a_cancel_does_not_wait_for_a_command_that_cannot_be_started_now() {
     local(async {
         let node = Node::new();
-        let (_runtime, mut link, mut agent) = begin(&node).await;
-        prompt(&mut link, "x", "go").await;
-        let id = agent.prompted("t1", "go").await;
-        node.supervised.borrow_mut().refuse = Some(ApiError::new(Code::Unavailable, "not now"));
-        agent.asks(json!(1), "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
-        let taken = |supervised: &Supervised| supervised.requests.len() > 1;
-        until("the command is asked for", async || taken(&node.supervised.borrow()).then_some(())).await;
+        let (_runtime, mut link, mut agent, id) = command_asked_for(&node).await;
         link.call("task.cancel", json!({"task": "x"})).await.unwrap();
+        assert_eq!(agent.line().await["method"], "session/cancel");
         let refused = agent.line().await;
         assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(1), &json!(-32800)));
-        assert_eq!(agent.line().await["method"], "session/cancel");
         node.supervised.borrow_mut().refuse = None;
         agent.ends_turn(&id, "cancelled");
         sealed(&mut link, 1).await;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod agent;
+mod agent_answers;
 mod agent_edges;
 mod agents;
 mod full;

@@ -72,7 +72,7 @@ impl Played {
             holder_pid: i32::MAX,
             contracts: Default::default(),
         };
-        started.write(&directory).unwrap();
+        started.write(&directory, &writer).unwrap();
         Self { writer, directory, order }
     }
 

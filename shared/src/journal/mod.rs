@@ -42,7 +42,7 @@ pub use io::takeover::{Request, TakeOver, TakeOverError, TakenOver};
 pub use io::watch::Watch;
 pub use io::writer::{Rotated, WriteError, Writer};
 pub use io::writer_thread::{FenceError, SubmitError, WriterClient, WriterEvent, WriterThread};
-pub use limits::Limits;
+pub use limits::{Limits, MAX_RECORD_BYTES};
 pub use record::{ACTIVATED, Activated, LsnRange, NewRecord, Position, Record};
 pub use reserve::WriteClass;
 

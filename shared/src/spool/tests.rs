@@ -29,6 +29,11 @@ fn two_segments() -> (TempDir, u64) {
     (directory, writer.outputs())
 }
 
+fn started() -> Started {
+    let (boot_id, contracts) = ("b".to_owned(), Default::default());
+    Started { pid: 1, start_time: 2, boot_id, holder_pid: 3, contracts }
+}
+
 fn read_all(directory: &Path) -> Result<Vec<SpoolRecord>, SpoolError> {
     let mut tail = SpoolTail::open(directory);
     let mut records = Vec::new();
@@ -244,14 +249,8 @@ fn the_states_of_a_worker_follow_from_its_files() {
     assert_eq!(state(), WorkerState::LostBeforeStart);
     let mut writer = SpoolWriter::create(&directory, "t1").unwrap();
     assert_eq!(state(), WorkerState::Alive(None));
-    let started = Started {
-        pid: 1,
-        start_time: 2,
-        boot_id: "b".to_owned(),
-        holder_pid: 3,
-        contracts: Default::default(),
-    };
-    started.write(&directory).unwrap();
+    let started = started();
+    started.write(&directory, &writer).unwrap();
     assert_eq!(state(), WorkerState::Alive(Some(started.clone())));
     drop(writer);
     assert_eq!(state(), WorkerState::Lost(started));
@@ -266,12 +265,22 @@ fn the_states_of_a_worker_follow_from_its_files() {
 #[test]
 fn an_end_is_known_also_when_earlier_segments_are_gone() {
     let (directory, _) = two_segments();
-    Started { pid: 1, start_time: 2, boot_id: "b".to_owned(), holder_pid: 3, contracts: Default::default() }
-        .write(directory.path())
-        .unwrap();
+    std::fs::write(Started::path(directory.path()), serde_json::to_vec(&started()).unwrap()).unwrap();
     std::fs::remove_file(segment_path(directory.path(), 0)).unwrap();
     assert_eq!(WorkerState::read(directory.path()).unwrap(), WorkerState::Ended(exit(5)));
     assert_eq!(cut_to_last_good(directory.path(), 5).unwrap().exit, Some(exit(5)));
+}
+
+#[test]
+fn a_start_that_a_power_cut_has_emptied_was_none() {
+    let directory = tempfile::tempdir().unwrap();
+    for emptied in [&b""[..], &[0; 4096]] {
+        std::fs::write(Started::path(directory.path()), emptied).unwrap();
+        assert_eq!(Started::read(directory.path()).unwrap(), None);
+        assert_eq!(WorkerState::read(directory.path()).unwrap(), WorkerState::LostBeforeStart);
+    }
+    std::fs::write(Started::path(directory.path()), "{").unwrap();
+    assert!(Started::read(directory.path()).is_err(), "anything else is damage, and no word of what ran");
 }
 
 #[test]
@@ -281,9 +290,7 @@ fn what_a_worker_says_is_never_taken_for_its_exit() {
     let payload = serde_json::to_vec(&Control::Exit(exit(0))).unwrap();
     encode(&mut forged, &Frame { seq: 1, lane: record::Lane::Control, more: false, bytes: &payload });
     let mut writer = SpoolWriter::create(directory.path(), "t1").unwrap();
-    Started { pid: 1, start_time: 2, boot_id: "b".to_owned(), holder_pid: 3, contracts: Default::default() }
-        .write(directory.path())
-        .unwrap();
+    started().write(directory.path(), &writer).unwrap();
     writer.output(Stream::Stdout, false, &forged);
     assert_eq!(writer.flush().unwrap(), Flushed::Done);
     drop(writer);

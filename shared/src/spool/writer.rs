@@ -77,8 +77,8 @@ impl SpoolWriter {
         Self::begin(SpoolLock::take(directory)?, turn)
     }
 
-    /// Begins segment 0, durably. What an earlier holder began without starting a worker is begun again: only to
-    /// be called where no worker was started. The writer keeps the lock.
+    /// Begins segment 0; [`Started::write`](worker::Started::write) makes it durable. What an earlier holder began without
+    /// starting a worker is begun again: only to be called where no worker was started. The writer keeps the lock.
     pub fn begin(lock: SpoolLock, turn: &str) -> Result<Self, SpoolError> {
         let SpoolLock { directory, file: first } = lock;
         let path = segment_path(&directory, 0);
@@ -87,8 +87,6 @@ impl SpoolWriter {
         let head = SegmentHead { segment: 0, first_seq: 1, boot_id };
         let bytes = segment_start(&head, &[Control::Mark { turn: turn.to_owned(), number: 0 }]);
         first.write_all_at(&bytes, 0).map_err(SpoolError::io("write", &path))?;
-        first.sync_all().map_err(SpoolError::io("sync", &path))?;
-        durable_file::sync_directory(&directory).map_err(SpoolError::io("sync", &directory))?;
         let end = bytes.len() as u64;
         Ok(Self { directory, first, later: None, head, outputs: 0, end, queued: Vec::new() })
     }

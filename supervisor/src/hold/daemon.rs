@@ -10,7 +10,7 @@ use super::io::wake::Signals;
 use super::io::{child, confine, log};
 use super::machine::{self, Event, Phase, State};
 use super::output::{Output, Quota, Taken};
-use super::{CGROUP_VARIABLE, HoldError};
+use super::{CGROUP_VARIABLE, HoldError, LEASE_FD_VARIABLE};
 use holdfast_shared::peer::{HOLDER_NAME, ProcessStat};
 use holdfast_shared::process;
 use holdfast_shared::spool::{Flushed, SpoolLock, SpoolWriter, Stream};
@@ -38,7 +38,10 @@ pub fn hold(directory: &Path) -> Result<(), HoldError> {
     let _ = nix::unistd::setsid();
     nix::sys::prctl::set_name(HOLDER_NAME).map_err(HoldError::system("take the holder's name"))?;
     let order = Order::read(directory).map_err(HoldError::system("read the order"))?;
+    let lease = child::inherited(std::env::var(LEASE_FD_VARIABLE).ok().as_deref());
     let lock = SpoolLock::take(directory)?;
+    // From here on whoever would change the skill sees that a worker of it lives.
+    drop(lease);
     refuse_second_start(directory)?;
     let spool = SpoolWriter::begin(lock, &order.turn)?;
     let signals = Signals::open().map_err(HoldError::system("take signals"))?;
@@ -100,7 +103,7 @@ impl Holder {
         let (group, confinement) = confine::prepare(directory, &order, base.as_deref())?;
         let waiting = child::fork_waiting(&order, workspace, &confinement)
             .map_err(HoldError::system("fork the worker"))?;
-        started(waiting.pid)?.write(directory).map_err(HoldError::system("write started"))?;
+        started(waiting.pid)?.write(directory, &spool)?;
         let (worker, pipes) = waiting.go().map_err(HoldError::system("let the worker run"))?;
         let feed = Feed::open(directory, pipes.stdin)?;
         let quota = Quota::Left { segment_bytes_max: order.output_quota_bytes };

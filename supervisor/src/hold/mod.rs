@@ -19,6 +19,9 @@ use std::process::ExitCode;
 /// Environment variable naming the directory of the cgroup v2 hierarchy in which the holder makes a group for its worker.
 pub const CGROUP_VARIABLE: &str = "HOLDFAST_CGROUP";
 
+/// Environment variable naming an inherited descriptor that keeps the worker's skill as it is until the spool is locked.
+pub const LEASE_FD_VARIABLE: &str = "HOLDFAST_LEASE_FD";
+
 /// The worker ended and its exit is in the spool.
 const EXIT_DONE: u8 = 0;
 /// The holder could not do its work; the worker, if any, was killed and has no exit record.

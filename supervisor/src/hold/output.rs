@@ -3,6 +3,7 @@
 use super::HoldError;
 use super::cutter;
 use super::io::read_nonblocking;
+use holdfast_shared::pace::Pace;
 use holdfast_shared::spool::{RECORD_BYTES_MAX, RECORD_HEAD_BYTES, SpoolWriter, Stream};
 use holdfast_shared::worker::OutputMode;
 use std::os::fd::OwnedFd;
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant};
 /// After a read that did not fill a record the next one waits so long: a worker that writes byte by byte makes at
 /// most 200 events a second, and the first byte after silence is not delayed at all.
 const COALESCE: Duration = Duration::from_millis(5);
+/// Where each line is a record of its own, waiting makes no fewer of them: so many reads may come one after the other
+/// before they are paced, so that an exchange of a few messages (a session's opening) does not wait.
+const LINES_AT_ONCE: u32 = 8;
 /// What is read at most, of one stream, after the worker's last process has ended: the largest pipe that an unprivileged process
 /// can make. More comes only from a pipe that something outside the tree holds open.
 const DRAIN_BYTES_MAX: usize = 1024 * 1024;
@@ -46,7 +50,9 @@ pub struct Output {
     pipe: Option<OwnedFd>,
     buffer: Box<[u8; RECORD_BYTES_MAX]>,
     filled: usize,
-    read_after: Option<Instant>,
+    pace: Pace,
+    /// The last read filled a record: the next follows at once.
+    filled_up: bool,
     drained: usize,
 }
 
@@ -54,17 +60,23 @@ impl Output {
     /// The stream that comes from this non-blocking end of a pipe.
     pub fn new(stream: Stream, mode: OutputMode, pipe: OwnedFd) -> Self {
         let buffer = Box::new([0; RECORD_BYTES_MAX]);
-        Self { stream, mode, pipe: Some(pipe), buffer, filled: 0, read_after: None, drained: 0 }
+        let at_once = if mode == OutputMode::Lines { LINES_AT_ONCE } else { 1 };
+        let (pace, filled_up) = (Pace::new(at_once, COALESCE), false);
+        Self { stream, mode, pipe: Some(pipe), buffer, filled: 0, pace, filled_up, drained: 0 }
     }
 
     /// The pipe, while it is open and not pausing.
     pub fn readable(&self, now: Instant) -> Option<&OwnedFd> {
-        self.pipe.as_ref().filter(|_| self.read_after.is_none_or(|after| now >= after))
+        self.pipe.as_ref().filter(|_| self.pause().is_none_or(|end| now >= end))
     }
 
     /// When a pause ends.
     pub fn pause_ends(&self) -> Option<Instant> {
-        self.pipe.as_ref().and(self.read_after)
+        self.pipe.as_ref().and(self.pause())
+    }
+
+    fn pause(&self) -> Option<Instant> {
+        self.pace.next().filter(|_| !self.filled_up)
     }
 
     /// Whether the stream has ended and is wholly queued.
@@ -82,7 +94,10 @@ impl Output {
         };
         self.filled += count;
         self.drained += count;
-        self.read_after = (self.filled < RECORD_BYTES_MAX).then(|| now + COALESCE);
+        self.filled_up = self.filled == RECORD_BYTES_MAX;
+        if !self.filled_up {
+            self.pace.count(now);
+        }
         if count == 0 {
             self.pipe = None;
         }

@@ -2,6 +2,7 @@
 
 mod copy;
 mod install;
+pub mod lease;
 
 pub use install::{install, remove};
 

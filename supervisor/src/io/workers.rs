@@ -1,8 +1,9 @@
 //! Workers' holders: started once per spawn id.
 
-use crate::hold::CGROUP_VARIABLE;
+use crate::hold::{CGROUP_VARIABLE, LEASE_FD_VARIABLE};
 use crate::io::child::{self, ChildPlan};
 use crate::io::home::on_file;
+use crate::io::skills::lease::Lease;
 use crate::io::slots::own_program;
 use crate::io::{cgroups, skills, task_user};
 use crate::order::{self, order};
@@ -10,13 +11,15 @@ use crate::settings::Settings;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::free_space;
 use holdfast_shared::home::Home;
+use holdfast_shared::process::FIRST_PASSED;
+use holdfast_shared::skill::built_in;
 use holdfast_shared::spool::is_locked;
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
 use holdfast_shared::version::Contracts;
 use holdfast_shared::worker::{CWD_FD_VARIABLE, Order, REMOVED, Started};
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::{Mode, mkdirat};
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -55,7 +58,7 @@ pub fn living_contracts(home: &Home) -> Vec<Contracts> {
 /// become since. Reads and writes files: not for the loop.
 ///
 /// # Errors
-/// `INVALID_REQUEST` and `REFUSED` for what is no worker or cannot be one here, `WORKSPACE_POLICY_VIOLATION`,
+/// `BUSY` while skills are exchanged; `INVALID_REQUEST` and `REFUSED` for what is no worker or cannot be one here, `WORKSPACE_POLICY_VIOLATION`,
 /// `STORAGE_FULL`, `BOOTSTRAP_FAILED`; a directory that was made stays, so this spawn id never runs.
 pub fn start(home: &Home, request: &SpawnWorker, settings: &Settings) -> Result<Spawned, ApiError> {
     order::check(request)?;
@@ -63,15 +66,26 @@ pub fn start(home: &Home, request: &SpawnWorker, settings: &Settings) -> Result<
     if directory.try_exists().map_err(|error| on_file("look for", &directory, &error))? {
         return Ok(Spawned { spawn_id: request.spawn_id.clone(), started: false });
     }
+    // Until its holder can be seen, so that the skill's files stay what its manifest says.
+    let lease = match built_in(&request.skill) {
+        Some(_) => None,
+        None => skills::lease::share(home)?,
+    };
     let skill = skills::load(home, &request.skill, &request.version)?;
     let order = order(request, home, skill, &settings.command, |name| std::env::var(name).ok())?;
     // Before anything is made: what is refused here may be asked for again under its name.
     free_space::check(&[&home.workers(), &home.workspaces()], settings.supervisor.min_free_bytes)?;
     let below = request.terminal.as_ref().map_or("", |terminal| terminal.cwd.as_str());
-    spawn(home, &order, below, settings.supervisor.worker_cgroup.as_deref())
+    spawn(home, &order, below, settings.supervisor.worker_cgroup.as_deref(), lease)
 }
 
-fn spawn(home: &Home, order: &Order, below: &str, worker_cgroup: Option<&Path>) -> Result<Spawned, ApiError> {
+fn spawn(
+    home: &Home,
+    order: &Order,
+    below: &str,
+    worker_cgroup: Option<&Path>,
+    lease: Option<Lease>,
+) -> Result<Spawned, ApiError> {
     let directory = home.worker(&order.spawn_id);
     let spawned = |started| Spawned { spawn_id: order.spawn_id.clone(), started };
     match DirBuilder::new().mode(0o700).create(&directory) {
@@ -79,9 +93,7 @@ fn spawn(home: &Home, order: &Order, below: &str, worker_cgroup: Option<&Path>) 
         Err(error) => return Err(on_file("create", &directory, &error)),
         Ok(()) => {}
     }
-    // Before the holder starts: after a power cut, no directory would mean that it never had.
-    let workers = home.workers();
-    File::open(&workers).and_then(|it| it.sync_all()).map_err(|error| on_file("sync", &workers, &error))?;
+    // Its name is made durable by the holder, with all else that says that the worker was started.
     let mut workspace = open_workspace(home, &order.task)?;
     if let Some(user) = &order.user {
         task_user::give(home, &workspace, user)?;
@@ -90,14 +102,19 @@ fn spawn(home: &Home, order: &Order, below: &str, worker_cgroup: Option<&Path>) 
         workspace = open_step(&workspace, step, &order.cwd)?;
     }
     order.write(&directory).map_err(|error| on_file("write", &Order::path(&directory), &error))?;
-    let mut variables = vec![(CWD_FD_VARIABLE, holdfast_shared::process::FIRST_PASSED.to_string().into())];
+    let mut variables = vec![(CWD_FD_VARIABLE, FIRST_PASSED.to_string().into())];
+    let mut passed = vec![workspace.as_fd()];
+    if let Some(lease) = &lease {
+        variables.push((LEASE_FD_VARIABLE, (FIRST_PASSED + 1).to_string().into()));
+        passed.push(lease.as_fd());
+    }
     variables.extend(cgroups::base(home, worker_cgroup).map(|base| (CGROUP_VARIABLE, base.into())));
     let plan = ChildPlan {
         program: own_program(),
         arguments: vec!["hold".into(), directory.clone().into()],
         log: "holder",
         notify: None,
-        passed: vec![workspace.as_fd()],
+        passed,
         variables,
     };
     child::start(home, &plan)

@@ -105,7 +105,8 @@ fn a_terminal_runs_in_the_workspace_and_outlives_the_runtime() {
             .await;
         let (_, pid) = node.active().await;
         holdfast_tests::processes::signal(pid, nix::sys::signal::Signal::SIGKILL);
-        node.active().await;
+        // A switch from one whose death is not known yet would be refused.
+        while node.active().await.1 == pid {}
         node.switch().await.expect("a switch");
         std::fs::write(workspace.join("go"), "").expect("a new file");
         let seal = stage.sealed(&turn).await;

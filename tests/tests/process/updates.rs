@@ -5,6 +5,7 @@ mod handed_over;
 pub mod live_work;
 mod world;
 
+use holdfast_shared::durable_file;
 use holdfast_shared::version::VersionRange;
 use holdfast_shared::worker::Started;
 use holdfast_tests::node::{Node, told};
@@ -185,7 +186,8 @@ fn updates_a_release_that_a_running_workers_holder_does_not_understand() {
         let worker = workers.next().expect("a living one").path();
         let mut started = Started::read(&worker).expect("readable").expect("it was started");
         started.contracts.insert("spool".into(), VersionRange::only(7));
-        started.write(&worker).expect("its directory is ours");
+        let text = serde_json::to_vec(&started).expect("it is plain");
+        durable_file::write(&Started::path(&worker), &text).expect("its directory is ours");
         world.fails(&bundle, "preparing", "not_admitted").await;
         let attempts = told(&world.node.holdfast(&["attempts"]));
         assert!(attempts.contains("a running worker's holder speaks 7 to 7"), "{attempts}");

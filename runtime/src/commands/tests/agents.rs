@@ -3,6 +3,7 @@
 use super::*;
 use crate::acp::modes::{Mode, Modes};
 use crate::agent::MESSAGES;
+use crate::conversation::{ANSWER_EVENTS_BYTES, OPEN_EVENTS_BYTES};
 use crate::record::{OrderedFor, SessionReady, WorkerOrdered};
 
 /// A task whose agent is ready.
@@ -99,6 +100,42 @@ fn the_first_answer_to_a_permission_wins() {
     assert_eq!(life.does("permission.answer", ask(json!("no")))["won"], false, "that is the first turn's");
     let mine = json!({"task": "x", "request": "t2.9", "option": "yes"});
     assert_eq!(life.does("permission.answer", mine)["won"], true);
+}
+
+#[test]
+fn answers_have_room_of_their_own_in_a_turn_that_is_full_of_events() {
+    let mut life = warm("x");
+    life.does("task.prompt", json!({"task": "x", "text": "a"}));
+    let pending = |seq: u64| {
+        let asked = PendingPermission { id: "1".into(), options: vec!["yes".into()] };
+        ((String::from("x"), seq), asked)
+    };
+    life.permissions.extend((7..10).map(pending));
+    let bytes = |life: &mut Lifetime, bytes| {
+        life.state.tasks.get_mut("x").unwrap().conversation.open_bytes = bytes;
+    };
+    let ask = |seq: u64| json!({"task": "x", "request": format!("t1.{seq}"), "option": "yes"});
+    bytes(&mut life, OPEN_EVENTS_BYTES + 1);
+    life.refuses("task.prompt", json!({"task": "x", "text": "b", "queue": true}), Code::Busy);
+    assert_eq!(life.does("permission.answer", ask(7))["won"], true);
+    bytes(&mut life, OPEN_EVENTS_BYTES + ANSWER_EVENTS_BYTES + 1);
+    life.refuses("permission.answer", ask(8), Code::Busy);
+    assert_eq!(life.does("permission.answer", ask(7))["won"], false, "whoever is late is told");
+    life.does("task.cancel", json!({"task": "x"}));
+}
+
+#[test]
+fn an_answer_to_a_turn_that_is_over_is_looked_up_where_its_turn_was() {
+    let mut life = warm("x");
+    life.does("task.prompt", json!({"task": "x", "text": "a"}));
+    let ask = |request: &str| json!({"task": "x", "request": request, "option": "yes"});
+    life.seal("x", StopReason::EndTurn, None);
+    assert_eq!(life.does("permission.answer", ask("t1.9")), "late");
+    for never in ["t2.9", "t0.9", "t01.9", "1.9", "t1.09"] {
+        life.refuses("permission.answer", ask(never), Code::InvalidRequest);
+    }
+    life.does("task.stop", json!({"task": "x"}));
+    assert_eq!(life.does("permission.answer", ask("t1.9")), "late", "also where the task is stopped");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::agent::life::{self, Deed, Phase};
 use crate::io::filing;
 use crate::order::{FIRST_TURN, spawn_id};
 use crate::record::{self, AgentSeal, Body, EndingFor, OrderedFor, TaskFailure};
+use crate::span::StopReason;
 use crate::turn;
 
 impl Active {
@@ -119,8 +120,14 @@ impl Active {
                     return Ok(false);
                 }
             }
+            // It may be what it used that does not fit.
+            let fits = self.agents.get(worker).is_none_or(|held| held.unfit.is_none());
             let exit = served.spools.exit(worker).filter(|_| ended);
-            let errored = errored.then(|| why.failure().message);
+            let failure = errored.then(|| why.failure());
+            let code = failure.as_ref().map(|failure| failure.code.clone());
+            let of_death = why.code.filter(|_| stop_reason != StopReason::Cancelled);
+            let code = code.or_else(|| of_death.map(|code| code.as_str().to_owned()));
+            let errored = failure.map(|failure| failure.message);
             let unused = agent.worker.as_ref().is_some_and(|worker| worker.served == 0) && place.segment == 0;
             let sealed = record::TurnSealed {
                 task: id.to_owned(),
@@ -129,12 +136,13 @@ impl Active {
                 exit_code: exit.map(turn::exit_code),
                 outputs: place.outputs,
                 errored,
+                code,
                 agent: Some(AgentSeal {
                     segment: place.segment,
                     base: place.base,
                     worker_ended: ended,
                     detail: why.detail,
-                    usage: why.usage.filter(|usage| !usage.is_empty()),
+                    usage: why.usage.filter(|usage| fits && !usage.is_empty()),
                 }),
             };
             (sealed, worker.clone(), unused)

@@ -29,6 +29,8 @@ pub(super) struct Happened {
 pub(super) struct Why {
     /// For people.
     pub(super) detail: Option<String>,
+    /// The code of what went wrong, where the task is not errored.
+    pub(super) code: Option<Code>,
     /// Why the task is errored, where it is not a start that failed.
     pub(super) errored: Option<TaskFailure>,
     pub(super) usage: Option<Usage>,
@@ -63,6 +65,10 @@ impl Active {
             let number = task.running.as_ref().map_or(worker.number, |running| running.order.number);
             (phase, number)
         };
+        if let Some(unfit) = self.unfit(id) {
+            let (event, why) = self.died(id, observed).or(unfit)?;
+            return Some(Happened { phase, event, try_number, why });
+        }
         let (event, why) = self
             .answered(id, phase)
             .or_else(|| self.died(id, observed))
@@ -70,6 +76,16 @@ impl Active {
             .or_else(|| self.opened(id, observed))
             .or_else(|| self.due(id, phase, observed))?;
         Some(Happened { phase, event, try_number, why })
+    }
+
+    /// What the agent said does not fit into the journal: it is ended, and nothing but its end counts any more. What there
+    /// is to do for that, if it is not being ended already.
+    #[expect(clippy::option_option, reason = "whether it is so, and whether there is something to do")]
+    fn unfit(&self, id: &str) -> Option<Option<(Event, Why)>> {
+        let served = self.shared.borrow();
+        let worker = served.folded.state.task(id)?.agent.as_ref()?.worker.as_ref()?;
+        let unfit = self.agents.get(&worker.spawn_id)?.unfit.clone()?;
+        Some(worker.ending.is_none().then(|| (Event::Spoiled, Why::detail(unfit))))
     }
 
     /// The prompt was answered.
@@ -119,7 +135,7 @@ impl Active {
             _ => return None,
         };
         let usage = served.spools.dialogue(&worker.spawn_id).map(|dialogue| dialogue.usage().clone());
-        Some((Event::Died(death), Why { usage, ..Why::detail(detail) }))
+        Some((Event::Died(death), Why { usage, code: code_of(death), ..Why::detail(detail) }))
     }
 
     /// A turn that is cancelled before its worker is ready was given to nobody.
@@ -254,6 +270,15 @@ fn said_of_exit(death: Death, exit: Exit, ending: Option<&Ending>) -> String {
         Death::Told(EndingFor::Stop | EndingFor::Lru) => format!("the agent was ended; it {how}"),
         Death::Told(_) => detail.unwrap_or_else(|| format!("the agent {how}")),
         _ => format!("the agent {how}"),
+    }
+}
+
+/// The code of a turn's end that the death of its worker was; none where it was wanted.
+fn code_of(death: Death) -> Option<Code> {
+    match death {
+        Death::Quota | Death::Told(EndingFor::Spoiled) => Some(Code::OutputLimit),
+        Death::Told(EndingFor::Stop | EndingFor::Lru | EndingFor::CancelGrace) => None,
+        _ => Some(Code::WorkerDead),
     }
 }
 

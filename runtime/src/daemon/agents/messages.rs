@@ -112,7 +112,8 @@ impl Active {
             What::Prompt => outgoing::session_prompt(sent.number, &about.session, &about.text),
             What::Cancel => outgoing::session_cancel(&about.session),
             What::Mode(mode) => outgoing::session_set_mode(sent.number, &about.session, mode),
-            What::Answer { seq, id, terminal } => {
+            What::Answer { id, called_off: true, .. } => called_off(&request_id(id)?),
+            What::Answer { seq, id, terminal, .. } => {
                 let request = (*seq, &request_id(id)?);
                 self.answer_to(&about.task, &about.worker, request, terminal.as_deref())?
             }
@@ -152,12 +153,7 @@ impl Active {
         if let Some(called_off) = self.creating.get(&terminal_name(&about.worker, *seq)) {
             called_off.set(true);
         }
-        let bytes = outgoing::reply_error(
-            &RequestId::new(id)?,
-            code::REQUEST_CANCELLED,
-            "the turn is being cancelled",
-        );
-        Some(Message::Input { bytes })
+        Some(Message::Input { bytes: called_off(&RequestId::new(id)?) })
     }
 
     fn waits_for_silence(&mut self, about: &About) -> bool {
@@ -209,4 +205,9 @@ impl Active {
             None => seq <= worker.taken_to.max(worker.settled_to),
         });
     }
+}
+
+/// What answers a request that is not served any more.
+fn called_off(id: &RequestId) -> Vec<u8> {
+    outgoing::reply_error(id, code::REQUEST_CANCELLED, "the turn is being cancelled")
 }

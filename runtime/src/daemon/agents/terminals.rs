@@ -1,30 +1,23 @@
 //! Commands that agents have run for them: each is a worker of its own, so it outlives runtimes as they do. What is
 //! asked about one is answered from its spool by whichever runtime is active.
 
+use super::super::Event;
 use super::super::active::Active;
-use super::super::{Event, RunError};
 use crate::acp::answer::{Refusal, done};
 use crate::acp::line::RequestId;
 use crate::acp::outgoing;
 use crate::acp::terminal::{self, Command, Terminal};
-use crate::agent::{Agent, StandingWorker, TERMINALS, TerminalWorker, terminal_name};
+use crate::agent::{Agent, StandingWorker, TERMINALS, TerminalWorker, Wait, terminal_name};
 use crate::io::served::Served;
-use crate::io::terminals::{lost, written};
+use crate::io::terminals::{Seen, ended, exit, is_lost, look};
 use crate::io::workspace::Workspace;
-use crate::record::{Body, RequestTaken, TerminalDeed, TerminalExited, TerminalGone};
+use crate::record::{Body, RequestTaken, TerminalDeed, TerminalExited};
 use crate::task::Task;
 use holdfast_shared::home::Home;
-use holdfast_shared::inbox::Message;
-use holdfast_shared::spool::is_locked;
 use holdfast_shared::supervisor_control::{self, SpawnWorker};
-use holdfast_shared::worker::{Protocol, Started};
 use serde_json::Value;
 use std::cell::Cell;
-use std::path::Path;
 use std::rc::Rc;
-
-/// The one message that a command gets.
-const KILL_MESSAGE: u64 = 1;
 
 /// What is to be journaled about terminals with the request in this record.
 pub(super) fn deed(agent: &Agent, asked: &Terminal) -> Option<TerminalDeed> {
@@ -49,20 +42,49 @@ fn has_ended(served: &Served, agent: &Agent, terminal: &str) -> bool {
 /// Whether a request of the worker waits for a command that has not ended.
 pub(super) fn waits_for_command(served: &Served, task: &Task, worker: &StandingWorker) -> bool {
     let Some(agent) = &task.agent else { return false };
-    worker.waiting.iter().any(|wait| !has_ended(served, agent, &wait.terminal))
-}
-
-/// Whether it ran, and its holder is gone. One whose holder is just starting is not lost.
-fn is_lost(directory: &Path) -> bool {
-    !is_locked(directory).unwrap_or(true) && Started::path(directory).exists()
+    let mut ends = worker.waiting.iter().filter(|wait| !wait.creating);
+    ends.any(|wait| !has_ended(served, agent, &wait.terminal))
 }
 
 impl Active {
+    /// Asks for the commands that are wanted and of which it is not known yet whether they run; whether it is known of one
+    /// at once.
+    pub(super) fn create_terminals(&mut self, id: &str) -> bool {
+        let (worker, wanted) = {
+            let served = self.shared.borrow();
+            let task = served.folded.state.task(id);
+            let agent = task.and_then(|task| task.agent.as_ref());
+            let Some(worker) = agent.and_then(|agent| agent.worker.as_ref()) else { return false };
+            let wanted = worker.waiting.iter().filter(|wait| wait.creating && !wait.called_off);
+            let unknown = wanted.filter(|wait| !self.is_answered(&worker.spawn_id, wait.seq));
+            (worker.spawn_id.clone(), unknown.cloned().collect::<Vec<Wait>>())
+        };
+        let mut known = false;
+        for wait in wanted {
+            let Some(name) = RequestId::new(&wait.id) else { continue };
+            if let Some(answer) = self.answer_to(id, &worker, (wait.seq, &name), None) {
+                self.agents.entry(worker.clone()).or_default().answers.insert(wait.seq, answer);
+                known = true;
+            }
+        }
+        known
+    }
+
+    /// Whether it is known what answers this request, and the agent may hear of it.
+    fn is_answered(&self, worker: &str, seq: u64) -> bool {
+        let held = self.agents.get(worker);
+        held.is_some_and(|held| held.answers.contains_key(&seq) && !held.in_vain.contains(&seq))
+    }
+
     /// The first wait for a command that is over.
     pub(super) fn next_exit(&self, task: &Task, worker: &StandingWorker, consumed: u64) -> Option<Body> {
         let served = self.shared.borrow();
         let agent = task.agent.as_ref()?;
-        let over = worker.waiting.iter().find(|wait| has_ended(&served, agent, &wait.terminal))?;
+        let over = |wait: &&Wait| match wait.creating {
+            true => wait.called_off || self.is_answered(&worker.spawn_id, wait.seq),
+            false => has_ended(&served, agent, &wait.terminal),
+        };
+        let over = worker.waiting.iter().find(over)?;
         Some(Body::TerminalExited(TerminalExited {
             task: task.id.clone(),
             spawn_id: worker.spawn_id.clone(),
@@ -110,9 +132,13 @@ impl Active {
         match asked {
             Terminal::Create(command) => self.create(task, worker, (seq, id), known, command),
             Terminal::Output(_) | Terminal::WaitForExit(_) => {
-                let whole = matches!(asked, Terminal::Output(_));
-                let look = move || look(&home, &known, whole);
-                self.answer_later(task, worker, (seq, id), look);
+                let seen = self.seen_of(&known.spawn_id);
+                match asked {
+                    Terminal::Output(_) => {
+                        self.answer_later(task, worker, (seq, id), move || look(&home, &known, seen));
+                    }
+                    _ => self.answer_later(task, worker, (seq, id), move || Ok(ended(&home, &known, seen))),
+                }
             }
             Terminal::Release(_) => {}
             Terminal::Kill(_) => {
@@ -172,6 +198,16 @@ impl Active {
         });
     }
 
+    /// What was read of a command's spool; `None` where it is not followed, or its end is not known.
+    fn seen_of(&self, terminal: &str) -> Option<Seen> {
+        let served = self.shared.borrow();
+        let is_sound = served.spools.follows(terminal) && !served.spools.is_damaged(terminal);
+        is_sound.then(|| Seen {
+            index: served.spools.index_of(terminal).to_vec(),
+            exit: served.spools.exit(terminal).map(exit),
+        })
+    }
+
     fn answer_later(
         &self,
         task: &str,
@@ -192,101 +228,12 @@ impl Active {
             let _sent = events.send(served).await;
         });
     }
-
-    /// Ends a command and all its processes. One that has ended is told nothing.
-    fn kill(&mut self, terminal: &str) {
-        let alive = {
-            let served = self.shared.borrow();
-            is_locked(&served.home.worker(terminal)).unwrap_or(false)
-        };
-        if alive
-            && self.workers.told(terminal) < KILL_MESSAGE
-            && let Err(error) = self.workers.tell(terminal, KILL_MESSAGE, &Message::Kill)
-        {
-            tracing::error!(%error, terminal, "command cannot be told to end");
-        }
-    }
-
-    /// Follows the commands that have begun: their ends are news.
-    fn follow_terminals(&mut self, id: &str) {
-        let mut served = self.shared.borrow_mut();
-        let served = &mut *served;
-        let agent = served.folded.state.task(id).and_then(|task| task.agent.as_ref());
-        for terminal in agent.into_iter().flat_map(|agent| &agent.terminals) {
-            let (name, directory) = (&terminal.spawn_id, served.home.worker(&terminal.spawn_id));
-            if terminal.released || served.spools.follows(name) || !directory.is_dir() {
-                continue;
-            }
-            match served.spools.follow(name, &directory, Protocol::Command) {
-                Ok(()) => drop(self.unread.insert(name.clone())),
-                Err(error) => tracing::warn!(%error, terminal = name, "spool cannot be followed"),
-            }
-        }
-    }
-
-    /// The commands that the agent's worker asked for and that do not run.
-    fn in_vain(&self, agent: &Agent) -> Vec<String> {
-        let Some(worker) = agent.worker.as_ref().map(|worker| worker.spawn_id.as_str()) else {
-            return Vec::new();
-        };
-        let held = self.agents.get(worker);
-        held.into_iter().flat_map(|held| &held.in_vain).map(|seq| terminal_name(worker, *seq)).collect()
-    }
-
-    /// Terminals that are released, were asked for in vain or called off, or whose agent is gone, are ended and removed.
-    pub(super) fn keep_terminals(&mut self, id: &str) -> Result<(), RunError> {
-        self.follow_terminals(id);
-        let released: Vec<String> = {
-            let served = self.shared.borrow();
-            let agent = served.folded.state.task(id).and_then(|task| task.agent.as_ref());
-            let terminals = agent.into_iter().flat_map(|agent| &agent.terminals);
-            let in_vain = agent.map(|agent| self.in_vain(agent)).unwrap_or_default();
-            let over = |one: &&TerminalWorker| {
-                one.released || self.called_off.contains(&one.spawn_id) || in_vain.contains(&one.spawn_id)
-            };
-            terminals.filter(over).map(|one| one.spawn_id.clone()).collect()
-        };
-        for terminal in released {
-            if let Some(asked) = self.creating.get(&terminal) {
-                // What is asked may start it yet; the task is looked at again when that is known.
-                asked.set(true);
-                continue;
-            }
-            let home = self.shared.borrow().home.clone();
-            if is_locked(&home.worker(&terminal)).unwrap_or(true) {
-                self.kill(&terminal);
-                continue;
-            }
-            // One that was asked for and comes late must not start any more.
-            if let Err(error) = self.workers.abandon(&terminal) {
-                tracing::error!(%error, terminal, "command cannot be given up");
-                continue;
-            }
-            if is_locked(&home.worker(&terminal)).unwrap_or(true) {
-                continue;
-            }
-            let gone = TerminalGone { task: id.to_owned(), terminal: terminal.clone() };
-            if !self.journal(Body::TerminalGone(gone))? {
-                return Ok(());
-            }
-            self.workers.forget(&terminal);
-            if let Some((worker, seq)) = terminal.rsplit_once("-t")
-                && let Some(held) = self.agents.get_mut(worker)
-            {
-                held.in_vain.retain(|one| one.to_string() != seq);
-            }
-            self.called_off.remove(&terminal);
-            self.shared.borrow_mut().spools.leave(&terminal);
-            self.remove_when_durable(&terminal);
-        }
-        Ok(())
-    }
 }
 
 /// The record that a request is taken, with what it does about terminals.
 pub(super) fn taken(mut taken: RequestTaken, deed: Option<TerminalDeed>) -> Body {
-    if matches!(deed, Some(TerminalDeed::Wait { .. })) {
-        // Its message is decided on when the command has ended: until then others go first.
+    if matches!(deed, Some(TerminalDeed::Wait { .. } | TerminalDeed::Create { .. })) {
+        // Its message is decided on when the command has ended, or is known to run: until then others go first.
         taken.number = 0;
     }
     taken.terminal = deed;
@@ -310,19 +257,4 @@ fn to_run(command: Command, cwd: String) -> supervisor_control::Terminal {
         return supervisor_control::Terminal { command: "/bin/sh".to_owned(), args, env, cwd };
     }
     supervisor_control::Terminal { command, args, env, cwd }
-}
-
-/// What a command wrote, or how it ended.
-fn look(home: &Home, known: &TerminalWorker, whole: bool) -> Result<Value, Refusal> {
-    let directory = home.worker(&known.spawn_id);
-    let limit = usize::try_from(known.bytes).unwrap_or(usize::MAX);
-    let failed = |error: holdfast_shared::spool::SpoolError| Refusal::internal(&error.to_string());
-    let mut written = written(&directory, limit).map_err(failed)?;
-    if written.exit.is_none() && is_lost(&directory) {
-        written.exit = Some(lost());
-    }
-    match whole {
-        true => Ok(terminal::output(&written.bytes, written.dropped, limit, written.exit.as_ref())),
-        false => Ok(terminal::exited(&written.exit.unwrap_or_else(lost))),
-    }
 }

@@ -235,7 +235,7 @@ fn workers_that_were_given_up_go_and_no_others() {
     let mut span = sample.turn("c", 1, 1, 4, 10);
     span.given_up = ["never", "gone", "started", "../c-1"].map(String::from).into();
     abandon(&sample.home.worker("never")).unwrap();
-    drop(sample.spool("started"));
+    let spool = sample.spool("started");
     let started = Started {
         pid: i32::MAX,
         start_time: 1,
@@ -243,7 +243,8 @@ fn workers_that_were_given_up_go_and_no_others() {
         holder_pid: i32::MAX,
         contracts: Default::default(),
     };
-    started.write(&sample.home.worker("started")).unwrap();
+    started.write(&sample.home.worker("started"), &spool).unwrap();
+    drop(spool);
     for _ in 0..2 {
         file(&sample.home, &span, UNBOUNDED, &Unfenced).unwrap();
         assert_eq!(workers(&sample), ["c-1", "started"].map(String::from).into());

@@ -82,7 +82,7 @@ proptest! {
             for number in actions {
                 act(&mut life, *number);
                 while written < life.records.len() {
-                    writing.submit(&life.records[written]).expect("submit");
+                    writing.submit(&[&life.records[written]]).expect("submit");
                     written += 1;
                 }
             }

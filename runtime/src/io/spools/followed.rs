@@ -1,8 +1,9 @@
 //! One spool that is followed: its records, as they come, are sorted into turns.
 
 use crate::agent::dialogue::Dialogue;
+use crate::workers::KnownRequests;
 use holdfast_shared::spool::{
-    Control, Position, RECORD_BYTES_MAX, SparseIndex, SpoolError, SpoolRecord, SpoolTail,
+    Control, Position, RECORD_BYTES_MAX, SegmentHistory, SparseIndex, SpoolError, SpoolRecord, SpoolTail,
     TAIL_PIECE_BYTES_MAX, WatchToken, segment_path, segments,
 };
 use holdfast_shared::worker::Protocol;
@@ -11,6 +12,9 @@ use std::time::Instant;
 
 /// From so many bytes on a piece counts as full: one more record might not have fitted.
 const FULL_PIECE_BYTES: u64 = TAIL_PIECE_BYTES_MAX as u64 - 2 * RECORD_BYTES_MAX as u64;
+
+/// A turn that is over is read again only up to so much: at a take-over that waits for it, for each agent that stands.
+const LOOK_BACK_BYTES: u64 = 8 * 1024 * 1024;
 
 /// See the module.
 pub(super) struct Followed {
@@ -50,12 +54,23 @@ pub struct TurnPlace {
 }
 
 impl Followed {
-    pub(super) fn begin(token: WatchToken, directory: &Path, protocol: Protocol) -> Self {
-        let (first, dialogue) = match protocol {
-            Protocol::Command => (0, None),
+    pub(super) fn begin(
+        token: WatchToken,
+        directory: &Path,
+        protocol: Protocol,
+        known: &KnownRequests,
+    ) -> Self {
+        let (first, dialogue, mark) = match protocol {
+            Protocol::Command => (0, None, None),
             Protocol::Acp => {
-                let last = segments(directory).ok().and_then(|found| found.last().copied());
-                (last.unwrap_or(0), Some(Dialogue::default()))
+                let found = segments(directory).unwrap_or_default();
+                let last = found.last().copied().unwrap_or(0);
+                let first = first_of_use(directory, &found, known);
+                let mut dialogue = Dialogue::default();
+                dialogue.settle(known.taken_to, known.needed.clone());
+                // Until the last one is read, the present turn is not known.
+                let mark = (first < last).then(|| end_of(directory, last).ok()).flatten();
+                (first, Some(dialogue), mark)
             }
         };
         Self {
@@ -70,7 +85,7 @@ impl Followed {
             heard_at: None,
             damaged: false,
             failed: false,
-            mark: None,
+            mark,
         }
     }
 
@@ -121,6 +136,27 @@ impl Followed {
         let full = now.segment != first.segment || now.byte - first.byte >= FULL_PIECE_BYTES;
         Ok(full || segment_path(&self.directory, now.segment + 1).exists())
     }
+}
+
+/// The segment to begin with: the one before the last, in which a request may have begun that goes on in the last or that
+/// nobody has read, if it is no longer than [`LOOK_BACK_BYTES`]; an earlier one where a request in it is still to be
+/// answered. The last one where that cannot be told.
+fn first_of_use(directory: &Path, found: &[u32], known: &KnownRequests) -> u32 {
+    let Some((last, before)) = found.split_last() else { return 0 };
+    let mut first = *last;
+    let needed = known.needed.first().copied();
+    for (back, segment) in before.iter().rev().enumerate() {
+        let starts_at =
+            |segment| SegmentHistory::open(directory, segment).ok().flatten().map(|it| it.first_seq());
+        let is_needed = needed.zip(starts_at(first)).is_some_and(|(needed, start)| needed < start);
+        let length =
+            std::fs::metadata(segment_path(directory, *segment)).map_or(u64::MAX, |found| found.len());
+        if *segment + 1 != first || !(is_needed || (back == 0 && length <= LOOK_BACK_BYTES)) {
+            break;
+        }
+        first = *segment;
+    }
+    first
 }
 
 /// Where a spool ends now, its later segments included.

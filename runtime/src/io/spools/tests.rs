@@ -20,7 +20,9 @@ fn end(spool: &mut SpoolWriter) -> Exit {
 fn following(sample: &Sample, workers: &[&str]) -> Spools {
     let mut spools = Spools::new().unwrap();
     for worker in workers {
-        spools.follow(worker, &sample.home.worker(worker), Protocol::Command).unwrap();
+        spools
+            .follow(worker, &sample.home.worker(worker), Protocol::Command, &KnownRequests::default())
+            .unwrap();
     }
     spools
 }
@@ -109,7 +111,7 @@ fn what_is_left_is_no_news_any_more() {
     assert_eq!(spools.news().unwrap(), BTreeSet::new());
     assert!(!spools.follows("w") && !spools.advance("w"));
     assert!(matches!(
-        spools.follow("gone", &sample.home.worker("gone"), Protocol::Command),
+        spools.follow("gone", &sample.home.worker("gone"), Protocol::Command, &KnownRequests::default()),
         Err(SpoolError::Io { .. })
     ));
 }
@@ -153,9 +155,15 @@ fn a_spool_that_cannot_be_read_or_followed_is_not_known_and_holds_nothing_up() {
     std::fs::rename(&aside, &path).unwrap();
     spools.catch_up("w");
     assert_eq!(spools.known_outputs("w"), Some(3));
-    assert!(spools.follow("later", &sample.home.worker("later"), Protocol::Command).is_err());
+    assert!(
+        spools
+            .follow("later", &sample.home.worker("later"), Protocol::Command, &KnownRequests::default())
+            .is_err()
+    );
     assert_eq!(spools.known_outputs("later"), None);
     sample.spool("later");
-    spools.follow("later", &sample.home.worker("later"), Protocol::Command).unwrap();
+    spools
+        .follow("later", &sample.home.worker("later"), Protocol::Command, &KnownRequests::default())
+        .unwrap();
     assert_eq!(spools.known_outputs("later"), Some(0));
 }

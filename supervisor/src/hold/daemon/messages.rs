@@ -32,13 +32,22 @@ impl Holder {
         if self.feed.awaits_record() && !self.state.full {
             self.write()?;
             if !self.state.full {
-                match self.spool.sync()? {
+                match self.record_durably()? {
                     Flushed::Done => self.feed.recorded(),
                     Flushed::NoSpace => self.no_space()?,
                 }
             }
         }
         self.feed.pump()
+    }
+
+    /// That a message is consumed waits for the disk so that no prompt is given twice, whatever fails. Before the first
+    /// turn's mark there is no prompt: a power cut ends the worker, and another one's session is opened anew.
+    fn record_durably(&self) -> Result<Flushed, HoldError> {
+        if self.spool.segment() == 0 {
+            return Ok(Flushed::Done);
+        }
+        Ok(self.spool.sync()?)
     }
 
     /// Offers the machine the next message; whether it was taken.

@@ -1,7 +1,7 @@
 //! A worker's control group (cgroup v2): made for it, limited, killed at once, removed.
 
 use crate::hold::limits::Controllers;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,15 @@ pub struct Group {
     directory: PathBuf,
     /// What can be limited in it.
     pub controllers: Controllers,
+}
+
+/// The ways into a group.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Its directory, for who is born in it.
+    pub directory: OwnedFd,
+    /// The file whose writer enters the group by writing `0`.
+    pub procs: OwnedFd,
 }
 
 impl Group {
@@ -37,13 +46,14 @@ impl Group {
         write(&self.directory.join(file), value.as_bytes())
     }
 
-    /// The file whose writer enters the group by writing `0`.
+    /// The ways into it.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn entrance(&self) -> io::Result<OwnedFd> {
-        let file = OpenOptions::new().write(true).open(self.directory.join("cgroup.procs"))?;
-        Ok(file.into())
+    pub fn entrance(&self) -> io::Result<Entrance> {
+        let directory = File::open(&self.directory)?.into();
+        let procs = OpenOptions::new().write(true).open(self.directory.join("cgroup.procs"))?.into();
+        Ok(Entrance { directory, procs })
     }
 
     /// Kills all that is in it, at once.
@@ -86,7 +96,7 @@ mod tests {
         group.limit("memory.max", "4096").unwrap();
         assert!(group.limit("cpu.max", "1").is_err());
         group.kill().unwrap();
-        nix::unistd::write(group.entrance().unwrap(), b"0").unwrap();
+        nix::unistd::write(group.entrance().unwrap().procs, b"0").unwrap();
         let read = |file: &str| std::fs::read_to_string(directory.join(file)).unwrap();
         assert_eq!([read("memory.max"), read("cgroup.kill"), read("cgroup.procs")], ["4096", "1", "0"]);
     }

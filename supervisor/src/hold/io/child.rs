@@ -1,5 +1,6 @@
 //! Starting the worker's program: forked, made ready, and held back until `started` is durable.
 
+use super::birth::fork_into;
 use super::confine::Confinement;
 use holdfast_shared::leftovers::{WORKER_VARIABLE, worker_mark};
 use holdfast_shared::peer::ProcessStat;
@@ -7,12 +8,12 @@ use holdfast_shared::worker::{Order, Protocol};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::unistd::{ForkResult, Pid, fork, pipe2};
+use nix::unistd::{ForkResult, Pid, pipe2};
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -97,11 +98,11 @@ pub fn fork_waiting(
         confinement,
     };
     // SAFETY: the holder has one thread, so the child may do what any process may.
-    match unsafe { fork() }? {
-        ForkResult::Parent { child } => Ok(Waiting { pid: child, pipes, go }),
-        ForkResult::Child => {
+    match unsafe { fork_into(confinement.group()) }? {
+        (ForkResult::Parent { child }, _) => Ok(Waiting { pid: child, pipes, go }),
+        (ForkResult::Child, inside) => {
             drop((pipes, go));
-            let code = run(&program, &theirs, order);
+            let code = run(&program, &theirs, order, inside);
             // SAFETY: ends the child without running what the parent registered for its own end.
             unsafe { libc::_exit(code) }
         }
@@ -109,8 +110,8 @@ pub fn fork_waiting(
 }
 
 /// In the child: everything up to the program. Comes back only with the code to end with.
-fn run(program: &Program, descriptors: &Descriptors<'_>, order: &Order) -> i32 {
-    let prepared = prepare(descriptors, &order.cwd);
+fn run(program: &Program, descriptors: &Descriptors<'_>, order: &Order, inside: bool) -> i32 {
+    let prepared = prepare(descriptors, &order.cwd, inside);
     match wait_for_go(&descriptors.go) {
         Ok(true) => {}
         Ok(false) | Err(_) => return CANNOT_RUN,
@@ -136,7 +137,7 @@ fn say(code: i32, text: &str) -> i32 {
     code
 }
 
-fn prepare(descriptors: &Descriptors<'_>, cwd: &Path) -> Result<(), (&'static str, Errno)> {
+fn prepare(descriptors: &Descriptors<'_>, cwd: &Path, inside: bool) -> Result<(), (&'static str, Errno)> {
     nix::unistd::setsid().map_err(|errno| ("begin a session in", errno))?;
     // A holder that is killed takes its worker with it: nobody would record what it says.
     let tie = || {
@@ -147,7 +148,7 @@ fn prepare(descriptors: &Descriptors<'_>, cwd: &Path) -> Result<(), (&'static st
     nix::unistd::dup2_stdin(&descriptors.stdin).map_err(|errno| ("set stdin in", errno))?;
     nix::unistd::dup2_stdout(&descriptors.stdout).map_err(|errno| ("set stdout in", errno))?;
     nix::unistd::dup2_stderr(&descriptors.stderr).map_err(|errno| ("set stderr in", errno))?;
-    descriptors.confinement.enter()?;
+    descriptors.confinement.enter(inside)?;
     // The kernel unties who becomes another user.
     tie()?;
     match descriptors.workspace {
@@ -236,6 +237,15 @@ fn non_blocking(pipe: OwnedFd) -> io::Result<OwnedFd> {
     let flags = OFlag::from_bits_retain(fcntl(pipe.as_fd(), FcntlArg::F_GETFL)?);
     fcntl(pipe.as_fd(), FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     Ok(pipe)
+}
+
+/// A descriptor that the supervisor passed to be closed by us, if it did.
+pub fn inherited(value: Option<&str>) -> Option<OwnedFd> {
+    let raw: i32 = value?.parse().ok().filter(|raw| *raw > 2)?;
+    // SAFETY: asks about a number; a closed one is refused.
+    let open = unsafe { libc::fcntl(raw, libc::F_GETFD) } >= 0;
+    // SAFETY: it is open, it was given to us alone, and this is called once.
+    open.then(|| unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// Takes the descriptor that the supervisor passed in this variable, if it did.

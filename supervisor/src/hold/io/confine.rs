@@ -1,20 +1,20 @@
 //! What a worker's process does to itself before its program runs: enters its group, limits itself, becomes its user.
 
 use crate::hold::HoldError;
-use crate::hold::io::cgroup::Group;
+use crate::hold::io::cgroup::{Entrance, Group};
 use crate::hold::io::log;
 use crate::hold::limits::{Controllers, Resource, ResourceLimit, means};
 use holdfast_shared::worker::{Order, User};
 use nix::errno::Errno;
 use nix::sys::resource::{self, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 /// What is done in the worker's process.
 #[derive(Debug, Default)]
 pub struct Confinement {
-    entrance: Option<OwnedFd>,
+    entrance: Option<Entrance>,
     resources: Vec<ResourceLimit>,
     user: Option<User>,
 }
@@ -46,7 +46,7 @@ pub fn prepare(
     Ok((group, Confinement { entrance, resources, user: order.user.clone() }))
 }
 
-fn group(base: &Path, order: &Order) -> std::io::Result<(Group, OwnedFd)> {
+fn group(base: &Path, order: &Order) -> std::io::Result<(Group, Entrance)> {
     let group = Group::make(base, &order.spawn_id)?;
     for (file, value) in means(&order.limits, group.controllers, false).files {
         match group.limit(file, &value) {
@@ -60,10 +60,17 @@ fn group(base: &Path, order: &Order) -> std::io::Result<(Group, OwnedFd)> {
 }
 
 impl Confinement {
-    /// Carries it out, in the worker's process, in an order in which each step may still be done.
-    pub fn enter(&self) -> Result<(), (&'static str, Errno)> {
-        if let Some(entrance) = &self.entrance {
-            nix::unistd::write(entrance, b"0").map_err(|errno| ("enter its control group in", errno))?;
+    /// The directory of the worker's group, where it has one.
+    pub fn group(&self) -> Option<BorrowedFd<'_>> {
+        self.entrance.as_ref().map(|entrance| entrance.directory.as_fd())
+    }
+
+    /// Carries it out, in the worker's process, in an order in which each step may still be done. One that is `inside` its
+    /// group was born there.
+    pub fn enter(&self, inside: bool) -> Result<(), (&'static str, Errno)> {
+        if let Some(entrance) = self.entrance.as_ref().filter(|_| !inside) {
+            nix::unistd::write(&entrance.procs, b"0")
+                .map_err(|errno| ("enter its control group in", errno))?;
         }
         for limit in &self.resources {
             lower(*limit).map_err(|errno| ("limit the worker in", errno))?;

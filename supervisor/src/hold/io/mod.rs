@@ -1,5 +1,6 @@
 //! What a holder does to the world.
 
+pub mod birth;
 pub mod cgroup;
 pub mod child;
 pub mod confine;

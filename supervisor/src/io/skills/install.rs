@@ -1,6 +1,6 @@
 //! Installing and removing skills: one at a time, each wholly or not at all.
 
-use super::{copy::copy, read_index, read_manifest, tasks_with, validate};
+use super::{copy::copy, lease, read_index, read_manifest, tasks_with, validate};
 use crate::io::home::{on_file, write_file};
 use crate::io::task_user;
 use crate::skill::{MANIFEST, check_name, digest};
@@ -53,10 +53,13 @@ pub fn install(home: &Home, directory: &Path) -> Result<Value, ApiError> {
     let mut index = read_index(home)?;
     let installed = manifest.installed(digest(text.as_bytes()));
     let replaced = index.skills.insert(manifest.name.clone(), installed);
-    // The copy may have taken minutes.
-    refuse_while_it_runs(home, &manifest.name).inspect_err(|_| remove_aside(&new))?;
+    // The copy may have taken minutes; from here on until the files and the list are new no worker is started.
+    let free = lease::exclude(home);
+    let free = free.and_then(|lease| refuse_while_it_runs(home, &manifest.name).map(|()| lease));
+    let lease = free.inspect_err(|_| remove_aside(&new))?;
     put(&new, &place).map_err(|error| on_file("put in place", &place, &error))?;
     write_index(home, &index)?;
+    drop(lease);
     remove_aside(&new);
     tracing::info!(skill = manifest.name, version = manifest.version, "installed");
     Ok(json!({
@@ -76,9 +79,11 @@ pub fn remove(home: &Home, name: &str) -> Result<Value, ApiError> {
     let Some(removed) = index.skills.remove(name) else {
         return Err(ApiError::new(Code::InvalidRequest, format!("skill {name:?} is not installed")));
     };
+    let lease = lease::exclude(home)?;
     refuse_while_it_runs(home, name)?;
     // What is not in the list is not run, whatever lies there.
     write_index(home, &index)?;
+    drop(lease);
     let (place, aside) = (home.skills().join(name), home.skills().join(NEW));
     match std::fs::rename(&place, &aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -4,6 +4,7 @@ use holdfast_shared::spool::SpoolLock;
 use holdfast_shared::worker::{Limits, OutputMode};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const MANIFEST_TEXT: &str =
     "name = \"x\"\nversion = \"1\"\nprotocol = \"acp\"\nargv = [\"./bin/run\"]\nauthenticate = \"key\"\n";
@@ -108,7 +109,7 @@ fn another_version_takes_the_place_whole() {
     let left: Vec<String> = std::fs::read_dir(place.home.skills())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with('.') && name != ".lock")
+        .filter(|name| name.starts_with('.') && name != ".lock" && name != ".lease")
         .collect();
     assert_eq!(left, Vec::<String>::new());
 }
@@ -146,6 +147,42 @@ fn nothing_is_changed_under_a_running_worker() {
     assert_eq!(place.names()[2], "x ok");
     lock.release().unwrap();
     assert!(remove(&place.home, "x").is_ok());
+}
+
+#[test]
+fn no_worker_is_started_while_a_skill_is_exchanged_nor_the_other_way_round() {
+    let place = Place::new();
+    assert!(lease::share(&place.home).unwrap().is_none(), "there is no skill");
+    install(&place.home, &place.write(MANIFEST_TEXT)).unwrap();
+    let starting = [lease::share(&place.home).unwrap(), lease::share(&place.home).unwrap()];
+    let busy = lease::exclude_within(&place.home, Duration::ZERO).unwrap_err();
+    assert_eq!((busy.code, busy.retryable), (Code::Busy, true));
+    drop(starting);
+    let changing = lease::exclude(&place.home).unwrap();
+    assert_eq!(lease::share(&place.home).unwrap_err().code, Code::Busy);
+    drop(changing);
+    assert!(lease::share(&place.home).unwrap().is_some());
+}
+
+#[test]
+fn a_worker_that_starts_while_a_skill_is_copied_is_seen_before_the_exchange() {
+    let place = Place::new();
+    let skill = place.write(MANIFEST_TEXT);
+    install(&place.home, &skill).unwrap();
+    place.write(&MANIFEST_TEXT.replace("\"1\"", "\"2\""));
+    let starting = lease::share(&place.home).unwrap();
+    let refused = std::thread::scope(|scope| {
+        let installing = scope.spawn(|| install(&place.home, &skill));
+        let copied = place.home.skills().join(".new").join(MANIFEST);
+        while !copied.exists() && !installing.is_finished() {
+            std::thread::yield_now();
+        }
+        let _worker = place.worker();
+        drop(starting);
+        installing.join().unwrap().unwrap_err()
+    });
+    assert!(refused.code == Code::Busy && refused.message.contains("busy"), "{refused:?}");
+    assert!(load(&place.home, "x", "1").is_ok(), "it is what it was");
 }
 
 #[test]

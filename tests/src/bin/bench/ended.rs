@@ -100,6 +100,7 @@ fn turn(home: &Home, task: usize, number: usize, said: &mut Conversation) -> Vec
         exit_code: Some(0),
         outputs,
         errored: None,
+        code: None,
         agent: None,
     };
     let prompt = json!({"task": task, "text": text});

@@ -4,6 +4,7 @@ use super::*;
 use crate::conversation::Conversation;
 use crate::io::spools::Spools;
 use crate::span::StopReason;
+use crate::workers::KnownRequests;
 use holdfast_shared::spool::{RECORD_BYTES_MAX, SpoolWriter, Stream};
 use holdfast_shared::worker::Protocol;
 use proptest::prelude::*;
@@ -159,7 +160,7 @@ impl Talk {
 
     fn follow(&self) -> Spools {
         let mut spools = Spools::new().unwrap();
-        spools.follow("w", &self.sample.home.worker("w"), Protocol::Acp).unwrap();
+        spools.follow("w", &self.sample.home.worker("w"), Protocol::Acp, &KnownRequests::default()).unwrap();
         spools
     }
 

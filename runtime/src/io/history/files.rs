@@ -1,0 +1,91 @@
+//! Finding the file of an offset or a turn: by an index that may be wrong, by the listing, by halves.
+
+use super::{History, HistoryError, Live, SpanIndex};
+use crate::filed::Filed;
+use crate::io::filing;
+use crate::task::turn_number;
+use std::sync::Arc;
+
+/// Where an offset is.
+pub(super) enum Found {
+    Filed(Arc<Filed>),
+    /// Nothing readable from here to there.
+    Gone(u64, u64),
+}
+
+impl History {
+    /// What is filed of a turn, or of the stretch that it was in and that is there no longer. Turns bear ascending numbers in
+    /// the order in which they ran, so their files are halved.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read). A file that is damaged ends the search.
+    pub fn turn(&mut self, conversation: &str, turn: u64) -> Result<Option<Arc<Filed>>, HistoryError> {
+        let firsts = self.listing(conversation, false)?;
+        let (mut low, mut high) = (0, firsts.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(filed) = self.load(conversation, firsts[middle])? else { return Ok(None) };
+            match turn_number(filed.turn()) {
+                Some(found) if found == turn => return Ok(Some(filed)),
+                Some(found) if found < turn => low = middle + 1,
+                Some(_) => high = middle,
+                None => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn find(
+        &mut self,
+        conversation: &str,
+        offset: u64,
+        live: &Live<'_>,
+        index: &impl SpanIndex,
+    ) -> Result<Found, HistoryError> {
+        if let Some(first) = index.floor(conversation, offset)
+            && let Some(filed) = self.load(conversation, first)?
+            && (first..=filed.last()).contains(&offset)
+        {
+            return Ok(Found::Filed(filed));
+        }
+        let (mut from, mut behind) = (1, None);
+        for fresh in [false, true] {
+            let firsts = self.listing(conversation, fresh)?;
+            let at = firsts.partition_point(|first| *first <= offset);
+            behind = firsts.get(at).copied();
+            let Some(first) = at.checked_sub(1).map(|floor| firsts[floor]) else { continue };
+            match self.load(conversation, first)? {
+                Some(filed) if filed.last() >= offset => return Ok(Found::Filed(filed)),
+                Some(filed) => from = filed.last() + 1,
+                None => from = first,
+            }
+        }
+        let from = live.last_before(offset).map_or(from, |last| from.max(last + 1));
+        let next = behind.into_iter().chain(live.first_behind(offset)).min();
+        Ok(Found::Gone(from, next.map_or(live.top, |next| next - 1)))
+    }
+
+    /// The file of the span beginning at `first`, if it can be read.
+    fn load(&mut self, conversation: &str, first: u64) -> Result<Option<Arc<Filed>>, HistoryError> {
+        let key = (conversation.to_owned(), first);
+        if let Some(filed) = self.parsed.get(&key) {
+            return Ok(Some(Arc::clone(filed)));
+        }
+        match filing::load(&self.home, conversation, first) {
+            Ok(filed) => Ok(Some(Arc::clone(self.parsed.put(key, Arc::new(filed))))),
+            Err(error) if error.is_lasting() => {
+                tracing::warn!(%error, "filed span cannot be read");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn listing(&mut self, conversation: &str, fresh: bool) -> Result<Arc<Vec<u64>>, HistoryError> {
+        if !fresh && let Some(listing) = self.listings.get(conversation) {
+            return Ok(Arc::clone(listing));
+        }
+        let listing = Arc::new(filing::list(&self.home, conversation)?);
+        Ok(Arc::clone(self.listings.put(conversation.to_owned(), listing)))
+    }
+}
