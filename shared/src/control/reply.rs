@@ -40,7 +40,7 @@ impl Reply {
         Self { status, headers, body: body.into() }
     }
 
-    /// 101: the connection is handed over by [`Request::upgrade`]. Give the headers of the new protocol.
+    /// 101: the connection is handed over by [`Request::upgrade`](super::Request::upgrade). Give the headers of the new protocol.
     pub fn upgrade(headers: HeaderMap) -> Self {
         Self { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: Bytes::new() }
     }

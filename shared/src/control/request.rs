@@ -27,7 +27,7 @@ pub struct Request {
     pub body: Bytes,
     /// Who asks.
     pub peer: Peer,
-    /// The connection itself, when the client asks to upgrade it: resolves after a [`Reply::upgrade`].
+    /// The connection itself, when the client asks to upgrade it: resolves after a [`Reply::upgrade`](super::Reply::upgrade).
     pub upgrade: Option<OnUpgrade>,
 }
 
