@@ -7,11 +7,15 @@
 
 mod client;
 mod connections;
+mod reply;
+mod request;
 mod server;
 mod versions;
 
 pub use client::{CallError, Client};
-pub use server::{Limits, Peer, Reply, Request, parse, serve, unknown_method};
+pub use reply::Reply;
+pub use request::{Request, parse, unknown_method};
+pub use server::{Limits, Peer, serve};
 
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,15 @@
-//! The serving side.
+//! The serving side: who is let in, and how many at a time. Whoever is not gets a refusal and no handler.
 
 use super::connections::{Connection, Connections};
-use super::versions;
+use super::reply::Reply;
+use super::request::{Request, read};
 use crate::error::{ApiError, Code};
-use crate::version::CONTROL;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use hyper::upgrade::OnUpgrade;
-use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::convert::Infallible;
 use std::future::Future;
 use std::os::fd::AsFd;
@@ -63,108 +58,6 @@ impl Default for Limits {
         };
         let request_within = Duration::from_secs(10);
         Self { body_bytes: 1024 * 1024, connections: 64, request_within, admits }
-    }
-}
-
-/// One request, its body read whole (except where it asks for an upgrade).
-#[derive(Debug)]
-pub struct Request {
-    /// The method.
-    pub method: Method,
-    /// The path, without the query.
-    pub path: String,
-    /// The query, without `?`; empty when there is none.
-    pub query: String,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Bytes,
-    /// Who asks.
-    pub peer: Peer,
-    /// The connection itself, when the client asks to upgrade it: resolves after a [`Reply::upgrade`].
-    pub upgrade: Option<OnUpgrade>,
-}
-
-impl Request {
-    /// The body as JSON of this type.
-    ///
-    /// # Errors
-    /// `INVALID_REQUEST` with what was wrong and where.
-    pub fn json<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
-        parse(&self.body)
-    }
-}
-
-/// Reads JSON that came from outside.
-///
-/// # Errors
-/// `INVALID_REQUEST` with what was wrong and where.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(bytes).map_err(|error| ApiError::new(Code::InvalidRequest, error.to_string()))
-}
-
-/// The refusal of a path or method that is not served.
-pub fn unknown_method(request: &Request) -> ApiError {
-    ApiError::new(Code::UnknownMethod, format!("no such method: {} {}", request.method, request.path))
-}
-
-/// What a handler answers.
-#[derive(Debug)]
-pub struct Reply {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Reply {
-    /// 200 with a JSON body.
-    ///
-    /// # Errors
-    /// `INTERNAL_ERROR` when the value cannot be written as JSON.
-    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, ApiError> {
-        let body = serde_json::to_vec(value)
-            .map_err(|error| ApiError::new(Code::InternalError, format!("write the answer: {error}")))?;
-        Ok(Self::with_body(StatusCode::OK, "application/json", body))
-    }
-
-    /// 200 with `{}`.
-    pub fn empty() -> Self {
-        Self::with_body(StatusCode::OK, "application/json", "{}")
-    }
-
-    /// Any status and body.
-    pub fn with_body(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self { status, headers, body: body.into() }
-    }
-
-    /// 101: the connection is handed over by [`Request::upgrade`]. Give the headers of the new protocol.
-    pub fn upgrade(headers: HeaderMap) -> Self {
-        Self { status: StatusCode::SWITCHING_PROTOCOLS, headers, body: Bytes::new() }
-    }
-
-    /// An error as JSON with its status.
-    pub fn error(error: &ApiError) -> Self {
-        let status =
-            StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(error).unwrap_or_default();
-        Self::with_body(status, "application/json", body)
-    }
-
-    /// The same with one more header.
-    #[must_use]
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
-        self
-    }
-
-    fn into_response(self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.body));
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        response.headers_mut().insert(versions::VERSIONS, versions::value(CONTROL));
-        response
     }
 }
 
@@ -281,42 +174,5 @@ async fn serve_until_closed<S>(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, pid, "control connection");
-    }
-}
-
-/// Reads the request whole.
-async fn read(
-    mut request: hyper::Request<Incoming>,
-    peer: Peer,
-    limits: &Limits,
-) -> Result<Request, ApiError> {
-    versions::agree(request.headers(), CONTROL)?;
-    let upgrade =
-        request.headers().contains_key(hyper::header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
-    let (head, body) = request.into_parts();
-    let body = match upgrade.is_some() {
-        true => Bytes::new(),
-        false => tokio::time::timeout(limits.request_within, read_body(body, limits.body_bytes))
-            .await
-            .map_err(|_| ApiError::new(Code::InvalidRequest, "the body did not come in time"))??,
-    };
-    Ok(Request {
-        method: head.method,
-        path: head.uri.path().to_owned(),
-        query: head.uri.query().unwrap_or_default().to_owned(),
-        headers: head.headers,
-        body,
-        peer,
-        upgrade,
-    })
-}
-
-async fn read_body(body: Incoming, at_most: usize) -> Result<Bytes, ApiError> {
-    match Limited::new(body, at_most).collect().await {
-        Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(ApiError::new(Code::InvalidRequest, format!("the body is longer than {at_most} bytes")))
-        }
-        Err(error) => Err(ApiError::new(Code::InvalidRequest, format!("read the body: {error}"))),
     }
 }

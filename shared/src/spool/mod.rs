@@ -9,6 +9,7 @@
 //! the last record there ever is, and synced.
 
 mod cut;
+mod history;
 mod index;
 mod lock;
 mod reader;
@@ -21,7 +22,8 @@ mod watch;
 mod writer;
 
 pub use cut::{CutReport, cut_to_last_good};
-pub use index::{HISTORY_PIECE_BYTES_MAX, SegmentHistory, SparseIndex};
+pub use history::{HISTORY_PIECE_BYTES_MAX, SegmentHistory};
+pub use index::SparseIndex;
 pub use lock::is_locked;
 use lock::{lock, unlock};
 pub use reader::{SpoolTail, TAIL_PIECE_BYTES_MAX};

@@ -1,4 +1,8 @@
-//! The process table: sidecar and runtimes, started, adopted, watched, ended.
+//! The process table: sidecar and runtimes, started, watched, ended.
+
+mod adoption;
+
+pub(super) use adoption::{Found, find};
 
 use super::Event;
 use crate::breaker::Breaker;
@@ -6,23 +10,18 @@ use crate::io::child;
 use crate::io::reap::reap_others;
 use crate::io::slots;
 use crate::restart::Restarts;
-use crate::transition::Runtime;
 use holdfast_shared::control::Client;
 use holdfast_shared::home::{Home, Role};
-use holdfast_shared::process::{Living, PidFd, read_holder};
+use holdfast_shared::process::PidFd;
 use holdfast_shared::release::RELEASE_VARIABLE;
 use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
-use holdfast_shared::wished::WishedReport;
 use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
-
-/// What a living process is given to say what it is, before it is taken for one that has not said READY.
-const ADOPTION_ANSWER: Duration = Duration::from_millis(500);
 
 /// A living child.
 #[derive(Debug)]
@@ -66,24 +65,6 @@ pub(super) struct Processes {
     pub(super) breaker: Breaker,
 }
 
-/// What lives, found by its locks.
-pub(super) struct Found {
-    runtimes: [Option<Living>; 2],
-    sidecar: Option<Living>,
-}
-
-/// Looks for living children.
-pub(super) fn find(home: &Home) -> std::io::Result<Found> {
-    let [a, b] = Slot::BOTH.map(|slot| read_holder(home, Role::Runtime(slot)));
-    Ok(Found { runtimes: [a?, b?], sidecar: read_holder(home, Role::Sidecar)? })
-}
-
-impl Found {
-    pub(super) fn runs_from(&self, slot: Slot) -> bool {
-        self.runtimes[slot as usize].is_some()
-    }
-}
-
 /// Reaps children that have ended; what they were to us is known by their pidfds.
 pub(super) fn reap() {
     reap_others(|status| match status {
@@ -113,67 +94,6 @@ impl Process {
 }
 
 impl Processes {
-    /// Takes over what lives and asks it what it is; says what the transition is to know of it.
-    ///
-    /// # Errors
-    /// When what lives cannot be watched.
-    pub(super) async fn adopt(
-        home: &Home,
-        found: Found,
-        listener: Option<OwnedFd>,
-        events: &mpsc::Sender<Event>,
-        generation: u64,
-    ) -> std::io::Result<(Processes, [Runtime; 2], bool)> {
-        let clients = Slot::BOTH.map(|slot| Rc::new(Client::new(home.control(Role::Runtime(slot)))));
-        let mut processes = Processes {
-            home: home.clone(),
-            runtimes: [Child::default(), Child::default()],
-            sidecar: Child::default(),
-            clients,
-            listener,
-            turned_at: Instant::now(),
-            checks: slots::Checks::default(),
-            breaker: Breaker::default(),
-        };
-        let Found { runtimes: [a, b], sidecar } = found;
-        for (role, living) in
-            [(Role::Runtime(Slot::A), a), (Role::Runtime(Slot::B), b), (Role::Sidecar, sidecar)]
-        {
-            if let Some(living) = living {
-                tracing::info!(role = role.name(), pid = living.pid, generation, "adopted");
-                let settings = settings_of(living.pid);
-                watch(role, &living.pidfd, events)?;
-                processes.child_mut(role).process = Some(Process::new(living.pidfd, settings));
-            }
-        }
-        let sidecar_client = Client::new(home.control(Role::Sidecar));
-        let (a, b, sidecar) = tokio::join!(
-            processes.ask(Slot::A),
-            processes.ask(Slot::B),
-            sidecar_client.get::<WishedReport>("/v1/status", ADOPTION_ANSWER)
-        );
-        let runtimes =
-            [(Slot::A, a), (Slot::B, b)].map(|(slot, report)| processes.take_adopted(slot, report));
-        let serves = processes.sidecar.process.is_some() && sidecar.is_ok();
-        if let (true, Some(process)) = (serves, processes.sidecar.process.as_mut()) {
-            process.ready_at = Some(Instant::now());
-        }
-        Ok((processes, runtimes, serves))
-    }
-
-    async fn ask(&self, slot: Slot) -> Option<RuntimeReport> {
-        self.process(Role::Runtime(slot))?;
-        self.clients[slot as usize].get("/v1/status", ADOPTION_ANSWER).await.ok()
-    }
-
-    fn take_adopted(&mut self, slot: Slot, report: Option<RuntimeReport>) -> Runtime {
-        let Some(process) = self.runtimes[slot as usize].process.as_mut() else { return Runtime::Absent };
-        let ready = report.as_ref().is_some_and(|report| report.caught_up || report.epoch.is_some());
-        process.report = report;
-        process.ready_at = ready.then(Instant::now);
-        if ready { Runtime::Ready } else { Runtime::Starting }
-    }
-
     pub(super) fn child_mut(&mut self, role: Role) -> &mut Child {
         match role {
             Role::Runtime(slot) => &mut self.runtimes[slot as usize],
@@ -316,14 +236,6 @@ impl Processes {
         child.refused.clear();
         Ok(pid)
     }
-}
-
-/// The settings in the command line of a process that an earlier supervisor has started.
-fn settings_of(pid: i32) -> String {
-    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let mut arguments =
-        line.split(|byte| *byte == 0).skip_while(|argument| *argument != b"--settings").skip(1);
-    String::from_utf8_lossy(arguments.next().unwrap_or_default()).into_owned()
 }
 
 /// Gives [`Event::Died`] when the process has ended.

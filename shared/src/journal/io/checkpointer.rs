@@ -1,18 +1,23 @@
 //! The thread that now and then folds the journal like any follower and writes its state, so that reading and disk
 //! stay bounded.
 
+mod counted;
+mod encoded;
+mod inline;
+
+pub use inline::checkpoint_inline;
+
 use super::checkpoint_files::{install, remove_replaced, write_temporary};
-use super::disk::{Disk, DiskError};
+use super::disk::DiskError;
 use super::follower::{FollowError, Followed, Follower, open_at_newest_checkpoint};
-use super::survey::{self, SurveyError};
-use super::writer::{Rotated, WriteError, Writer};
+use super::writer::WriteError;
 use super::writer_thread::WriterClient;
-use crate::journal::checkpoint::{self, CheckpointHeader, Removal, is_due};
+use crate::journal::checkpoint::Removal;
 use crate::journal::fold::{Fold, Folded, LoadError};
 use crate::journal::record::Position;
-use crate::journal::segment;
+use counted::Counted;
+use encoded::Encoded;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -148,25 +153,6 @@ struct Run<'a> {
     too_much_told: bool,
 }
 
-/// From where on what a next checkpoint would hold is counted.
-#[derive(Debug, Default)]
-struct Counted {
-    /// The record before.
-    lsn: u64,
-    /// The segment that goes on from there,
-    segment: u64,
-    /// and what of it and those behind it does not count.
-    bytes_before: u64,
-    /// Up to where it was looked.
-    looked_lsn: u64,
-}
-
-/// A checkpoint that is due; kept until the disk has room for it.
-struct Due {
-    header: CheckpointHeader,
-    pieces: [Vec<u8>; 3],
-}
-
 fn run<F: Fold>(
     writer: &WriterClient,
     held: &Mutex<Option<u64>>,
@@ -178,11 +164,12 @@ fn run<F: Fold>(
         Err(RecvTimeoutError::Timeout) => false,
         Err(RecvTimeoutError::Disconnected) => return Ok(()),
     };
-    let mut run = Run { writer, held, counted: count_from_newest(writer.dir())?, too_much_told: false };
-    let mut unwritten: Option<Box<Due>> = None;
+    let mut run = Run { writer, held, counted: Counted::from_newest(writer.dir())?, too_much_told: false };
+    // Kept until the disk has room for it.
+    let mut unwritten: Option<Box<Encoded>> = None;
     let mut full_since: Option<Instant> = None;
     loop {
-        if unwritten.is_none() && (run.is_due()? || now) {
+        if unwritten.is_none() && (run.counted.is_due(writer)? || now) {
             match run.begin::<F>(on_event)? {
                 Begun::Due(due) => unwritten = Some(due),
                 Begun::NotNow => {}
@@ -213,16 +200,8 @@ fn run<F: Fold>(
     }
 }
 
-fn count_from_newest(dir: &Path) -> Result<Counted, CheckpointError> {
-    let listing = survey::list(dir)?;
-    let headers = survey::checkpoint_headers(dir, &listing.checkpoints)?;
-    let newest = headers.last().map(|newest| (newest.position.lsn, newest.segment));
-    let (lsn, segment) = newest.unwrap_or_default();
-    Ok(Counted { lsn, segment, ..Counted::default() })
-}
-
 enum Begun {
-    Due(Box<Due>),
+    Due(Box<Encoded>),
     NotNow,
     WriterGone,
 }
@@ -234,28 +213,6 @@ enum Wrote {
 }
 
 impl Run<'_> {
-    /// Whether enough came since the last checkpoint; looked at once for each new record.
-    fn is_due(&mut self) -> Result<bool, CheckpointError> {
-        let lsn = self.writer.durable_lsn();
-        if lsn == self.counted.looked_lsn {
-            return Ok(false);
-        }
-        self.counted.looked_lsn = lsn;
-        let bytes = self.segment_bytes()?.saturating_sub(self.counted.bytes_before);
-        Ok(is_due(lsn.saturating_sub(self.counted.lsn), bytes, self.writer.limits()))
-    }
-
-    fn segment_bytes(&self) -> Result<u64, CheckpointError> {
-        let dir = self.writer.dir();
-        let segments = survey::list(dir)?.segments;
-        let counted = segments.into_iter().filter(|&index| index >= self.counted.segment);
-        let mut bytes = 0;
-        for path in counted.map(|index| dir.join(segment::file_name(index))) {
-            bytes += std::fs::metadata(&path).map_err(SurveyError::io(&path))?.len();
-        }
-        Ok(bytes)
-    }
-
     /// Folds the state of everything there is, has a segment begun and folds exactly up to it. The state lives only
     /// as long as that: between two checkpoints it would cost the memory of a second one, and the time to load and
     /// to drop it around each switch.
@@ -276,8 +233,7 @@ impl Run<'_> {
             if !std::mem::replace(&mut self.too_much_told, true) {
                 on_event(CheckpointerEvent::TooMuchUnknown { bytes });
             }
-            self.counted.lsn = folded.position.lsn;
-            self.counted.bytes_before = self.segment_bytes()?;
+            self.counted.pass_over(folded.position.lsn, self.writer.dir())?;
             return Ok(Begun::NotNow);
         }
         let Some(rotated) = self.writer.rotate() else { return Ok(Begun::WriterGone) };
@@ -286,19 +242,18 @@ impl Run<'_> {
             // The lock was lost meanwhile, and with it what the segment was begun for.
             return self.not_now();
         }
-        let (lsn, segment) = (rotated.after.lsn, rotated.segment);
-        self.counted = Counted { lsn, segment, ..Counted::default() };
+        self.counted = Counted::from(rotated);
         let journal_id = follower.tail().map_or(Uuid::nil(), |tail| tail.header.journal_id);
-        Ok(Begun::Due(Box::new(due(&folded, rotated, journal_id))))
+        Ok(Begun::Due(Box::new(Encoded::of(&folded, rotated, journal_id))))
     }
 
     /// Something else was faster: looked at again with the next turn.
     fn not_now(&mut self) -> Result<Begun, CheckpointError> {
-        self.counted = count_from_newest(self.writer.dir())?;
+        self.counted = Counted::from_newest(self.writer.dir())?;
         Ok(Begun::NotNow)
     }
 
-    fn write(&self, due: &Due) -> Result<Wrote, CheckpointError> {
+    fn write(&self, due: &Encoded) -> Result<Wrote, CheckpointError> {
         let (disk, dir) = (self.writer.disk(), self.writer.dir());
         let on_full = |bytes| self.writer.use_reserve(bytes);
         let temporary = match write_temporary(disk, dir, &due.header, &due.pieces, on_full) {
@@ -328,59 +283,4 @@ fn fold_on<F: Fold>(follower: &mut Follower, folded: &mut Folded<F>) -> Result<b
             Followed::Restart => return Ok(false),
         }
     }
-}
-
-fn due<F: Fold>(folded: &Folded<F>, rotated: Rotated, journal_id: Uuid) -> Due {
-    let (activated, activated_at) =
-        folded.activated.clone().expect("a journal begins with Activated, and it was folded");
-    let header = CheckpointHeader {
-        journal_id,
-        position: rotated.after,
-        segment: rotated.segment,
-        must_understand: folded.must_understand.clone(),
-        activated,
-        activated_at,
-        fold_version: F::VERSION,
-        state_bytes: 0,
-        state_crc: 0,
-        unknown_bytes: 0,
-        unknown_crc: 0,
-    };
-    Due { pieces: checkpoint::encode(header.clone(), folded.state.save(), &folded.unknown), header }
-}
-
-/// Writes a checkpoint of `folded`, which must have taken every record of `writer`, at once: for a journal that is
-/// small enough not to need a thread for it. Nothing that follows `held` is removed.
-pub fn checkpoint_inline<F: Fold>(
-    writer: &mut Writer,
-    folded: &Folded<F>,
-    held: Option<u64>,
-) -> Result<Checkpointed, CheckpointError> {
-    if folded.position != writer.last() {
-        let (folded, journal) = (folded.position.lsn, writer.last().lsn);
-        return Err(CheckpointError::Behind { folded, journal });
-    }
-    let bytes = folded.unknown_bytes;
-    if bytes > writer.limits().unknown_bytes {
-        return Err(CheckpointError::TooMuchUnknown { bytes });
-    }
-    let rotated = writer.rotate()?;
-    let due = due(folded, rotated, writer.journal_id());
-    let disk: Arc<dyn Disk> = writer.disk();
-    let dir = writer.dir().to_path_buf();
-    let dir = dir.as_path();
-    let mut reserve_failed = None;
-    let on_full = |bytes| {
-        writer.use_reserve(bytes).unwrap_or_else(|error| {
-            reserve_failed = Some(error);
-            false
-        })
-    };
-    let temporary = write_temporary(&*disk, dir, &due.header, &due.pieces, on_full);
-    if let Some(error) = reserve_failed {
-        return Err(error.into());
-    }
-    install(&*disk, dir, &temporary?, due.header.position.lsn)?;
-    let removed = remove_replaced(&*disk, dir, held)?;
-    Ok(Checkpointed { position: due.header.position, removed })
 }

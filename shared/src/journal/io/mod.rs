@@ -3,7 +3,10 @@
 pub mod checkpoint_files;
 pub mod checkpointer;
 pub mod disk;
+mod fit;
 pub mod follower;
+pub mod gate;
+mod headroom;
 pub mod inspect;
 pub mod lock;
 pub(crate) mod place;

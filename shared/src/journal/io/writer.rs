@@ -1,19 +1,22 @@
 //! The one writer: appends batches, syncs them, begins segments, gives the lock back.
 
-use super::disk::{Disk, DiskError, DiskFile, is_full};
+use super::disk::{Disk, DiskError, DiskFile};
+use super::fit;
+use super::gate::{CloseOnDrop, Gate};
+use super::headroom::Headroom;
 use super::lock::JournalLock;
 use super::place::{Placed, place_segment};
-use super::reserve_file::{Reserve, cannot, write_with_reserve};
+use super::reserve_file::{Reserve, write_with_reserve};
 use crate::journal::batch;
 use crate::journal::limits::{Limits, MAX_BATCH_BYTES, MAX_RECORD_BYTES};
-use crate::journal::record::{LsnRange, NewRecord, Position, kind_is_valid};
+use crate::journal::record::{LsnRange, NewRecord, Position};
 use crate::journal::reserve::{self, Space, WriteClass};
 use crate::journal::segment;
 use crate::journal::tail::Tail;
 use crate::journal::takeover::next_header;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Why something was not written. After `Disk` and `Unfit` the writer is poisoned: what it wrote last may or may not
 /// be on disk, and the process must end without answering it.
@@ -67,30 +70,6 @@ pub struct Rotated {
     pub after: Position,
 }
 
-/// Open as long as the writer has its lock; who removes files or puts them into place holds it meanwhile.
-#[derive(Debug, Default)]
-pub struct Gate(Mutex<bool>);
-
-impl Gate {
-    /// Runs `change` if the lock is still held, and keeps it held until `change` is done.
-    pub fn pass<T>(&self, change: impl FnOnce() -> T) -> Option<T> {
-        let closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *closed { None } else { Some(change()) }
-    }
-
-    fn close(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-    }
-}
-
-struct CloseOnDrop(Arc<Gate>);
-
-impl Drop for CloseOnDrop {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
 /// The writer of one journal. Fields are dropped in this order: gate, descriptors, lock.
 pub struct Writer {
     gate: CloseOnDrop,
@@ -99,8 +78,7 @@ pub struct Writer {
     disk: Arc<dyn Disk>,
     limits: Limits,
     tail: Tail,
-    /// Byte up to which blocks are allocated; `None` where the file system cannot.
-    headroom_end: Option<u64>,
+    headroom: Headroom,
     storage_full: bool,
     poisoned: bool,
     buffer: Vec<u8>,
@@ -116,9 +94,9 @@ impl Writer {
         reserve: Reserve,
     ) -> Result<Self, WriteError> {
         let mut writer = Self {
-            gate: CloseOnDrop(Arc::default()),
+            gate: CloseOnDrop::default(),
             storage_full: reserve.was_used,
-            headroom_end: Some(placed.tail.byte),
+            headroom: Headroom::begin(placed.tail.byte),
             file: placed.file,
             tail: placed.tail,
             poisoned: false,
@@ -166,7 +144,7 @@ impl Writer {
 
     /// Open while this writer holds the lock.
     pub fn gate(&self) -> Arc<Gate> {
-        self.gate.0.clone()
+        self.gate.gate()
     }
 
     pub(crate) fn disk(&self) -> Arc<dyn Disk> {
@@ -186,7 +164,7 @@ impl Writer {
     /// Writes `records` as one batch: after a crash all of them are there or none. Not durable before [`Self::sync`].
     pub fn append(&mut self, records: &[NewRecord]) -> Result<LsnRange, WriteError> {
         self.check_alive()?;
-        check(records)?;
+        fit::check(records)?;
         let first = self.next_lsn();
         let last = Position { epoch: self.tail.header.epoch, lsn: first + records.len() as u64 - 1 };
         let mut bytes = std::mem::take(&mut self.buffer);
@@ -228,10 +206,10 @@ impl Writer {
                 return Err(error.into());
             }
         };
-        self.give_headroom_back();
+        Headroom::give_back(&mut *self.file);
         self.file = placed.file;
         self.tail = placed.tail;
-        self.headroom_end = self.headroom_end.map(|_| self.tail.byte);
+        self.headroom.begin_anew(self.tail.byte);
         self.keep_headroom()?;
         Ok(Rotated { segment, after })
     }
@@ -242,7 +220,7 @@ impl Writer {
         self.check_alive()?;
         let free = self.disk.free_bytes(self.lock.dir());
         let free_bytes = self.or_poison("statvfs", free)?;
-        let headroom_bytes = self.headroom_end.map_or(self.limits.headroom_bytes, |end| end - self.tail.byte);
+        let headroom_bytes = self.headroom.bytes(self.tail.byte, self.limits.headroom_bytes);
         let space = Space { free_bytes, reserve_bytes: self.reserve.bytes, headroom_bytes };
         let was_full = self.storage_full;
         self.storage_full = reserve::is_full(was_full, space, &self.limits);
@@ -282,7 +260,7 @@ impl Writer {
         batch::encode(last.epoch, last.lsn + 1, last.lsn, &[], &mut mark);
         // Evidence, not truth: that it could not be written takes nothing away.
         let _marked = self.file.write(&mark);
-        self.give_headroom_back();
+        Headroom::give_back(&mut *self.file);
         let Self { gate, file, reserve, lock, .. } = self;
         drop((gate, file, reserve));
         Ok((last, lock))
@@ -311,50 +289,8 @@ impl Writer {
     }
 
     fn keep_headroom(&mut self) -> Result<(), WriteError> {
-        let Some(end) = self.headroom_end else { return Ok(()) };
-        let wanted = self.limits.headroom_bytes;
-        // What is queued, and the batches around it, must fit what is left at any time.
-        if end.saturating_sub(self.tail.byte) > wanted / 4 * 3 {
-            return Ok(());
-        }
-        match self.file.allocate(self.tail.byte, wanted) {
-            Ok(()) => self.headroom_end = Some(self.tail.byte + wanted),
-            Err(error) if is_full(&error) => {
-                self.headroom_end = Some(end.max(self.tail.byte));
-                self.storage_full = true;
-            }
-            Err(error) if cannot(&error) => self.headroom_end = None,
-            Err(error) => return self.or_poison("allocate", Err(error)),
-        }
+        let kept = self.headroom.keep(&mut *self.file, self.tail.byte, self.limits.headroom_bytes);
+        self.storage_full |= !self.or_poison("allocate", kept)?;
         Ok(())
     }
-
-    /// Sets the segment's length to what it is: blocks allocated behind it are freed.
-    fn give_headroom_back(&mut self) {
-        // Failing costs at most the headroom until the segment is removed.
-        let _freed = self.file.length().and_then(|bytes| self.file.set_len(bytes));
-    }
-}
-
-fn check(records: &[NewRecord]) -> Result<(), WriteError> {
-    if records.is_empty() {
-        return Err(WriteError::Empty);
-    }
-    check_records(records)?;
-    let bytes = records.iter().map(batch::record_bytes).sum();
-    if bytes > MAX_BATCH_BYTES { Err(WriteError::BatchTooLarge { bytes }) } else { Ok(()) }
-}
-
-/// Checks kind and size of each record.
-pub(crate) fn check_records(records: &[NewRecord]) -> Result<(), WriteError> {
-    for record in records {
-        if !kind_is_valid(&record.kind) {
-            return Err(WriteError::BadKind { kind: record.kind.to_string() });
-        }
-        if record.payload.len() > MAX_RECORD_BYTES {
-            let (kind, bytes) = (record.kind.to_string(), record.payload.len());
-            return Err(WriteError::RecordTooLarge { kind, bytes });
-        }
-    }
-    Ok(())
 }

@@ -1,20 +1,20 @@
 //! The thread that owns lock and descriptors. Whoever submits never waits for the disk.
 
+mod group_commit;
+
 use super::disk::Disk;
-use super::writer::{Gate, Rotated, WriteError, Writer, check_records};
-use crate::journal::batch::record_bytes;
-use crate::journal::limits::{Limits, MAX_BATCH_BYTES, MAX_QUEUED_GROUPS};
+use super::fit;
+use super::gate::Gate;
+use super::writer::{Rotated, WriteError, Writer};
+use crate::journal::limits::{Limits, MAX_QUEUED_GROUPS};
 use crate::journal::record::{NewRecord, Position};
 use crate::journal::reserve::{self, WriteClass};
+use group_commit::Work;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-/// How often free space is looked at.
-const SPACE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Groups never fill the queue so far that the checkpointer or a fence would have to wait for a place in it: each of
 /// them asks for one thing at a time.
@@ -176,7 +176,7 @@ impl WriterThread {
         let (gate, dir) = (writer.gate(), writer.dir().to_path_buf());
         let disk = writer.disk();
         let client = WriterClient { queue, shared: shared.clone(), gate, dir, disk, limits };
-        let work = Work { writer, messages, shared, on_event, looked: Instant::now(), first: None };
+        let work = Work::new(writer, messages, shared, on_event);
         let thread = std::thread::Builder::new().name("journal-writer".into()).spawn(move || work.run())?;
         Ok(WriterThread { client, thread: Some(thread) })
     }
@@ -184,15 +184,7 @@ impl WriterThread {
     /// Queues `records`, the first of which the caller has numbered `first_lsn`: one group, in one batch, never
     /// divided. Does not wait.
     pub fn submit(&self, first_lsn: u64, records: Vec<NewRecord>) -> Result<(), SubmitError> {
-        let bytes: usize = records.iter().map(record_bytes).sum();
-        if records.is_empty() {
-            return Err(SubmitError::Unfit(WriteError::Empty));
-        }
-        check_records(&records).map_err(SubmitError::Unfit)?;
-        if bytes > MAX_BATCH_BYTES {
-            return Err(SubmitError::Unfit(WriteError::BatchTooLarge { bytes }));
-        }
-        let bytes = bytes as u64;
+        let bytes = fit::check(&records).map_err(SubmitError::Unfit)? as u64;
         if !self.has_room(bytes) {
             return Err(SubmitError::Full(records));
         }
@@ -252,137 +244,5 @@ impl WriterThread {
             let _ended = thread.join();
         }
         end
-    }
-}
-
-struct Work<F> {
-    writer: Writer,
-    messages: Receiver<Message>,
-    shared: Arc<Shared>,
-    on_event: F,
-    looked: Instant,
-    /// Taken from the queue but not yet looked at.
-    first: Option<Message>,
-}
-
-/// How a turn of the loop ended.
-enum Turn {
-    Go,
-    Fence(SyncSender<Position>),
-    Over,
-}
-
-impl<F: FnMut(WriterEvent)> Work<F> {
-    fn run(mut self) {
-        loop {
-            match self.turn() {
-                Ok(Turn::Go) => {}
-                Ok(Turn::Over) => return,
-                Ok(Turn::Fence(reply)) => return self.fence(&reply),
-                Err(error) => return self.fail(error),
-            }
-        }
-    }
-
-    /// Waits for work, and does all that has come as one batch.
-    fn turn(&mut self) -> Result<Turn, WriteError> {
-        let message = match self.first.take() {
-            Some(message) => message,
-            None => match self.messages.recv_timeout(SPACE_INTERVAL) {
-                Ok(message) => message,
-                Err(RecvTimeoutError::Timeout) => return self.look_at_space().map(|()| Turn::Go),
-                Err(RecvTimeoutError::Disconnected) => return Ok(Turn::Over),
-            },
-        };
-        match message {
-            Message::Group(group) => self.write(group)?,
-            Message::Rotate(reply) => {
-                let rotated = self.writer.rotate()?;
-                // Who asked may be gone.
-                let _told = reply.try_send(rotated);
-            }
-            Message::UseReserve(bytes, reply) => {
-                let _told = reply.try_send(self.writer.use_reserve(bytes)?);
-            }
-            Message::Fence(reply) => return Ok(Turn::Fence(reply)),
-        }
-        self.tell_space();
-        if self.looked.elapsed() >= SPACE_INTERVAL {
-            self.look_at_space()?;
-        }
-        Ok(Turn::Go)
-    }
-
-    fn write(&mut self, group: Group) -> Result<(), WriteError> {
-        let (records, groups, bytes) = self.gather(group)?;
-        self.writer.append(&records)?;
-        self.shared.take(groups, bytes);
-        let lsn = self.writer.sync()?.lsn;
-        self.shared.durable_lsn.store(lsn, Ordering::Release);
-        (self.on_event)(WriterEvent::Durable { lsn });
-        Ok(())
-    }
-
-    /// Everything that is queued now and fits one batch.
-    fn gather(&mut self, group: Group) -> Result<(Vec<NewRecord>, usize, u64), WriteError> {
-        self.check_order(&group, 0)?;
-        let (mut records, mut groups, mut bytes) = (group.records, 1, group.bytes);
-        while let Ok(message) = self.messages.try_recv() {
-            match message {
-                Message::Group(next) if bytes + next.bytes <= MAX_BATCH_BYTES as u64 => {
-                    self.check_order(&next, records.len() as u64)?;
-                    records.extend(next.records);
-                    groups += 1;
-                    bytes += next.bytes;
-                }
-                other => {
-                    self.first = Some(other);
-                    break;
-                }
-            }
-        }
-        Ok((records, groups, bytes))
-    }
-
-    fn check_order(&self, group: &Group, gathered: u64) -> Result<(), WriteError> {
-        let next = self.writer.next_lsn() + gathered;
-        if group.first_lsn == next {
-            return Ok(());
-        }
-        Err(WriteError::OutOfOrder { submitted: group.first_lsn, next })
-    }
-
-    fn look_at_space(&mut self) -> Result<(), WriteError> {
-        self.looked = Instant::now();
-        self.writer.look_at_space()?;
-        self.tell_space();
-        Ok(())
-    }
-
-    fn tell_space(&mut self) {
-        let full = self.writer.storage_full();
-        if self.shared.storage_full.swap(full, Ordering::AcqRel) != full {
-            (self.on_event)(if full { WriterEvent::StorageFull } else { WriterEvent::StorageFreed });
-        }
-    }
-
-    fn fence(self, reply: &SyncSender<Position>) {
-        let Work { writer, messages, mut on_event, .. } = self;
-        match writer.fence() {
-            Ok(end) => {
-                drop(messages);
-                on_event(WriterEvent::Fenced { end });
-                let _told = reply.try_send(end);
-            }
-            Err(error) => on_event(WriterEvent::Failed { error }),
-        }
-    }
-
-    /// Descriptors and lock go before anybody is told.
-    fn fail(self, error: WriteError) {
-        let Work { writer, messages, mut on_event, .. } = self;
-        drop(writer);
-        drop(messages);
-        on_event(WriterEvent::Failed { error });
     }
 }
