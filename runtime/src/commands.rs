@@ -5,13 +5,14 @@
 
 pub mod agents;
 mod list;
+mod tasks;
 mod turns;
 
 use crate::command_id::{self, Known};
-use crate::params::{self, History, Open, TaskOnly};
-use crate::record::{self, Answered, Body, Record};
-use crate::state::{State, open_mode};
-use crate::task::{TASKS, Task, TaskCommand, TaskState, id_is_valid};
+use crate::params::{self, History};
+use crate::record::{Answered, Body, Record};
+use crate::state::State;
+use crate::task::{Task, TaskCommand};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Caller;
 use holdfast_shared::token::TokenRole;
@@ -234,8 +235,8 @@ fn decide_write(
         return Ok(Decision::Late(late));
     }
     let (body, answer) = match method {
-        Method::Open => open(state, params::parse(call.params)?, given, seen),
-        Method::Switch => switch(state, params::parse(call.params)?, call.caller, given),
+        Method::Open => tasks::open(state, params::parse(call.params)?, given, seen),
+        Method::Switch => tasks::switch(state, params::parse(call.params)?, call.caller, given),
         Method::Prompt => turns::prompt(state, params::parse(call.params)?, given, seen),
         Method::Dequeue => turns::dequeue(state, params::parse(call.params)?, seen),
         Method::Cancel => turns::cancel(state, params::parse(call.params)?),
@@ -254,49 +255,6 @@ fn decide_write(
 }
 
 type Written = Result<(Body, Value), ApiError>;
-
-fn open(state: &State, open: Open, given: &Given, seen: &impl Seen) -> Written {
-    if !id_is_valid(&open.task) {
-        let message = "task: 1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit";
-        return Err(ApiError::new(Code::InvalidRequest, message));
-    }
-    let protocol = agents::protocol(&open.skill, seen)?;
-    let task = state.task(&open.task);
-    if let Some(task) = task {
-        task.admits(TaskCommand::Open).map_err(|code| refusal(code, task, "opened"))?;
-        if task.skill != open.skill || task.protocol != protocol {
-            let message = format!("skill: task {} has skill {:?}, as it was installed", task.id, task.skill);
-            return Err(ApiError::new(Code::InvalidRequest, message));
-        }
-    } else if state.tasks.len() >= TASKS {
-        return Err(ApiError::new(Code::Busy, format!("there are {TASKS} tasks already")));
-    }
-    let (mode, conversation_epoch) = (open_mode(task), given.fresh_epoch.clone());
-    let has_session = task.and_then(|task| task.agent.as_ref()).is_some_and(|agent| agent.session.is_some());
-    let state = match task {
-        _ if protocol == Protocol::Acp && !has_session => TaskState::Creating,
-        Some(task) if task.turns > 0 => TaskState::Idle,
-        _ => TaskState::Ready,
-    };
-    let answer = json!({"task": open.task, "mode": mode, "state": state});
-    let (task, skill) = (open.task, open.skill);
-    Ok((Body::TaskOpened(record::TaskOpened { task, skill, mode, conversation_epoch, protocol }), answer))
-}
-
-fn switch(state: &State, TaskOnly { task }: TaskOnly, caller: &Caller, given: &Given) -> Written {
-    let found = admitted(state, &task, TaskCommand::Switch, "switched to")?;
-    if caller.focus.as_deref() == Some(&*task) {
-        let answer = json!({"task": task, "state": found.state()});
-        return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
-    }
-    let answer = json!({"task": task, "state": "switching"});
-    if found.agent.as_ref().is_some_and(|agent| !agent.is_warm()) {
-        let deadline = given.now_ms.saturating_add(given.switch_timeout_ms);
-        return Ok((Body::TaskSwitching(record::TaskSwitching { task, deadline }), answer));
-    }
-    // As warm as it gets, since a `command` worker is started per turn: `task.ready` follows at once.
-    Ok((Body::TaskReady(record::TaskReady { task }), answer))
-}
 
 fn history(state: &State, history: History) -> Result<Decision, ApiError> {
     match state.task(&history.conversation) {

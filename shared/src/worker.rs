@@ -182,6 +182,8 @@ impl Started {
         let bytes = serde_json::to_vec(self).map_err(io::Error::from);
         let placed = bytes.and_then(|bytes| durable_file::place(&path, &bytes));
         let file = placed.map_err(SpoolError::io("write", &path))?;
+        // Its place on the disk is then part of the spool's commit, and not of one more.
+        durable_file::begin_to_write(&file);
         if spool.sync()? == Flushed::NoSpace {
             let full = io::Error::from(io::ErrorKind::StorageFull);
             return Err(SpoolError::io("sync the spool in", directory)(full));

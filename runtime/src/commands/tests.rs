@@ -2,7 +2,9 @@ use super::*;
 use crate::command_id::tests::id_at;
 use crate::conversation::UNFILED_SPANS;
 use crate::lifetime::{Lifetime, NOW, caller};
+use crate::record;
 use crate::span::StopReason;
+use crate::task::TASKS;
 use crate::turn::QUEUED_PROMPTS;
 
 fn opened(task: &str) -> Lifetime {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::lifetime::Lifetime;
 use crate::span::StopReason;
+use holdfast_shared::journal::WriterEvent;
+use holdfast_shared::slot::Slot;
 use proptest::prelude::*;
 use serde_json::json;
 use std::time::{Duration, Instant};
