@@ -3,6 +3,7 @@
 use super::output::{CliError, Output};
 use super::place::Place;
 use crate::io::slots::own_program;
+use crate::io::systemd::INSTALLED_HOME;
 use crate::io::units::placing::{Places, apply, remove};
 use crate::io::units::systemctl::Systemctl;
 use crate::io::units::{ADMINISTRATORS, KEYS, PACKAGED, STATE};
@@ -41,7 +42,7 @@ pub fn units(home: Option<PathBuf>, command: UnitsCommand, output: &Output) -> R
             });
         }
         UnitsCommand::Remove => {
-            let removed = remove(&places(Home::new("/var/lib/holdfast"))).map_err(failed)?;
+            let removed = remove(&places(Home::new(INSTALLED_HOME))).map_err(failed)?;
             output.result(&json!({"removed": removed}), || format!("Removed: {}", removed.join(", ")));
         }
     }

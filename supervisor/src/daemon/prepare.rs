@@ -199,7 +199,7 @@ fn try_put_in_place(workplace: &Workplace, attempt: &Attempt, now_ms: i64) -> Re
         return Ok(Outcome::ServesAlready);
     }
     let root_files =
-        !root_changes(Some(&workplace.home), &coming)?.is_empty() || !units::differing(&coming).is_empty();
+        !root_changes(Some(home), &coming)?.is_empty() || !units::differing(home, &coming).is_empty();
     let stops = || revoked.load(Ordering::Acquire);
     if stops() {
         return Err(BundleError::LeaseRevoked { attempt: attempt.id() }.into());

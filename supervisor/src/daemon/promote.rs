@@ -124,7 +124,7 @@ impl Supervisor {
         if let Some(why) = self.promotion.failed.take() {
             return self.advance_attempt(attempt::Event::RootPlaced(Err(why)));
         }
-        if let Some(why) = self.units_refused(&attempt) {
+        if let Some(why) = self.units_refused(&attempted) {
             return self.advance_attempt(attempt::Event::RootRefused(why));
         }
         let in_use = self.root_in_use();

@@ -41,8 +41,8 @@ pub(super) enum Units {
 
 impl Supervisor {
     /// What root has answered against it.
-    pub(super) fn units_refused(&self, attempt: &str) -> Option<Reason> {
-        let Standing::Ended(outcome) = units::standing(attempt) else { return None };
+    pub(super) fn units_refused(&self, attempt: &Attempt) -> Option<Reason> {
+        let Standing::Ended(outcome) = units::standing(&self.home, &wish_of(attempt)?) else { return None };
         let why = format!("{}: {}", outcome.reason, outcome.message);
         match outcome.end {
             End::Applied => None,
@@ -53,9 +53,10 @@ impl Supervisor {
 
     /// Asks for the units of the attempt's release where they are others than those in effect.
     pub(super) fn ask_for_units(&mut self, attempt: &Attempt) -> Units {
-        match units::standing(&attempt.id()) {
+        let wish = wish_of(attempt);
+        match wish.as_ref().map_or(Standing::Unheard, |wish| units::standing(&self.home, wish)) {
             Standing::Ended(_) => {
-                return self.units_refused(&attempt.id()).map_or(Units::InEffect, Units::Failed);
+                return self.units_refused(attempt).map_or(Units::InEffect, Units::Failed);
             }
             Standing::UnderWay => {
                 self.promotion.units.first.get_or_insert_with(Instant::now);
@@ -64,7 +65,7 @@ impl Supervisor {
             Standing::Unheard => {}
         }
         let manifest = slots::manifest(&self.home, attempt.request.slot).ok().flatten();
-        if manifest.is_none_or(|manifest| units::differing(&manifest).is_empty()) {
+        if manifest.is_none_or(|manifest| units::differing(&self.home, &manifest).is_empty()) {
             return Units::InEffect;
         }
         let now = Instant::now();
@@ -76,7 +77,7 @@ impl Supervisor {
         if asked.last.is_some_and(|last| now - last < AGAIN) {
             return Units::Awaited;
         }
-        let Some(wish) = wish_of(attempt) else {
+        let Some(wish) = wish else {
             return Units::Failed(Reason::UnitsRefused("the bundle was not handed over to the node".into()));
         };
         if asked.first.is_none() {
@@ -91,8 +92,9 @@ impl Supervisor {
     }
 }
 
+/// The state is entered once for each promotion, and it is what every supervisor in it finds in the journal.
 fn wish_of(attempt: &Attempt) -> Option<Wish> {
     let path = Path::new(attempt.request.bundle.as_deref()?);
     let sha256 = path.file_name()?.to_str()?.strip_suffix(BUNDLE)?.to_owned();
-    Some(Wish { attempt: attempt.id(), sha256 }).filter(Wish::is_well_formed)
+    Some(Wish { attempt: attempt.id(), since: attempt.entered_at, sha256 }).filter(Wish::is_well_formed)
 }

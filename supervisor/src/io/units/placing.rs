@@ -83,14 +83,14 @@ pub fn apply(places: &Places, manager: &dyn Manager, now_ms: i64) -> Result<Opti
     let wish = taken::wish(&places.home).map_err(on("read", &places.home.run()))?;
     let Some(wish) = wish else { return Ok(None) };
     let answered: Option<Outcome> = read(&places.state.join(OUTCOME));
-    if answered.is_some_and(|answered| answered.attempt == wish.attempt) {
+    if answered.is_some_and(|answered| answered.wish == wish) {
         return Ok(None);
     }
     let outcome = match checked::wanted(places, &wish, now_ms) {
         Ok(wanted) => place(places, manager, &wish, &wanted)?,
         Err((reason, message)) => {
             tracing::error!(attempt = wish.attempt, reason, message, "units are not placed");
-            Outcome { attempt: wish.attempt, end: End::Refused, reason, message }
+            Outcome { wish, end: End::Refused, reason, message }
         }
     };
     write(&places.state.join(OUTCOME), &outcome)?;
@@ -127,13 +127,13 @@ fn recover(places: &Places, manager: &dyn Manager) -> Result<(), PlacingError> {
     let path = places.state.join(REMEMBERED);
     let Some(remembered) = read::<Remembered>(&path) else { return Ok(()) };
     let answered: Option<Outcome> = read(&places.state.join(OUTCOME));
-    if answered.is_some_and(|answered| answered.attempt == remembered.attempt) {
+    if answered.is_some_and(|answered| answered.wish == remembered.wish) {
         return forget(&path);
     }
-    tracing::warn!(attempt = remembered.attempt, "it was interrupted; the previous units are put back");
+    tracing::warn!(attempt = remembered.wish.attempt, "it was interrupted; the previous units are put back");
     put_back(places, manager, &remembered)?;
     let outcome = Outcome {
-        attempt: remembered.attempt,
+        wish: remembered.wish,
         end: End::Restored,
         reason: "interrupted".into(),
         message: "placing the units was interrupted".into(),
@@ -149,9 +149,9 @@ fn place(
     wish: &Wish,
     wanted: &BTreeMap<&'static str, String>,
 ) -> Result<Outcome, PlacingError> {
-    let attempt = wish.attempt.clone();
+    let attempt = &wish.attempt;
     let ended = |end: End, reason: &str, message: String| Outcome {
-        attempt: attempt.clone(),
+        wish: wish.clone(),
         end,
         reason: reason.to_owned(),
         message,
@@ -174,7 +174,7 @@ fn place(
         _ => None,
     };
     let before: Texts = changes.keys().map(|name| (name.clone(), text(name))).collect();
-    let remembered = Remembered { attempt: attempt.clone(), before, placed: placed.clone() };
+    let remembered = Remembered { wish: wish.clone(), before, placed: placed.clone() };
     write(&places.state.join(REMEMBERED), &remembered)?;
     tracing::info!(attempt, units = ?changes.keys().collect::<Vec<_>>(), "units are placed");
     let ready = put(places, &changes)

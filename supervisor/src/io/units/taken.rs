@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn asked() -> Wish {
-        Wish { attempt: "at-1".into(), sha256: "ab".repeat(32) }
+        Wish { attempt: "at-1".into(), since: 1, sha256: "ab".repeat(32) }
     }
 
     #[test]
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(wish(&home).unwrap(), None);
         super::super::wish(&home, &asked()).unwrap();
         assert_eq!(wish(&home).unwrap(), Some(asked()));
-        std::fs::write(home.run().join(WISH), r#"{"attempt": "../x", "sha256": "y"}"#).unwrap();
+        std::fs::write(home.run().join(WISH), r#"{"attempt": "../x", "since": 1, "sha256": "y"}"#).unwrap();
         assert_eq!(wish(&home).unwrap(), None);
     }
 

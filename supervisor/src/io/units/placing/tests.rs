@@ -93,7 +93,7 @@ impl World {
         let incoming = self.places.home.incoming().join(format!("{sha256}.tar.zst"));
         std::fs::rename(&packed.signature, bundle::signature_path(&incoming)).unwrap();
         std::fs::rename(&packed.bundle, incoming).unwrap();
-        crate::io::units::wish(&self.places.home, &Wish { attempt: attempt.into(), sha256 }).unwrap();
+        crate::io::units::wish(&self.places.home, &asked(attempt, sha256)).unwrap();
     }
 
     fn manager(&self) -> Fake<'_> {
@@ -119,6 +119,10 @@ impl World {
     fn service(&self) -> Option<String> {
         std::fs::read_to_string(self.places.units.join(SERVICE)).ok()
     }
+}
+
+fn asked(attempt: &str, sha256: String) -> Wish {
+    Wish { attempt: attempt.into(), since: 1, sha256 }
 }
 
 fn applied() -> Option<(End, String)> {
@@ -176,22 +180,22 @@ fn whoever_finds_the_previous_state_puts_it_back() {
     world.apply_at(NOW);
     let before: Placed = read(&world.places.state.join(PLACED)).unwrap();
     // Killed behind the placing, before the answer.
+    world.wish("at-2", "1.1.0", Some("# two\n"));
     let remembered = Remembered {
-        attempt: "at-2".into(),
+        wish: taken::wish(&world.places.home).unwrap().unwrap(),
         before: Texts::from([(SERVICE.into(), Some("# one\n".into())), ("holdfast.socket".into(), None)]),
         placed: before.clone(),
     };
     write(&world.places.state.join(REMEMBERED), &remembered).unwrap();
     std::fs::write(world.places.units.join(SERVICE), "# two\n").unwrap();
     std::fs::write(world.places.units.join("holdfast.socket"), "# two\n").unwrap();
-    world.wish("at-2", "1.1.0", Some("# two\n"));
     let manager = Fake { wanted: false, ..world.manager() };
     assert_eq!(apply(&world.places, &manager, NOW).unwrap(), None, "that attempt is answered");
     assert_eq!(manager.asked.into_inner(), ["reload"], "a node that was stopped stays so");
     assert_eq!(world.service().unwrap(), "# one\n");
     assert!(!world.places.units.join("holdfast.socket").exists());
     let outcome: Outcome = read(&world.places.state.join(OUTCOME)).unwrap();
-    assert_eq!((outcome.attempt.as_str(), outcome.end), ("at-2", End::Restored));
+    assert_eq!((outcome.wish.attempt.as_str(), outcome.end), ("at-2", End::Restored));
     // Killed behind the answer: it is complete.
     write(&world.places.state.join(REMEMBERED), &remembered).unwrap();
     std::fs::write(world.places.units.join(SERVICE), "# two\n").unwrap();
@@ -249,8 +253,7 @@ fn what_is_old_foreign_or_without_units_is_refused() {
     world.wish("at-6", "2.1.0", Some("# 3\n"));
     assert_eq!(world.refused(), "unit_of_the_administrator", "it is masked");
     std::fs::remove_dir_all(world.places.home.incoming()).unwrap();
-    crate::io::units::wish(&world.places.home, &Wish { attempt: "at-7".into(), sha256: "0".repeat(64) })
-        .unwrap();
+    crate::io::units::wish(&world.places.home, &asked("at-7", "0".repeat(64))).unwrap();
     assert_eq!(world.refused(), "bundle_not_taken");
 }
 
@@ -269,7 +272,7 @@ fn a_package_removes_what_a_bundle_has_placed_and_nothing_else() {
     world.wish("at-2", "1.1.0", Some("# 2\n"));
     world.apply_at(NOW);
     let remembered = Remembered {
-        attempt: "at-3".into(),
+        wish: asked("at-3", "0".repeat(64)),
         before: Texts::from([(SERVICE.into(), Some("# 2\n".into()))]),
         placed: read(&world.places.state.join(PLACED)).unwrap(),
     };
