@@ -65,12 +65,13 @@ pub struct Outcome {
 /// Texts by name; `None`: there is none.
 pub type Texts = BTreeMap<String, Option<String>>;
 
-/// The previous state, durable before anything is changed: whoever finds it puts it back.
+/// What is under way, which the node reads as "heard", and the previous state, durable before anything is changed: whoever
+/// finds it puts it back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     /// What is carried out.
     pub wish: Wish,
-    /// The units that change, as they were.
+    /// The units that change, as they were; empty: nothing was changed yet.
     pub before: Texts,
     /// What a bundle had placed before.
     pub placed: Placed,

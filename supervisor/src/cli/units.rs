@@ -12,6 +12,11 @@ use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Before a run ends, when everything is said: whoever writes wishes without end does not reach the unit's start limit, at
+/// which systemd would hear none any more.
+const PAUSE: Duration = Duration::from_millis(2500);
 
 /// What root does with units.
 #[derive(Debug, Subcommand)]
@@ -40,6 +45,7 @@ pub fn units(home: Option<PathBuf>, command: UnitsCommand, output: &Output) -> R
                 Some(outcome) => format!("{:?} {}: {}", outcome.end, outcome.reason, outcome.message),
                 None => "Nothing is wished.".into(),
             });
+            std::thread::sleep(PAUSE);
         }
         UnitsCommand::Remove => {
             let removed = remove(&places(Home::new(INSTALLED_HOME))).map_err(failed)?;
@@ -59,6 +65,7 @@ fn places(home: Home) -> Places {
         units: ADMINISTRATORS.into(),
         packaged: PACKAGED.map(PathBuf::from).into(),
         programs: format!("{programs}/"),
+        version: env!("CARGO_PKG_VERSION").into(),
         owner: 0,
     }
 }

@@ -114,7 +114,7 @@ impl Supervisor {
         let current = self.attempts().current.as_ref();
         let promoted = current.filter(|attempt| attempt.state == State::RootRestartInProgress);
         let Some(attempted) = promoted.cloned() else {
-            self.promotion.units = units::Asked::default();
+            self.withdraw_units();
             return Ok(());
         };
         let attempt = attempted.id();

@@ -9,8 +9,8 @@ use crate::units::{End, Wish};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What root is given to begin, before it counts as not there: it reads the bundle twice first.
-const HEARD: Duration = Duration::from_secs(45);
+/// What root is given to begin, before it counts as not there: an earlier run of it may just be ending.
+const HEARD: Duration = Duration::from_secs(30);
 /// The wish is written again as long as nothing is heard of it: whoever watches it may have been away.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Ending of a bundle that was handed over; its digest stands before it.
@@ -21,6 +21,8 @@ const BUNDLE: &str = ".tar.zst";
 pub(super) struct Asked {
     first: Option<Instant>,
     last: Option<Instant>,
+    /// No wish is there, nor one of an earlier supervisor.
+    withdrawn: bool,
 }
 
 impl Asked {
@@ -51,6 +53,17 @@ impl Supervisor {
         }
     }
 
+    /// No promotion is under way: what was asked for is not wished any more.
+    pub(super) fn withdraw_units(&mut self) {
+        if self.promotion.units.withdrawn {
+            return;
+        }
+        if let Err(error) = units::withdraw(&self.home) {
+            tracing::error!(%error, "withdraw the wish for units");
+        }
+        self.promotion.units = Asked { withdrawn: true, ..Asked::default() };
+    }
+
     /// Asks for the units of the attempt's release where they are others than those in effect.
     pub(super) fn ask_for_units(&mut self, attempt: &Attempt) -> Units {
         let wish = wish_of(attempt);
@@ -71,7 +84,8 @@ impl Supervisor {
         let now = Instant::now();
         let asked = &mut self.promotion.units;
         if asked.first.is_some_and(|first| now - first >= HEARD) {
-            let why = "nobody answers: holdfast-units.path is not active, or of an older package";
+            let why = "nobody answers: holdfast-units.path is not active, fails, or is of an older package; \
+                       `systemctl status holdfast-units.path holdfast-units` says which";
             return Units::Failed(Reason::UnitsRefused(why.into()));
         }
         if asked.last.is_some_and(|last| now - last < AGAIN) {
@@ -85,6 +99,7 @@ impl Supervisor {
         }
         asked.first.get_or_insert(now);
         asked.last = Some(now);
+        asked.withdrawn = false;
         if let Err(error) = units::wish(&self.home, &wish) {
             tracing::error!(%error, "ask for units");
         }

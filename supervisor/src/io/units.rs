@@ -13,6 +13,7 @@ use crate::units::{Outcome, Remembered, Wish, as_packed};
 use holdfast_shared::error::ApiError;
 use holdfast_shared::home::Home;
 use holdfast_shared::release::Manifest;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Keys whose units root places, and the highest version seen of each. Only root writes there.
@@ -28,7 +29,7 @@ pub const PACKAGED: [&str; 3] =
 const WISH: &str = "units-wanted.json";
 /// Root's answer.
 const OUTCOME: &str = "outcome.json";
-/// What root puts back, as long as that may be necessary.
+/// What root carries out and puts back, from its beginning to its end.
 const REMEMBERED: &str = "remembered.json";
 
 /// How a wish stands.
@@ -69,6 +70,17 @@ fn in_effect(name: &str) -> Option<String> {
 /// What the file system says.
 pub fn wish(home: &Home, wish: &Wish) -> Result<(), ApiError> {
     write_file(&path_of_wish(home), &serde_json::to_vec(wish).unwrap_or_default())
+}
+
+/// Takes the wish back: what root has not placed by now it does not place.
+///
+/// # Errors
+/// What the file system says.
+pub fn withdraw(home: &Home) -> io::Result<()> {
+    match std::fs::remove_file(path_of_wish(home)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn path_of_wish(home: &Home) -> PathBuf {

@@ -30,6 +30,10 @@ impl Manager for Fake<'_> {
         let text = std::fs::read_to_string(self.units.join(SERVICE)).unwrap_or_default();
         if text.contains("broken") { Err(io::Error::other("not ready")) } else { Ok(()) }
     }
+    fn loaded(&self, unit: &str) -> io::Result<()> {
+        let text = std::fs::read_to_string(self.units.join(unit))?;
+        if text.contains("no unit") { Err(io::Error::other("bad-setting")) } else { Ok(()) }
+    }
     fn is_wanted(&self) -> bool {
         self.wanted
     }
@@ -53,6 +57,7 @@ impl World {
             units: below("etc"),
             packaged: vec![below("lib")],
             programs: "/usr/lib/holdfast/".into(),
+            version: "1.0.0".into(),
             owner: nix::unistd::geteuid().as_raw(),
         };
         let home = &places.home;
@@ -205,6 +210,47 @@ fn whoever_finds_the_previous_state_puts_it_back() {
 }
 
 #[test]
+fn a_unit_that_systemd_does_not_take_is_put_back_though_nobody_starts_it_now() {
+    let world = World::new();
+    world.wish("at-1", "1.0.0", Some("# no unit\n"));
+    let restored = Some((End::Restored, "unit_not_ready".to_owned()));
+    assert_eq!(world.apply_at(NOW), (restored, vec!["reload", "reload", "restart"]));
+    assert_eq!(world.service(), None);
+}
+
+#[test]
+fn what_is_not_wished_any_more_is_not_placed() {
+    let world = World::new();
+    world.wish("at-1", "1.0.0", Some("# 1\n"));
+    let wish = taken::wish(&world.places.home).unwrap().unwrap();
+    let why = |manager: &Fake<'_>, begun| outdated(&world.places, manager, &wish, begun).map(|(why, _)| why);
+    let now = Instant::now();
+    assert_eq!(why(&world.manager(), now), None);
+    assert_eq!(why(&Fake { wanted: false, ..world.manager() }, now), Some("node_stopped"));
+    let earlier = now.checked_sub(TAKEN + Duration::from_secs(1)).unwrap();
+    assert_eq!(why(&world.manager(), earlier), Some("bundle_not_taken_in_time"));
+    crate::io::units::wish(&world.places.home, &Wish { since: 2, ..wish.clone() }).unwrap();
+    assert_eq!(why(&world.manager(), now), Some("wish_withdrawn"));
+    crate::io::units::withdraw(&world.places.home).unwrap();
+    crate::io::units::withdraw(&world.places.home).unwrap();
+    assert_eq!(why(&world.manager(), now), Some("wish_withdrawn"));
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_reads_has_changed_nothing() {
+    let world = World::new();
+    world.wish("at-1", "1.0.0", Some("# 1\n"));
+    let wish = taken::wish(&world.places.home).unwrap().unwrap();
+    std::fs::create_dir_all(world.places.state.join("work")).unwrap();
+    remember(&world.places, &wish, Texts::new()).unwrap();
+    assert_eq!(world.apply_at(NOW), (None, vec![]), "it is answered");
+    let outcome: Outcome = read(&world.places.state.join(OUTCOME)).unwrap();
+    assert_eq!((outcome.wish, outcome.end, outcome.reason.as_str()), (wish, End::Refused, "interrupted"));
+    assert!(!world.places.state.join("work").exists());
+    assert!(!world.places.state.join(REMEMBERED).exists());
+}
+
+#[test]
 fn without_a_key_of_roots_nothing_is_placed() {
     let mut world = World::new();
     world.wish("at-1", "1.0.0", Some("# 1\n"));
@@ -218,7 +264,7 @@ fn without_a_key_of_roots_nothing_is_placed() {
     std::fs::rename(&key, world.directory.path().join("release.pub")).unwrap();
     symlink(world.directory.path().join("release.pub"), &key).unwrap();
     world.wish("at-3", "1.0.0", Some("# 1\n"));
-    assert_eq!(world.refused(), "units_key_not_roots");
+    assert_eq!(world.refused(), "units_key_is_a_link");
     std::fs::remove_file(&key).unwrap();
     world.wish("at-4", "1.0.0", Some("# 1\n"));
     assert_eq!(world.refused(), "units_key_missing");
@@ -237,6 +283,8 @@ fn what_is_old_foreign_or_without_units_is_refused() {
     let world = World::new();
     world.wish("at-1", "1.0.0", None);
     assert_eq!(world.refused(), "bundle_without_units");
+    world.wish("at-1", "0.9.0", Some("# 0\n"));
+    assert_eq!(world.refused(), "bundle_downgrade", "older than what is installed");
     world.wish("at-2", "2.0.0", Some("# 2\n"));
     let (outcome, _) = world.apply_at(NOW + HOUR);
     assert_eq!(outcome, Some((End::Refused, "bundle_expired".to_owned())));
