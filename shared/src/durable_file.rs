@@ -1,4 +1,6 @@
 //! Small files that are either wholly there or not: temporary, fsync, rename, fsync of the directory.
+//!
+//! The temporary is always a new file: what is there under its name, a link above all, is removed and never written through.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -99,10 +101,20 @@ fn make(temporary: &Path, bytes: &[u8]) -> io::Result<File> {
 }
 
 fn made(temporary: &Path, bytes: &[u8]) -> io::Result<File> {
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
+    let mut file = match new_file(temporary) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::remove_file(temporary)?;
+            new_file(temporary)?
+        }
+        file => file?,
+    };
     file.write_all(bytes)?;
     Ok(file)
+}
+
+/// `O_EXCL`: a link is not followed, wherever it leads.
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn temporary_name(path: &Path) -> PathBuf {
@@ -155,6 +167,23 @@ mod tests {
         let taken = directory.path().join("taken");
         std::fs::create_dir(&taken).unwrap();
         assert!(place(&taken, b"new").is_err());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_link_under_the_temporary_name_is_not_written_through() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("marker"), directory.path().join("other"));
+        std::fs::write(&other, "somebody's").unwrap();
+        for target in [other.clone(), directory.path().join("new")] {
+            std::os::unix::fs::symlink(&target, directory.path().join("marker.tmp")).unwrap();
+            write(&path, b"ours").unwrap();
+            assert!(std::fs::symlink_metadata(&path).unwrap().is_file());
+        }
+        std::fs::write(directory.path().join("marker.tmp"), "left behind, and longer").unwrap();
+        write(&path, b"ours").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"ours");
+        assert_eq!(std::fs::read(&other).unwrap(), b"somebody's");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 

@@ -226,7 +226,7 @@ impl Attempt {
             State::Cancelled => reason != Reason::Deduplicated.code(),
             // What was refused before it was unpacked has left the slot as it was.
             State::Failed => match self.prepared {
-                true => !self.steps.iter().any(|step| step.state == State::Probation),
+                true => !self.steps.iter().any(|step| step.state.serves()),
                 false => ["self_check_failed", "not_admitted"].contains(&reason),
             },
             State::RolledBack => reason != Reason::OperatorRollback.code(),

@@ -20,12 +20,15 @@ const DIGEST: usize = 64;
 pub struct Wish {
     /// The attempt that asks.
     pub attempt: String,
+    /// When its root promotion began, unix milliseconds: a node that was restored, or another one in its place, numbers its
+    /// attempts again, and an attempt may be promoted twice.
+    pub since: i64,
     /// SHA-256 of the bundle, hex: its name below `incoming/`.
     pub sha256: String,
 }
 
 impl Wish {
-    /// Whether both parts are what they should be: they become names.
+    /// Whether the parts are what they should be: they become names.
     pub fn is_well_formed(&self) -> bool {
         let name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_attempt = (1..=ATTEMPT).contains(&self.attempt.len()) && self.attempt.bytes().all(name);
@@ -49,8 +52,8 @@ pub enum End {
 /// Root's answer, for the node to read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Whose wish it was.
-    pub attempt: String,
+    /// To which wish: the whole of it is compared.
+    pub wish: Wish,
     /// How it ended.
     pub end: End,
     /// A stable code; empty where it was applied.
@@ -62,12 +65,13 @@ pub struct Outcome {
 /// Texts by name; `None`: there is none.
 pub type Texts = BTreeMap<String, Option<String>>;
 
-/// The previous state, durable before anything is changed: whoever finds it puts it back.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What is under way, which the node reads as "heard", and the previous state, durable before anything is changed: whoever
+/// finds it puts it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
-    /// Whose wish is carried out.
-    pub attempt: String,
-    /// The units that change, as they were.
+    /// What is carried out.
+    pub wish: Wish,
+    /// The units that change, as they were; empty: nothing was changed yet.
     pub before: Texts,
     /// What a bundle had placed before.
     pub placed: Placed,
@@ -172,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_wish_becomes_names_only_where_it_cannot_lead_elsewhere() {
-        let wish = |attempt: &str, sha256: &str| Wish { attempt: attempt.into(), sha256: sha256.into() };
+        let wish =
+            |attempt: &str, sha256: &str| Wish { attempt: attempt.into(), since: 1, sha256: sha256.into() };
         let digest = "0a".repeat(32);
         assert!(wish("at-7", &digest).is_well_formed());
         for (attempt, sha256) in [

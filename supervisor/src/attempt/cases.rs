@@ -209,6 +209,11 @@ fn operators() -> Vec<Case> {
     cases! {
         "a planned one is cancelled": Switch Some(Planned), [(1, cancel())] => "idle" "" [];
         "a bundle of the release that serves is dropped": Update Some(Preparing), [(1, Event::ServesAlready)] => "idle" "deduplicated" [];
+        "a bundle of the release that serves with other root files goes on with these":
+            Update Some(Preparing), [(1, Event::RootIsOther("2.0.0".into()))] => "root_promotion_pending" "" [];
+        "and they are promoted":
+            Update Some(Preparing), [(1, Event::RootIsOther("2.0.0".into())), (2, Serves(A)), (3, Operate(Operation::PromoteRoot))]
+                => "root_promoting" "" [PlaceRoot];
         "preparing is cancelled": Update Some(Preparing), [(1, cancel())] => "idle" "" [Action::Revoke];
         "a countdown is cancelled": Update Some(Countdown), [(1, cancel())] => "idle" "" [];
         "prewarming is cancelled and its candidate ended": Switch Some(Prewarming), [(1, cancel())] => "idle" "" [Stop(B)];

@@ -21,6 +21,8 @@ pub enum Event {
     Prepared(Result<Prepared, (String, String)>),
     /// The bundle is the release that serves already.
     ServesAlready,
+    /// The bundle is the release that serves already, its version; its root files or units are not those in use.
+    RootIsOther(String),
     /// The runtime in this slot said READY=1.
     Ready(Slot),
     /// The runtime in this slot died; its last error, if it wrote one.

@@ -18,6 +18,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("promote root", Event::Operate(Operation::PromoteRoot)),
         ("prepared", Event::Prepared(Ok(Prepared { release: "2.0.0".into(), root_files: false }))),
         ("serves already", Event::ServesAlready),
+        ("serves already, other root files", Event::RootIsOther("2.0.0".into())),
         ("not prepared", Event::Prepared(Err(("bad_signature".into(), "x".into())))),
         ("b ready", Event::Ready(Slot::B)),
         ("a ready", Event::Ready(Slot::A)),

@@ -67,12 +67,25 @@ impl Stepping<'_> {
         let served = self.now - attempt.entered_at;
         let stable = served >= self.rules.stability_of(&attempt.request);
         match row >= self.rules.good_probes && stable {
-            true if attempt.root_files && self.rules.auto_promote => self.promote(attempt),
-            true if attempt.root_files => {
-                self.enter(attempt, State::RootPromotionPending, self.rules.root_pending_ms);
-            }
+            true if attempt.root_files => self.root_pending(attempt),
             true => self.end(attempt, State::Succeeded, None),
             false => self.act(Action::Probe(attempt.request.slot)),
+        }
+    }
+
+    /// The runtime serves; what is left of the release is the rest of it, whose promotion failed or was skipped.
+    pub(super) fn root_alone(&mut self, mut attempt: Attempt, release: String) {
+        attempt.request.slot = attempt.request.slot.other();
+        attempt.request.release = Some(release);
+        attempt.prepared = true;
+        attempt.root_files = true;
+        self.root_pending(attempt);
+    }
+
+    fn root_pending(&mut self, attempt: Attempt) {
+        match self.rules.auto_promote {
+            true => self.promote(attempt),
+            false => self.enter(attempt, State::RootPromotionPending, self.rules.root_pending_ms),
         }
     }
 

@@ -93,6 +93,11 @@ impl State {
         matches!(self, State::Failed | State::RolledBack | State::Expired)
     }
 
+    /// The release's runtime serves in it.
+    pub fn serves(self) -> bool {
+        matches!(self, State::Probation | State::RootPromotionPending | State::RootPromoting)
+    }
+
     /// It waits for people or a time; the others work, and have one budget together.
     pub fn waits(self) -> bool {
         matches!(self, State::Planned | State::Countdown | State::RootPromotionPending)

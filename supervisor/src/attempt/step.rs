@@ -180,6 +180,7 @@ impl Stepping<'_> {
                 let failure = Reason::Deduplicated.at(Preparing);
                 self.end(attempt, State::Cancelled, Some(failure));
             }
+            (Preparing, Event::RootIsOther(release)) => self.root_alone(attempt, release),
             (Preparing, Event::Prepared(Err((code, words)))) => {
                 self.fail(attempt, &Reason::NotPrepared(code, words));
             }

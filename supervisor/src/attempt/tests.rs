@@ -165,3 +165,15 @@ fn a_failure_is_seen_until_something_else_is_asked_for() {
     advance(&mut attempts, ask, NOW).unwrap();
     assert_eq!(attempts.name(), "admitted");
 }
+
+#[test]
+fn a_release_that_serves_stays_trusted_when_its_root_files_fail_again() {
+    let mut attempts = attempt_in(State::Preparing, Kind::Update);
+    advance(&mut attempts, Event::RootIsOther("2.0.0".into()), NOW).unwrap();
+    assert_eq!(attempts.current.as_ref().unwrap().request.slot, Slot::A);
+    advance(&mut attempts, Event::Operate(Operation::PromoteRoot), NOW).unwrap();
+    advance(&mut attempts, Event::RootPlaced(Ok(())), NOW).unwrap();
+    advance(&mut attempts, Event::RootRefused(Reason::UnitsRefused("key".into())), NOW).unwrap();
+    assert_eq!(attempts.name(), "failed");
+    assert!(!attempts.distrusts(Slot::A));
+}

@@ -1,6 +1,7 @@
 //! Which node a command is about.
 
 use super::output::CliError;
+use crate::io::systemd::INSTALLED_HOME;
 use holdfast_shared::control::Client;
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::process::read_holder;
@@ -11,8 +12,6 @@ use std::path::{Path, PathBuf};
 const DIRECTORY: &str = ".holdfast";
 /// Where the package and `deploy/install` put the programs.
 const INSTALLED_PROGRAMS: [&str; 2] = ["/usr/lib/holdfast", "/usr/local/lib/holdfast"];
-/// The home of the installed node.
-const INSTALLED_HOME: &str = "/var/lib/holdfast";
 
 /// A home, and how to talk to what lives in it.
 #[derive(Debug)]

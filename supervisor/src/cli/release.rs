@@ -122,7 +122,7 @@ fn keygen(
     let password = password(password_file)?;
     let protected = password.is_some();
     let key = generate(out, name, password).map_err(refused)?;
-    let trusted = place.map(|place| keys::trust(&place.home.keys(), &key.public)).transpose();
+    let trusted = place.map(|place| keys::trust_in(&place.home, &key.public)).transpose();
     let trusted = trusted.map_err(bundle_refused)?;
     let value = json!({
         "secret_key": key.secret, "public_key": key.public, "key": key.id,
@@ -145,7 +145,7 @@ fn trust_key(home: Option<PathBuf>, file: &Path, units: bool, output: &Output) -
     if units && !nix::unistd::geteuid().is_root() {
         return Err(ApiError::new(Code::Refused, "units are root's: run it as root").into());
     }
-    let kept = keys::trust(&place.home.keys(), file).map_err(bundle_refused)?;
+    let kept = keys::trust_in(&place.home, file).map_err(bundle_refused)?;
     let for_units = units.then(|| keys::trust(Path::new(crate::io::units::KEYS), file)).transpose();
     let for_units = for_units.map_err(bundle_refused)?;
     output.result(&json!({"trusted": kept, "trusted_for_units": for_units}), || {

@@ -3,6 +3,7 @@
 use super::output::{CliError, Output};
 use super::place::Place;
 use crate::io::slots::own_program;
+use crate::io::systemd::INSTALLED_HOME;
 use crate::io::units::placing::{Places, apply, remove};
 use crate::io::units::systemctl::Systemctl;
 use crate::io::units::{ADMINISTRATORS, KEYS, PACKAGED, STATE};
@@ -11,6 +12,11 @@ use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Before a run ends, when everything is said: whoever writes wishes without end does not reach the unit's start limit, at
+/// which systemd would hear none any more.
+const PAUSE: Duration = Duration::from_millis(2500);
 
 /// What root does with units.
 #[derive(Debug, Subcommand)]
@@ -39,9 +45,10 @@ pub fn units(home: Option<PathBuf>, command: UnitsCommand, output: &Output) -> R
                 Some(outcome) => format!("{:?} {}: {}", outcome.end, outcome.reason, outcome.message),
                 None => "Nothing is wished.".into(),
             });
+            std::thread::sleep(PAUSE);
         }
         UnitsCommand::Remove => {
-            let removed = remove(&places(Home::new("/var/lib/holdfast"))).map_err(failed)?;
+            let removed = remove(&places(Home::new(INSTALLED_HOME))).map_err(failed)?;
             output.result(&json!({"removed": removed}), || format!("Removed: {}", removed.join(", ")));
         }
     }
@@ -58,6 +65,7 @@ fn places(home: Home) -> Places {
         units: ADMINISTRATORS.into(),
         packaged: PACKAGED.map(PathBuf::from).into(),
         programs: format!("{programs}/"),
+        version: env!("CARGO_PKG_VERSION").into(),
         owner: 0,
     }
 }

@@ -38,6 +38,8 @@ pub enum Outcome {
     },
     /// It serves already.
     ServesAlready,
+    /// Its runtime serves already, and its root files or units are not those in use: the release's version.
+    RootIsOther(String),
     /// A code and words.
     Refused(String, String),
 }
@@ -109,6 +111,7 @@ impl Supervisor {
         let Some(slot) = self.preparing().map(|attempt| attempt.request.slot) else { return Ok(()) };
         let event = match outcome {
             Outcome::ServesAlready => attempt::Event::ServesAlready,
+            Outcome::RootIsOther(release) => attempt::Event::RootIsOther(release),
             Outcome::Refused(code, words) => attempt::Event::Prepared(Err((code, words))),
             Outcome::Staged { manifest, root_files, found } => {
                 let release = attempt::Prepared { release: manifest.version, root_files };
@@ -195,11 +198,14 @@ fn try_put_in_place(workplace: &Workplace, attempt: &Attempt, now_ms: i64) -> Re
     let coming = verified.manifest().installed(slot, verified.key());
     let active = slots::manifest(home, slot.other())?;
     let same = |active: &Manifest| active.version == coming.version && active.digests == coming.digests;
-    if active.as_ref().is_some_and(same) {
-        return Ok(Outcome::ServesAlready);
-    }
     let root_files =
-        !root_changes(Some(&workplace.home), &coming)?.is_empty() || !units::differing(&coming).is_empty();
+        !root_changes(Some(home), &coming)?.is_empty() || !units::differing(home, &coming).is_empty();
+    if active.as_ref().is_some_and(same) {
+        return Ok(match root_files {
+            true => Outcome::RootIsOther(coming.version),
+            false => Outcome::ServesAlready,
+        });
+    }
     let stops = || revoked.load(Ordering::Acquire);
     if stops() {
         return Err(BundleError::LeaseRevoked { attempt: attempt.id() }.into());

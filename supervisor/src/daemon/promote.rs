@@ -114,7 +114,7 @@ impl Supervisor {
         let current = self.attempts().current.as_ref();
         let promoted = current.filter(|attempt| attempt.state == State::RootRestartInProgress);
         let Some(attempted) = promoted.cloned() else {
-            self.promotion.units = units::Asked::default();
+            self.withdraw_units();
             return Ok(());
         };
         let attempt = attempted.id();
@@ -124,7 +124,7 @@ impl Supervisor {
         if let Some(why) = self.promotion.failed.take() {
             return self.advance_attempt(attempt::Event::RootPlaced(Err(why)));
         }
-        if let Some(why) = self.units_refused(&attempt) {
+        if let Some(why) = self.units_refused(&attempted) {
             return self.advance_attempt(attempt::Event::RootRefused(why));
         }
         let in_use = self.root_in_use();

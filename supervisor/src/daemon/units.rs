@@ -9,8 +9,8 @@ use crate::units::{End, Wish};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What root is given to begin, before it counts as not there: it reads the bundle twice first.
-const HEARD: Duration = Duration::from_secs(45);
+/// What root is given to begin, before it counts as not there: an earlier run of it may just be ending.
+const HEARD: Duration = Duration::from_secs(30);
 /// The wish is written again as long as nothing is heard of it: whoever watches it may have been away.
 const AGAIN: Duration = Duration::from_secs(5);
 /// Ending of a bundle that was handed over; its digest stands before it.
@@ -21,6 +21,8 @@ const BUNDLE: &str = ".tar.zst";
 pub(super) struct Asked {
     first: Option<Instant>,
     last: Option<Instant>,
+    /// No wish is there, nor one of an earlier supervisor.
+    withdrawn: bool,
 }
 
 impl Asked {
@@ -41,8 +43,8 @@ pub(super) enum Units {
 
 impl Supervisor {
     /// What root has answered against it.
-    pub(super) fn units_refused(&self, attempt: &str) -> Option<Reason> {
-        let Standing::Ended(outcome) = units::standing(attempt) else { return None };
+    pub(super) fn units_refused(&self, attempt: &Attempt) -> Option<Reason> {
+        let Standing::Ended(outcome) = units::standing(&self.home, &wish_of(attempt)?) else { return None };
         let why = format!("{}: {}", outcome.reason, outcome.message);
         match outcome.end {
             End::Applied => None,
@@ -51,11 +53,23 @@ impl Supervisor {
         }
     }
 
+    /// No promotion is under way: what was asked for is not wished any more.
+    pub(super) fn withdraw_units(&mut self) {
+        if self.promotion.units.withdrawn {
+            return;
+        }
+        if let Err(error) = units::withdraw(&self.home) {
+            tracing::error!(%error, "withdraw the wish for units");
+        }
+        self.promotion.units = Asked { withdrawn: true, ..Asked::default() };
+    }
+
     /// Asks for the units of the attempt's release where they are others than those in effect.
     pub(super) fn ask_for_units(&mut self, attempt: &Attempt) -> Units {
-        match units::standing(&attempt.id()) {
+        let wish = wish_of(attempt);
+        match wish.as_ref().map_or(Standing::Unheard, |wish| units::standing(&self.home, wish)) {
             Standing::Ended(_) => {
-                return self.units_refused(&attempt.id()).map_or(Units::InEffect, Units::Failed);
+                return self.units_refused(attempt).map_or(Units::InEffect, Units::Failed);
             }
             Standing::UnderWay => {
                 self.promotion.units.first.get_or_insert_with(Instant::now);
@@ -64,19 +78,20 @@ impl Supervisor {
             Standing::Unheard => {}
         }
         let manifest = slots::manifest(&self.home, attempt.request.slot).ok().flatten();
-        if manifest.is_none_or(|manifest| units::differing(&manifest).is_empty()) {
+        if manifest.is_none_or(|manifest| units::differing(&self.home, &manifest).is_empty()) {
             return Units::InEffect;
         }
         let now = Instant::now();
         let asked = &mut self.promotion.units;
         if asked.first.is_some_and(|first| now - first >= HEARD) {
-            let why = "nobody answers: holdfast-units.path is not active, or of an older package";
+            let why = "nobody answers: holdfast-units.path is not active, fails, or is of an older package; \
+                       `systemctl status holdfast-units.path holdfast-units` says which";
             return Units::Failed(Reason::UnitsRefused(why.into()));
         }
         if asked.last.is_some_and(|last| now - last < AGAIN) {
             return Units::Awaited;
         }
-        let Some(wish) = wish_of(attempt) else {
+        let Some(wish) = wish else {
             return Units::Failed(Reason::UnitsRefused("the bundle was not handed over to the node".into()));
         };
         if asked.first.is_none() {
@@ -84,6 +99,7 @@ impl Supervisor {
         }
         asked.first.get_or_insert(now);
         asked.last = Some(now);
+        asked.withdrawn = false;
         if let Err(error) = units::wish(&self.home, &wish) {
             tracing::error!(%error, "ask for units");
         }
@@ -91,8 +107,9 @@ impl Supervisor {
     }
 }
 
+/// The state is entered once for each promotion, and it is what every supervisor in it finds in the journal.
 fn wish_of(attempt: &Attempt) -> Option<Wish> {
     let path = Path::new(attempt.request.bundle.as_deref()?);
     let sha256 = path.file_name()?.to_str()?.strip_suffix(BUNDLE)?.to_owned();
-    Some(Wish { attempt: attempt.id(), sha256 }).filter(Wish::is_well_formed)
+    Some(Wish { attempt: attempt.id(), since: attempt.entered_at, sha256 }).filter(Wish::is_well_formed)
 }

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod listener;
 pub mod logs;
 pub mod metrics;
+pub mod owner;
 pub mod packing;
 pub mod preflight;
 pub mod probe;

@@ -1,6 +1,8 @@
 //! What the command line asks of systemd where it has started the node (systemd/ has the units).
 
+use holdfast_shared::home::Home;
 use std::io;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Everything of the node: their stop ends keeper, supervisor, sidecar, runtimes and work. The target first; the
@@ -8,12 +10,22 @@ use std::process::{Command, Stdio};
 pub const ALL: &[&str] = &["holdfast.target", "holdfast-end.service", SERVICE, SOCKET];
 /// The public listener; a connection to it starts the node.
 pub const SOCKET: &str = "holdfast.socket";
+/// The home of the node that the units run.
+pub const INSTALLED_HOME: &str = "/var/lib/holdfast";
 /// What the keeper and, as systemd does not move them, all other processes of the node run in.
 const SERVICE: &str = "holdfast.service";
 
 /// Whether this process was started by the node's unit.
 pub fn started(pid: i32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| is_in_service(&text))
+}
+
+/// Whether this process serves the installed home and was started by its unit: not what works there runs for a home of its
+/// own.
+pub fn keeps(home: &Home) -> bool {
+    let same = |one: &Path| one.canonicalize().ok();
+    let installed = same(Path::new(INSTALLED_HOME));
+    installed.is_some() && same(home.path()) == installed && started(std::process::id().cast_signed())
 }
 
 /// Whether one of the control groups in `/proc/PID/cgroup` is the unit's, in any hierarchy.

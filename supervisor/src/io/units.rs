@@ -13,6 +13,7 @@ use crate::units::{Outcome, Remembered, Wish, as_packed};
 use holdfast_shared::error::ApiError;
 use holdfast_shared::home::Home;
 use holdfast_shared::release::Manifest;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Keys whose units root places, and the highest version seen of each. Only root writes there.
@@ -28,7 +29,7 @@ pub const PACKAGED: [&str; 3] =
 const WISH: &str = "units-wanted.json";
 /// Root's answer.
 const OUTCOME: &str = "outcome.json";
-/// What root puts back, as long as that may be necessary.
+/// What root carries out and puts back, from its beginning to its end.
 const REMEMBERED: &str = "remembered.json";
 
 /// How a wish stands.
@@ -44,8 +45,8 @@ pub enum Standing {
 
 /// Units of the release in a slot that are others than those in effect here; none where systemd does not keep this node,
 /// as there is nothing to put them into effect.
-pub fn differing(manifest: &Manifest) -> Vec<String> {
-    if manifest.units.is_empty() || !systemd::started(std::process::id().cast_signed()) {
+pub fn differing(home: &Home, manifest: &Manifest) -> Vec<String> {
+    if manifest.units.is_empty() || !systemd::keeps(home) {
         return Vec::new();
     }
     let differs = |path: &&String| {
@@ -71,20 +72,69 @@ pub fn wish(home: &Home, wish: &Wish) -> Result<(), ApiError> {
     write_file(&path_of_wish(home), &serde_json::to_vec(wish).unwrap_or_default())
 }
 
+/// Takes the wish back: what root has not placed by now it does not place.
+///
+/// # Errors
+/// What the file system says.
+pub fn withdraw(home: &Home) -> io::Result<()> {
+    match std::fs::remove_file(path_of_wish(home)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn path_of_wish(home: &Home) -> PathBuf {
     home.run().join(WISH)
 }
 
-/// How an attempt's wish stands.
-pub fn standing(attempt: &str) -> Standing {
-    let read = |name: &str| std::fs::read(Path::new(STATE).join(name)).unwrap_or_default();
+/// How a wish of this home stands. Root answers the installed node alone.
+pub fn standing(home: &Home, wish: &Wish) -> Standing {
+    if !systemd::keeps(home) {
+        return Standing::Unheard;
+    }
+    standing_in(Path::new(STATE), wish)
+}
+
+fn standing_in(state: &Path, wish: &Wish) -> Standing {
+    let read = |name: &str| std::fs::read(state.join(name)).unwrap_or_default();
     if let Ok(outcome) = serde_json::from_slice::<Outcome>(&read(OUTCOME))
-        && outcome.attempt == attempt
+        && outcome.wish == *wish
     {
         return Standing::Ended(outcome);
     }
     match serde_json::from_slice::<Remembered>(&read(REMEMBERED)) {
-        Ok(remembered) if remembered.attempt == attempt => Standing::UnderWay,
+        Ok(remembered) if remembered.wish == *wish => Standing::UnderWay,
         _ => Standing::Unheard,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{End, Placed, Texts};
+
+    #[test]
+    fn an_answer_is_known_by_the_whole_wish() {
+        let state = tempfile::tempdir().unwrap();
+        let wish = Wish { attempt: "at-3".into(), since: 1, sha256: "ab".repeat(32) };
+        assert_eq!(standing_in(state.path(), &wish), Standing::Unheard);
+        let remembered = Remembered { wish: wish.clone(), before: Texts::new(), placed: Placed::default() };
+        std::fs::write(state.path().join(REMEMBERED), serde_json::to_vec(&remembered).unwrap()).unwrap();
+        assert_eq!(standing_in(state.path(), &wish), Standing::UnderWay);
+        let outcome = Outcome {
+            wish: wish.clone(),
+            end: End::Refused,
+            reason: "units_key_missing".into(),
+            message: String::new(),
+        };
+        std::fs::write(state.path().join(OUTCOME), serde_json::to_vec(&outcome).unwrap()).unwrap();
+        assert_eq!(standing_in(state.path(), &wish), Standing::Ended(outcome));
+        for other in [
+            Wish { attempt: "at-4".into(), ..wish.clone() },
+            Wish { since: 2, ..wish.clone() },
+            Wish { sha256: "cd".repeat(32), ..wish },
+        ] {
+            assert_eq!(standing_in(state.path(), &other), Standing::Unheard);
+        }
     }
 }

@@ -44,14 +44,24 @@ pub fn pack(machine: &Machine, version: &str, more: impl FnOnce(&Path)) -> Strin
 
 /// The same with units: those of this tree, but the node's service as `change` makes it.
 pub fn pack_units(machine: &Machine, version: &str, change: impl FnOnce(String) -> String) -> String {
+    pack_unit(machine, version, "holdfast.service", change)
+}
+
+/// The same with another unit changed.
+pub fn pack_unit(
+    machine: &Machine,
+    version: &str,
+    name: &str,
+    change: impl FnOnce(String) -> String,
+) -> String {
     let units = tempfile::tempdir().expect("room below TMPDIR");
     let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd");
     for unit in holdfast_supervisor::release::UNIT_NAMES {
         std::fs::copy(tree.join(unit), units.path().join(unit)).expect("a unit of this tree");
     }
-    let service = units.path().join("holdfast.service");
-    let text = std::fs::read_to_string(&service).expect("it was copied");
-    std::fs::write(service, change(text)).expect("a copy");
+    let unit = units.path().join(name);
+    let text = std::fs::read_to_string(&unit).expect("it was copied");
+    std::fs::write(unit, change(text)).expect("a copy");
     pack_with(machine, version, nothing_more, Some(units.path()))
 }
 

@@ -41,6 +41,7 @@ fn systemd_the_units_are_right_and_their_exposure_is_bounded() {
     assert_eq!(machine.state_of("holdfast.target"), "active");
     assert_eq!(machine.state_of("holdfast-units.path"), "active");
     assert_eq!(machine.must("systemctl is-enabled holdfast.target"), "enabled");
+    assert_eq!(machine.must("systemctl is-enabled holdfast-units.path"), "enabled");
     // What the sandbox is, seen from outside, for every process of the node.
     let processes = machine.users_processes();
     assert!(processes.len() >= 4, "{processes:?}");

@@ -1,13 +1,15 @@
 //! Whose releases are installed here: `<home>/keys/*.pub`, and the highest version seen of each key.
 
+use crate::io::owner::as_owner;
 use crate::release::BundleError;
 use holdfast_shared::durable_file;
+use holdfast_shared::home::Home;
 use minisign_verify::PublicKey;
 use semver::Version;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// More keys than anybody needs, for rotation and several vendors.
@@ -86,34 +88,33 @@ impl TrustedKeys {
 /// # Errors
 /// When it is not a public key, or another one has its name.
 pub fn trust(directory: &Path, file: &Path) -> Result<PathBuf, BundleError> {
-    let key = read_key(file)?;
+    let text = read_text(file)?;
+    keep(directory, &key(file, &text)?, &text)
+}
+
+/// Trusts the key in a file on the node of this home. Whoever owns the home may have put links anywhere below it, so the
+/// file is read with our own rights and what is below the home is done with its owner's ([`as_owner`]).
+///
+/// # Errors
+/// As [`trust`], or the owner's rights could not be taken.
+pub fn trust_in(home: &Home, file: &Path) -> Result<PathBuf, BundleError> {
+    let text = read_text(file)?;
+    let key = key(file, &text)?;
+    as_owner(home.path(), || keep(&home.keys(), &key, &text))
+        .map_err(BundleError::writing("act as the owner of", home.path()))?
+}
+
+fn keep(directory: &Path, key: &TrustedKey, text: &str) -> Result<PathBuf, BundleError> {
     let trusted = TrustedKeys::load(directory)?;
     let kept = directory.join(format!("{}.{ENDING}", key.name));
     match trusted.keys.iter().find(|other| other.id == key.id || other.name == key.name) {
-        Some(same) if same.id == key.id => {
-            let kept = directory.join(format!("{}.{ENDING}", same.name));
-            give_to_owner(directory, &kept)?;
-            return Ok(kept);
-        }
+        Some(same) if same.id == key.id => return Ok(directory.join(format!("{}.{ENDING}", same.name))),
         Some(_) => return Err(unreadable(&kept, "another key has this name")),
         None => {}
     }
-    let text = read_text(file)?;
     make_directory(directory)?;
     durable_file::write(&kept, text.as_bytes()).map_err(BundleError::writing("write", &kept))?;
-    give_to_owner(directory, &kept)?;
     Ok(kept)
-}
-
-/// What root has put into a home is its owner's: the node itself is to read the key, and to remember versions beside it.
-fn give_to_owner(directory: &Path, key: &Path) -> Result<(), BundleError> {
-    let Some(home) = directory.parent().filter(|_| nix::unistd::geteuid().is_root()) else { return Ok(()) };
-    let owner = std::fs::metadata(home).map_err(BundleError::reading("look at", home))?;
-    for path in [directory, key] {
-        let given = std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()));
-        given.map_err(BundleError::writing("give to the node's user", path))?;
-    }
-    Ok(())
 }
 
 /// Remembers durably that this version was seen from this key; a lower one changes nothing.
@@ -146,7 +147,10 @@ fn seen(directory: &Path) -> Result<BTreeMap<String, String>, BundleError> {
 }
 
 fn read_key(path: &Path) -> Result<TrustedKey, BundleError> {
-    let text = read_text(path)?;
+    key(path, &read_text(path)?)
+}
+
+fn key(path: &Path, text: &str) -> Result<TrustedKey, BundleError> {
     let no_key = || unreadable(path, "it is not a minisign public key");
     let id = text.lines().nth(1).ok_or_else(no_key)?.trim().to_owned();
     let public = PublicKey::from_base64(&id).map_err(|_| no_key())?;

@@ -21,11 +21,13 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// What the node's new unit is given to become ready, and the previous one again after it. Both and a second reload are
-/// over before the trial of the root files is (`promotion::TRIAL_MS`).
-const READY: Duration = Duration::from_secs(60);
+/// What the node's new unit is given to become ready, and the previous one again after it.
+const READY: Duration = Duration::from_secs(50);
+/// Later than so long after the beginning nothing is placed. Then reload, restart and a question, twice at most, end before
+/// the trial of the root files does (`promotion::TRIAL_MS`, 180 s): 25 + 2 x (15 + 50 + 5).
+const TAKEN: Duration = Duration::from_secs(25);
 /// What a bundle has placed.
 const PLACED: &str = "placed.json";
 /// One at a time.
@@ -46,6 +48,8 @@ pub struct Places {
     pub packaged: Vec<PathBuf>,
     /// Where the installed programs are, with `/` at its end.
     pub programs: String,
+    /// Version of the installed programs: nothing older is placed.
+    pub version: String,
     /// Who must own the keys: root.
     pub owner: u32,
 }
@@ -79,18 +83,22 @@ fn on(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Placing
 /// Root's own files or systemd fail; what is remembered is put back by the next run.
 pub fn apply(places: &Places, manager: &dyn Manager, now_ms: i64) -> Result<Option<Outcome>, PlacingError> {
     let _alone = alone(places)?;
+    let begun = Instant::now();
+    checked::clear(places);
     recover(places, manager)?;
     let wish = taken::wish(&places.home).map_err(on("read", &places.home.run()))?;
     let Some(wish) = wish else { return Ok(None) };
     let answered: Option<Outcome> = read(&places.state.join(OUTCOME));
-    if answered.is_some_and(|answered| answered.attempt == wish.attempt) {
+    if answered.is_some_and(|answered| answered.wish == wish) {
         return Ok(None);
     }
+    // It is heard, before anything that takes long.
+    remember(places, &wish, Texts::new())?;
     let outcome = match checked::wanted(places, &wish, now_ms) {
-        Ok(wanted) => place(places, manager, &wish, &wanted)?,
+        Ok(wanted) => place(places, manager, &wish, &wanted, begun)?,
         Err((reason, message)) => {
             tracing::error!(attempt = wish.attempt, reason, message, "units are not placed");
-            Outcome { attempt: wish.attempt, end: End::Refused, reason, message }
+            Outcome { wish, end: End::Refused, reason, message }
         }
     };
     write(&places.state.join(OUTCOME), &outcome)?;
@@ -127,14 +135,17 @@ fn recover(places: &Places, manager: &dyn Manager) -> Result<(), PlacingError> {
     let path = places.state.join(REMEMBERED);
     let Some(remembered) = read::<Remembered>(&path) else { return Ok(()) };
     let answered: Option<Outcome> = read(&places.state.join(OUTCOME));
-    if answered.is_some_and(|answered| answered.attempt == remembered.attempt) {
+    if answered.is_some_and(|answered| answered.wish == remembered.wish) {
         return forget(&path);
     }
-    tracing::warn!(attempt = remembered.attempt, "it was interrupted; the previous units are put back");
-    put_back(places, manager, &remembered)?;
+    let end = if remembered.before.is_empty() { End::Refused } else { End::Restored };
+    tracing::warn!(attempt = remembered.wish.attempt, ?end, "it was interrupted");
+    if end == End::Restored {
+        put_back(places, manager, &remembered)?;
+    }
     let outcome = Outcome {
-        attempt: remembered.attempt,
-        end: End::Restored,
+        wish: remembered.wish,
+        end,
         reason: "interrupted".into(),
         message: "placing the units was interrupted".into(),
     };
@@ -148,10 +159,11 @@ fn place(
     manager: &dyn Manager,
     wish: &Wish,
     wanted: &BTreeMap<&'static str, String>,
+    begun: Instant,
 ) -> Result<Outcome, PlacingError> {
-    let attempt = wish.attempt.clone();
+    let attempt = &wish.attempt;
     let ended = |end: End, reason: &str, message: String| Outcome {
-        attempt: attempt.clone(),
+        wish: wish.clone(),
         end,
         reason: reason.to_owned(),
         message,
@@ -174,13 +186,19 @@ fn place(
         _ => None,
     };
     let before: Texts = changes.keys().map(|name| (name.clone(), text(name))).collect();
-    let remembered = Remembered { attempt: attempt.clone(), before, placed: placed.clone() };
-    write(&places.state.join(REMEMBERED), &remembered)?;
+    if let Some((reason, words)) = outdated(places, manager, wish, begun) {
+        return Ok(ended(End::Refused, reason, words.into()));
+    }
+    let remembered = remember(places, wish, before)?;
     tracing::info!(attempt, units = ?changes.keys().collect::<Vec<_>>(), "units are placed");
     let ready = put(places, &changes)
         .map_err(|error| io::Error::other(error.to_string()))
         .and_then(|()| manager.reload())
-        .and_then(|()| manager.restart(READY));
+        .and_then(|()| loaded(manager, &changes))
+        .and_then(|()| match manager.is_wanted() {
+            true => manager.restart(READY),
+            false => Err(io::Error::other("the node was stopped meanwhile")),
+        });
     if let Err(error) = ready {
         tracing::error!(attempt, %error, "the node is not ready with the new units; the previous ones are put back");
         put_back(places, manager, &remembered)?;
@@ -197,11 +215,42 @@ fn place(
     Ok(ended(End::Applied, "", format!("placed: {}", changes.keys().cloned().collect::<Vec<_>>().join(", "))))
 }
 
+/// Why it is not to be placed any more: the copy took its time, and the node did not stand still.
+fn outdated(
+    places: &Places,
+    manager: &dyn Manager,
+    wish: &Wish,
+    begun: Instant,
+) -> Option<(&'static str, &'static str)> {
+    let wished = taken::wish(&places.home).ok().flatten();
+    if wished.as_ref() != Some(wish) {
+        return Some(("wish_withdrawn", "the node does not wish for it any more"));
+    }
+    if begun.elapsed() > TAKEN {
+        return Some(("bundle_not_taken_in_time", "reading the bundle took too long"));
+    }
+    (!manager.is_wanted()).then_some(("node_stopped", "holdfast.service was stopped"))
+}
+
+/// Whether systemd takes what was placed: what it reads only at the next boot would be found broken there.
+fn loaded(manager: &dyn Manager, changes: &Texts) -> io::Result<()> {
+    let placed = changes.iter().filter(|(_, text)| text.is_some());
+    placed.map(|(name, _)| name).try_for_each(|name| manager.loaded(name))
+}
+
+fn remember(places: &Places, wish: &Wish, before: Texts) -> Result<Remembered, PlacingError> {
+    let placed = read(&places.state.join(PLACED)).unwrap_or_default();
+    let remembered = Remembered { wish: wish.clone(), before, placed };
+    write(&places.state.join(REMEMBERED), &remembered)?;
+    Ok(remembered)
+}
+
 /// The remembered units, in effect again.
 fn put_back(places: &Places, manager: &dyn Manager, remembered: &Remembered) -> Result<(), PlacingError> {
     put(places, &remembered.before)?;
-    write(&places.state.join(PLACED), &remembered.placed)?;
+    // Before anything that a full disk can prevent.
     manager.reload().map_err(PlacingError::Manager)?;
+    write(&places.state.join(PLACED), &remembered.placed)?;
     // A node that was stopped meanwhile is to stay so.
     if manager.is_wanted()
         && let Err(error) = manager.restart(READY)

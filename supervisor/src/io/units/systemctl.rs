@@ -1,16 +1,18 @@
 //! What placing asks of systemd.
 
 use crate::io::reap::Awaited;
-use std::io;
+use std::io::{self, Read};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The node's own unit: its restart replaces keeper and supervisor and leaves everything else.
 const NODE: &str = "holdfast.service";
-/// Whether the node is to run at all.
-const TARGET: &str = "holdfast.target";
 /// A reload reads all units of the machine.
-const RELOADS: Duration = Duration::from_secs(30);
+const RELOADS: Duration = Duration::from_secs(15);
+/// A question is answered at once where systemd does not hang.
+const ANSWERS: Duration = Duration::from_secs(5);
+/// A few properties; less than a pipe holds.
+const TOLD_BYTES: u64 = 4096;
 /// Between two looks whether `systemctl` has ended.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -26,7 +28,12 @@ pub trait Manager {
     /// # Errors
     /// It was not, or what it says.
     fn restart(&self, within: Duration) -> io::Result<()>;
-    /// Whether the node is to run.
+    /// Whether it has read this unit and found nothing in it that it refuses.
+    ///
+    /// # Errors
+    /// How it stands instead, or what it says.
+    fn loaded(&self, unit: &str) -> io::Result<()>;
+    /// Whether the node is to run: it does, or is about to, or has failed and nobody has stopped it.
     fn is_wanted(&self) -> bool;
 }
 
@@ -42,30 +49,55 @@ impl Manager for Systemctl {
     fn restart(&self, within: Duration) -> io::Result<()> {
         run(&["restart", NODE], within)?;
         // Of Type=notify, so active means that it said READY.
-        run(&["is-active", "--quiet", NODE], RELOADS)
+        run(&["is-active", "--quiet", NODE], ANSWERS)
+    }
+
+    fn loaded(&self, unit: &str) -> io::Result<()> {
+        let properties = told(&["show", "--property=LoadState", unit])?;
+        match properties.trim().strip_prefix("LoadState=") {
+            Some("loaded") => Ok(()),
+            state => Err(io::Error::other(format!("{unit} is {}", state.unwrap_or("not told of")))),
+        }
     }
 
     fn is_wanted(&self) -> bool {
-        let mut command = Command::new("systemctl");
-        command.args(["show", "--property=ActiveState", "--property=Job", TARGET, NODE]).stdin(Stdio::null());
         // What cannot be told is not restarted by us; systemd has its own rules for it.
-        command.output().is_ok_and(|output| runs_or_will(&String::from_utf8_lossy(&output.stdout)))
+        told(&["show", "--property=ActiveState", "--property=Job", NODE])
+            .is_ok_and(|properties| runs_or_will(&properties))
     }
 }
 
-/// Whether one of the units is active, about to be, or has a job: while a machine starts, the target waits for the node.
+/// Whether the unit is active, about to be, or failed, or has a job to start while it is not: at a boot it waits for others.
+/// Not while it is being stopped: a restart that is meant goes on by itself.
 fn runs_or_will(properties: &str) -> bool {
-    properties.lines().filter_map(|line| line.split_once('=')).any(|(name, value)| match name {
-        "ActiveState" => ["active", "activating", "reloading"].contains(&value),
-        "Job" => !["", "0"].contains(&value),
+    let of = |name: &str| properties.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    match of("ActiveState") {
+        Some("active" | "activating" | "reloading" | "failed") => true,
+        Some("inactive") => !matches!(of("Job"), None | Some("" | "0")),
         _ => false,
-    })
+    }
+}
+
+/// What `systemctl` says, which is little.
+fn told(arguments: &[&str]) -> io::Result<String> {
+    let (out, its) = io::pipe()?;
+    // The command, and with it its end of the pipe, goes with this line.
+    let mut child =
+        Awaited::spawn(Command::new("systemctl").args(arguments).stdin(Stdio::null()).stdout(its))?;
+    ends(&mut child, arguments, ANSWERS)?;
+    let mut text = String::new();
+    out.take(TOLD_BYTES).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn run(arguments: &[&str], within: Duration) -> io::Result<()> {
     let mut command = Command::new("systemctl");
     // What it has to say goes to this unit's own log.
     let mut child = Awaited::spawn(command.args(arguments).stdin(Stdio::null()))?;
+    ends(&mut child, arguments, within)
+}
+
+fn ends(child: &mut Awaited, arguments: &[&str], within: Duration) -> io::Result<()> {
     let begun = Instant::now();
     let what = || format!("systemctl {}", arguments.join(" "));
     loop {
@@ -87,10 +119,21 @@ mod tests {
 
     #[test]
     fn a_node_that_starts_or_is_about_to_is_wanted_and_a_stopped_one_is_not() {
-        assert!(runs_or_will("ActiveState=active\n\nActiveState=failed\n"));
-        assert!(runs_or_will("ActiveState=inactive\nJob=7\n\nActiveState=activating\n"));
-        assert!(runs_or_will("ActiveState=inactive\nJob=7\n\nActiveState=inactive\n"));
-        assert!(!runs_or_will("ActiveState=inactive\nJob=0\n\nActiveState=failed\n"));
-        assert!(!runs_or_will(""));
+        for wanted in [
+            "ActiveState=active\n",
+            "Job=7\nActiveState=activating\n",
+            "Job=7\nActiveState=inactive\n",
+            "Job=0\nActiveState=failed\n",
+        ] {
+            assert!(runs_or_will(wanted), "{wanted}");
+        }
+        for stopped in [
+            "ActiveState=inactive\nJob=0\n",
+            "ActiveState=inactive\n",
+            "Job=7\nActiveState=deactivating\n",
+            "",
+        ] {
+            assert!(!runs_or_will(stopped), "{stopped}");
+        }
     }
 }

@@ -3,7 +3,9 @@
 
 use super::WISH;
 use crate::io::bundle::{SIGNATURE_BYTES, signature_path};
+use crate::release::Limits;
 use crate::units::Wish;
+use holdfast_shared::free_space::free_bytes;
 use holdfast_shared::home::Home;
 use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
@@ -41,13 +43,23 @@ pub fn bundle(home: &Home, wish: &Wish, into: &Path, bundle_bytes: u64) -> io::R
         (name.clone(), copy.clone(), bundle_bytes),
         (format!("{name}.minisig"), signature_path(&copy), SIGNATURE_BYTES),
     ] {
-        let mut source = plain(home, "incoming", &name)?.take(limit + 1);
+        let source = plain(home, "incoming", &name)?;
+        demand_room(into, source.metadata()?.len().min(limit))?;
+        let mut source = source.take(limit + 1);
         let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
         if io::copy(&mut source, &mut out)? > limit {
             return Err(io::Error::other(format!("{name} is too large")));
         }
     }
     Ok(copy)
+}
+
+/// The disk is the node's too, which is not to be the one that finds it full.
+fn demand_room(into: &Path, bytes: u64) -> io::Result<()> {
+    match free_bytes(into)? >= bytes.saturating_add(Limits::default().reserve_bytes) {
+        true => Ok(()),
+        false => Err(io::Error::from(io::ErrorKind::StorageFull)),
+    }
 }
 
 /// A plain file below the home's directory of this name.
@@ -80,7 +92,7 @@ mod tests {
     }
 
     fn asked() -> Wish {
-        Wish { attempt: "at-1".into(), sha256: "ab".repeat(32) }
+        Wish { attempt: "at-1".into(), since: 1, sha256: "ab".repeat(32) }
     }
 
     #[test]
@@ -89,7 +101,7 @@ mod tests {
         assert_eq!(wish(&home).unwrap(), None);
         super::super::wish(&home, &asked()).unwrap();
         assert_eq!(wish(&home).unwrap(), Some(asked()));
-        std::fs::write(home.run().join(WISH), r#"{"attempt": "../x", "sha256": "y"}"#).unwrap();
+        std::fs::write(home.run().join(WISH), r#"{"attempt": "../x", "since": 1, "sha256": "y"}"#).unwrap();
         assert_eq!(wish(&home).unwrap(), None);
     }
 

@@ -7,6 +7,7 @@ use crate::io::units::taken;
 use crate::release::{BundleError, Limits, Rules};
 use crate::units::{Wish, with_programs};
 use holdfast_shared::version;
+use semver::Version;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io;
@@ -29,6 +30,11 @@ fn refused(error: BundleError) -> Refusal {
     refusal(error.code(), error)
 }
 
+/// What a run that was killed has left of its copy.
+pub(super) fn clear(places: &Places) {
+    let _ = std::fs::remove_dir_all(places.state.join(WORK));
+}
+
 /// The units of the wish's bundle, as they are to be here, once everything about it was found right.
 pub(super) fn wanted(
     places: &Places,
@@ -37,11 +43,11 @@ pub(super) fn wanted(
 ) -> Result<BTreeMap<&'static str, String>, Refusal> {
     let trusted = trusted(places)?;
     let work = places.state.join(WORK);
-    let _ = std::fs::remove_dir_all(&work);
+    clear(places);
     let made = DirBuilder::new().mode(0o700).create(&work);
     made.map_err(|error| refusal("bundle_not_taken", error))?;
     let found = verified(places, wish, &work, &trusted, now_ms);
-    let _ = std::fs::remove_dir_all(&work);
+    clear(places);
     found
 }
 
@@ -64,6 +70,7 @@ fn verified(
         limits,
     };
     let verified = bundle::verify(&copy, trusted, &rules).map_err(refused)?;
+    not_older_than_installed(places, &verified.manifest().version)?;
     let units = bundle::units(&verified).map_err(refused)?;
     if units.is_empty() {
         return Err(refusal("bundle_without_units", "the bundle has no units"));
@@ -71,6 +78,22 @@ fn verified(
     // Before anything is placed, as for a slot.
     keys::remember(&places.keys, verified.key(), &verified.manifest().version).map_err(refused)?;
     Ok(units.into_iter().map(|(name, text)| (name, with_programs(&text, &places.programs))).collect())
+}
+
+/// The package's units are in effect here, and nothing older follows them: its sandbox may be weaker. No key that has seen
+/// no release yet says so by itself.
+fn not_older_than_installed(places: &Places, version: &str) -> Result<(), Refusal> {
+    let older = match (Version::parse(version), Version::parse(&places.version)) {
+        (Ok(version), Ok(installed)) => version.cmp_precedence(&installed).is_lt(),
+        _ => true,
+    };
+    match older {
+        true => Err(refusal(
+            "bundle_downgrade",
+            format!("version {version} is older than what is installed, {}", places.version),
+        )),
+        false => Ok(()),
+    }
 }
 
 /// The keys, where nobody but root can have put them.
@@ -88,7 +111,11 @@ fn trusted(places: &Places) -> Result<TrustedKeys, Refusal> {
     for path in entries.flatten().map(|entry| entry.path()).chain([places.keys.clone()]) {
         let there =
             std::fs::symlink_metadata(&path).map_err(|error| refusal("trusted_key_unreadable", error))?;
-        if there.is_symlink() || there.uid() != places.owner || there.mode() & WRITES_OF_OTHERS != 0 {
+        if there.is_symlink() {
+            let words = format!("{} is a link: put the file itself there", path.display());
+            return Err(refusal("units_key_is_a_link", words));
+        }
+        if there.uid() != places.owner || there.mode() & WRITES_OF_OTHERS != 0 {
             let words = format!("{} can be written by others than root", path.display());
             return Err(refusal("units_key_not_roots", words));
         }

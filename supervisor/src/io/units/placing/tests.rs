@@ -30,6 +30,10 @@ impl Manager for Fake<'_> {
         let text = std::fs::read_to_string(self.units.join(SERVICE)).unwrap_or_default();
         if text.contains("broken") { Err(io::Error::other("not ready")) } else { Ok(()) }
     }
+    fn loaded(&self, unit: &str) -> io::Result<()> {
+        let text = std::fs::read_to_string(self.units.join(unit))?;
+        if text.contains("no unit") { Err(io::Error::other("bad-setting")) } else { Ok(()) }
+    }
     fn is_wanted(&self) -> bool {
         self.wanted
     }
@@ -53,6 +57,7 @@ impl World {
             units: below("etc"),
             packaged: vec![below("lib")],
             programs: "/usr/lib/holdfast/".into(),
+            version: "1.0.0".into(),
             owner: nix::unistd::geteuid().as_raw(),
         };
         let home = &places.home;
@@ -93,7 +98,7 @@ impl World {
         let incoming = self.places.home.incoming().join(format!("{sha256}.tar.zst"));
         std::fs::rename(&packed.signature, bundle::signature_path(&incoming)).unwrap();
         std::fs::rename(&packed.bundle, incoming).unwrap();
-        crate::io::units::wish(&self.places.home, &Wish { attempt: attempt.into(), sha256 }).unwrap();
+        crate::io::units::wish(&self.places.home, &asked(attempt, sha256)).unwrap();
     }
 
     fn manager(&self) -> Fake<'_> {
@@ -119,6 +124,10 @@ impl World {
     fn service(&self) -> Option<String> {
         std::fs::read_to_string(self.places.units.join(SERVICE)).ok()
     }
+}
+
+fn asked(attempt: &str, sha256: String) -> Wish {
+    Wish { attempt: attempt.into(), since: 1, sha256 }
 }
 
 fn applied() -> Option<(End, String)> {
@@ -176,27 +185,68 @@ fn whoever_finds_the_previous_state_puts_it_back() {
     world.apply_at(NOW);
     let before: Placed = read(&world.places.state.join(PLACED)).unwrap();
     // Killed behind the placing, before the answer.
+    world.wish("at-2", "1.1.0", Some("# two\n"));
     let remembered = Remembered {
-        attempt: "at-2".into(),
+        wish: taken::wish(&world.places.home).unwrap().unwrap(),
         before: Texts::from([(SERVICE.into(), Some("# one\n".into())), ("holdfast.socket".into(), None)]),
         placed: before.clone(),
     };
     write(&world.places.state.join(REMEMBERED), &remembered).unwrap();
     std::fs::write(world.places.units.join(SERVICE), "# two\n").unwrap();
     std::fs::write(world.places.units.join("holdfast.socket"), "# two\n").unwrap();
-    world.wish("at-2", "1.1.0", Some("# two\n"));
     let manager = Fake { wanted: false, ..world.manager() };
     assert_eq!(apply(&world.places, &manager, NOW).unwrap(), None, "that attempt is answered");
     assert_eq!(manager.asked.into_inner(), ["reload"], "a node that was stopped stays so");
     assert_eq!(world.service().unwrap(), "# one\n");
     assert!(!world.places.units.join("holdfast.socket").exists());
     let outcome: Outcome = read(&world.places.state.join(OUTCOME)).unwrap();
-    assert_eq!((outcome.attempt.as_str(), outcome.end), ("at-2", End::Restored));
+    assert_eq!((outcome.wish.attempt.as_str(), outcome.end), ("at-2", End::Restored));
     // Killed behind the answer: it is complete.
     write(&world.places.state.join(REMEMBERED), &remembered).unwrap();
     std::fs::write(world.places.units.join(SERVICE), "# two\n").unwrap();
     assert_eq!(world.apply_at(NOW), (None, vec![]));
     assert_eq!(world.service().unwrap(), "# two\n");
+    assert!(!world.places.state.join(REMEMBERED).exists());
+}
+
+#[test]
+fn a_unit_that_systemd_does_not_take_is_put_back_though_nobody_starts_it_now() {
+    let world = World::new();
+    world.wish("at-1", "1.0.0", Some("# no unit\n"));
+    let restored = Some((End::Restored, "unit_not_ready".to_owned()));
+    assert_eq!(world.apply_at(NOW), (restored, vec!["reload", "reload", "restart"]));
+    assert_eq!(world.service(), None);
+}
+
+#[test]
+fn what_is_not_wished_any_more_is_not_placed() {
+    let world = World::new();
+    world.wish("at-1", "1.0.0", Some("# 1\n"));
+    let wish = taken::wish(&world.places.home).unwrap().unwrap();
+    let why = |manager: &Fake<'_>, begun| outdated(&world.places, manager, &wish, begun).map(|(why, _)| why);
+    let now = Instant::now();
+    assert_eq!(why(&world.manager(), now), None);
+    assert_eq!(why(&Fake { wanted: false, ..world.manager() }, now), Some("node_stopped"));
+    let earlier = now.checked_sub(TAKEN + Duration::from_secs(1)).unwrap();
+    assert_eq!(why(&world.manager(), earlier), Some("bundle_not_taken_in_time"));
+    crate::io::units::wish(&world.places.home, &Wish { since: 2, ..wish.clone() }).unwrap();
+    assert_eq!(why(&world.manager(), now), Some("wish_withdrawn"));
+    crate::io::units::withdraw(&world.places.home).unwrap();
+    crate::io::units::withdraw(&world.places.home).unwrap();
+    assert_eq!(why(&world.manager(), now), Some("wish_withdrawn"));
+}
+
+#[test]
+fn a_run_that_is_killed_while_it_reads_has_changed_nothing() {
+    let world = World::new();
+    world.wish("at-1", "1.0.0", Some("# 1\n"));
+    let wish = taken::wish(&world.places.home).unwrap().unwrap();
+    std::fs::create_dir_all(world.places.state.join("work")).unwrap();
+    remember(&world.places, &wish, Texts::new()).unwrap();
+    assert_eq!(world.apply_at(NOW), (None, vec![]), "it is answered");
+    let outcome: Outcome = read(&world.places.state.join(OUTCOME)).unwrap();
+    assert_eq!((outcome.wish, outcome.end, outcome.reason.as_str()), (wish, End::Refused, "interrupted"));
+    assert!(!world.places.state.join("work").exists());
     assert!(!world.places.state.join(REMEMBERED).exists());
 }
 
@@ -214,7 +264,7 @@ fn without_a_key_of_roots_nothing_is_placed() {
     std::fs::rename(&key, world.directory.path().join("release.pub")).unwrap();
     symlink(world.directory.path().join("release.pub"), &key).unwrap();
     world.wish("at-3", "1.0.0", Some("# 1\n"));
-    assert_eq!(world.refused(), "units_key_not_roots");
+    assert_eq!(world.refused(), "units_key_is_a_link");
     std::fs::remove_file(&key).unwrap();
     world.wish("at-4", "1.0.0", Some("# 1\n"));
     assert_eq!(world.refused(), "units_key_missing");
@@ -233,6 +283,8 @@ fn what_is_old_foreign_or_without_units_is_refused() {
     let world = World::new();
     world.wish("at-1", "1.0.0", None);
     assert_eq!(world.refused(), "bundle_without_units");
+    world.wish("at-1", "0.9.0", Some("# 0\n"));
+    assert_eq!(world.refused(), "bundle_downgrade", "older than what is installed");
     world.wish("at-2", "2.0.0", Some("# 2\n"));
     let (outcome, _) = world.apply_at(NOW + HOUR);
     assert_eq!(outcome, Some((End::Refused, "bundle_expired".to_owned())));
@@ -249,8 +301,7 @@ fn what_is_old_foreign_or_without_units_is_refused() {
     world.wish("at-6", "2.1.0", Some("# 3\n"));
     assert_eq!(world.refused(), "unit_of_the_administrator", "it is masked");
     std::fs::remove_dir_all(world.places.home.incoming()).unwrap();
-    crate::io::units::wish(&world.places.home, &Wish { attempt: "at-7".into(), sha256: "0".repeat(64) })
-        .unwrap();
+    crate::io::units::wish(&world.places.home, &asked("at-7", "0".repeat(64))).unwrap();
     assert_eq!(world.refused(), "bundle_not_taken");
 }
 
@@ -269,7 +320,7 @@ fn a_package_removes_what_a_bundle_has_placed_and_nothing_else() {
     world.wish("at-2", "1.1.0", Some("# 2\n"));
     world.apply_at(NOW);
     let remembered = Remembered {
-        attempt: "at-3".into(),
+        wish: asked("at-3", "0".repeat(64)),
         before: Texts::from([(SERVICE.into(), Some("# 2\n".into()))]),
         placed: read(&world.places.state.join(PLACED)).unwrap(),
     };
