@@ -7,7 +7,7 @@ use crate::io::replace::{execute, kept_descriptors};
 use crate::io::root::{self, OPERATOR, succession};
 use crate::io::slots::{digest, own_program};
 use crate::promotion::InUse;
-use crate::promotion::successor::{Base, KEEPER_STARTS, SHOWN_MS, Succession, successor};
+use crate::promotion::successor::{Base, KEEPER_STARTS, Succession, shown_after, successor};
 use crate::restart::STABLE_AFTER;
 use holdfast_shared::home::Home;
 use holdfast_shared::process::{PassedFd, PidFd, listen_fds};
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// What `keep --check` of a successor may take. The supervisor's death is seen so much later then.
 const CHECK: Duration = Duration::from_secs(3);
+/// Until the next try when `root/keeper.json` could not be written: a disk stays full for a while.
+const UNWRITABLE: Duration = Duration::from_secs(60);
 
 /// What an earlier image of this process has kept, or, for the first one, what it was started with.
 #[derive(Default)]
@@ -66,8 +68,8 @@ pub(super) struct Line {
     base: Base,
     /// Digest of what runs, once it was asked for.
     own: Option<String>,
-    /// When this keeper took over, until it has shown itself; `None` also for an installed one.
-    unshown_since: Option<Instant>,
+    /// When this keeper will have shown itself; `None` once it has, and for an installed one.
+    shown_at: Option<Instant>,
     /// The attempt whose keeper is not used, which was said.
     refused: String,
 }
@@ -76,8 +78,13 @@ impl Line {
     pub fn new(home: &Home, follows: bool) -> Line {
         let own = Base { program: path_of_us(), digest: String::new() };
         let base = if follows { succession::read(home).base } else { own };
-        let unshown_since = follows.then(Instant::now);
-        Line { base, own: None, unshown_since, refused: String::new() }
+        let shown_at = follows.then(|| Instant::now().checked_add(shown_after(watchdog()))).flatten();
+        Line { base, own: None, shown_at, refused: String::new() }
+    }
+
+    /// Whether this keeper has yet to show itself.
+    pub fn is_unshown(&self) -> bool {
+        self.shown_at.is_some()
     }
 
     /// Digest of what runs, whatever has been installed in its place since.
@@ -113,16 +120,26 @@ fn path_of_us() -> PathBuf {
     text.strip_suffix(" (deleted)").map(PathBuf::from).unwrap_or(path)
 }
 
+/// How long systemd waits for a WATCHDOG of ours, where it does. The pid is the same in all our images.
+fn watchdog() -> Option<Duration> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|micros| is_ours && *micros > 0).map(Duration::from_micros)
+}
+
 impl Keeper<'_> {
     /// A keeper that followed another one says so once it has lived for its time.
     pub(super) fn show_itself(&mut self) {
-        let shown = |since: Instant| since.elapsed() >= Duration::from_millis(SHOWN_MS);
-        if !self.line.unshown_since.is_some_and(shown) || self.is_waiting() {
+        let now = Instant::now();
+        if self.line.shown_at.is_none_or(|at| now < at) || self.is_waiting() {
             return;
         }
         match succession::write(self.home, &succession::read(self.home).shown()) {
-            Ok(()) => self.line.unshown_since = None,
-            Err(error) => tracing::error!(%error, "say that the promoted keeper lives"),
+            Ok(()) => self.line.shown_at = None,
+            Err(error) => {
+                tracing::error!(%error, "say that the promoted keeper lives");
+                self.line.shown_at = Some(now + UNWRITABLE);
+            }
         }
     }
 
@@ -137,7 +154,7 @@ impl Keeper<'_> {
         let (Ok(own), Ok(base)) = (self.line.own_digest(), self.line.base_digest()) else { return };
         let before = succession::read(self.home);
         let Some(root) = successor(in_use, &before, OPERATOR, &own, &base) else {
-            if before.was_tried_enough(&root.attempt) && self.line.unshown_since.is_none() {
+            if before.was_tried_enough(&root.attempt) && !self.line.is_unshown() {
                 let (attempt, release) = (&root.attempt, &root.release);
                 if let Err(error) = succession::write(self.home, &before.clone().given_up()) {
                     tracing::error!(%error, "say that the promoted keeper is given up");

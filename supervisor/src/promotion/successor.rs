@@ -6,11 +6,18 @@
 use super::{InUse, Root};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// Starts of a promoted keeper that did not come to [`SHOWN_MS`]; then the installed one stays.
+/// Starts of a promoted keeper that did not come to [`shown_after`]; then the installed one stays.
 pub const KEEPER_STARTS: u32 = 3;
-/// A keeper that has kept its supervisor for so long has shown itself, in milliseconds.
-pub const SHOWN_MS: u64 = 10_000;
+/// A keeper that has kept its supervisor for so long has shown itself, where nobody waits for its WATCHDOG.
+const SHOWN_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a keeper has to keep its supervisor until it has shown itself. `watchdog` is the time within which systemd
+/// ends one that says no WATCHDOG: it must have come to twice of it, so it has passed on those of its supervisor.
+pub fn shown_after(watchdog: Option<Duration>) -> Duration {
+    watchdog.map_or(SHOWN_AFTER, |watchdog| watchdog.saturating_mul(2).max(SHOWN_AFTER))
+}
 
 /// The keeper that a node was installed with. It is what starts, also under a promoted one's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +124,14 @@ mod tests {
             let found = successor(&in_use, &before, "holdfast", own, base);
             assert_eq!(found.is_some(), follows, "{in_use:?} {before:?} {own} {base}");
         }
+    }
+
+    #[test]
+    fn it_has_shown_itself_only_when_systemd_would_have_ended_it_without_watchdog() {
+        assert_eq!(shown_after(None), SHOWN_AFTER);
+        assert_eq!(shown_after(Some(Duration::from_secs(1))), SHOWN_AFTER);
+        assert_eq!(shown_after(Some(Duration::from_secs(60))), Duration::from_secs(120));
+        assert_eq!(shown_after(Some(Duration::MAX)), Duration::MAX);
     }
 
     #[test]
