@@ -8,6 +8,7 @@
 //! and does not confirm in time is put back (`promotion`). Once they are confirmed their keeper follows this one in the
 //! same process (`successor`).
 
+mod signals;
 mod successor;
 
 pub use successor::check;
@@ -24,9 +25,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::io::{self, Read};
+use signals::Signals;
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use successor::{Line, Passed};
@@ -102,7 +103,7 @@ fn keep(home: &Home, passed: Passed) -> Result<u8, KeepError> {
         Some(socket) => NotifySocket::adopt(socket),
         None => NotifySocket::bind(&home.keeper_notify()).map_err(system("bind the notify socket"))?,
     };
-    let mut signals = signal_pipe().map_err(system("catch signals"))?;
+    let mut signals = Signals::catch().map_err(system("catch signals"))?;
     let supervisor = successor::adopted(supervisor);
     let mut keeper = Keeper {
         home,
@@ -121,34 +122,29 @@ fn keep(home: &Home, passed: Passed) -> Result<u8, KeepError> {
     }
     loop {
         if let Some(code) = keeper.turn(&mut signals)? {
-            return Ok(code);
+            return Ok(keeper.ends_with(code));
         }
     }
 }
 
 impl Keeper<'_> {
     /// One turn of the loop; the exit code when it is over.
-    fn turn(&mut self, signals: &mut UnixStream) -> Result<Option<u8>, KeepError> {
+    fn turn(&mut self, signals: &mut Signals) -> Result<Option<u8>, KeepError> {
         if let Supervisor::Waits { until } = self.supervisor
             && Instant::now() >= until
         {
             self.start();
         }
         self.wait(signals).map_err(system("poll"))?;
-        if drain(signals) && self.leaving.is_none() {
-            tracing::info!("told to go; the children are left");
-            self.parent.stopping();
-            self.leaving = Some(Instant::now() + LEAVE);
-            if let Supervisor::Runs { pidfd, .. } = &self.supervisor {
-                let _ = pidfd.send_signal(Signal::SIGTERM);
-            }
+        if signals.take() && self.leaving.is_none() {
+            self.leave();
         }
         self.forward();
         let in_use = self.look_at_trial();
         let ended = self.reap();
         if ended.is_none() && self.leaving.is_none() {
             self.show_itself();
-            self.hand_over(&in_use);
+            self.hand_over(&in_use, signals);
         }
         match self.leaving {
             Some(deadline) if ended.is_some() || self.is_waiting() || Instant::now() >= deadline => {
@@ -156,6 +152,16 @@ impl Keeper<'_> {
             }
             Some(_) => Ok(None),
             None => Ok(ended.and_then(|code| self.died(code))),
+        }
+    }
+
+    /// Told to go: the children are left.
+    fn leave(&mut self) {
+        tracing::info!("told to go; the children are left");
+        self.parent.stopping();
+        self.leaving = Some(Instant::now() + LEAVE);
+        if let Supervisor::Runs { pidfd, .. } = &self.supervisor {
+            let _ = pidfd.send_signal(Signal::SIGTERM);
         }
     }
 
@@ -223,7 +229,7 @@ impl Keeper<'_> {
     }
 
     /// Waits for a death, a signal, a notification or the next start.
-    fn wait(&self, signals: &UnixStream) -> io::Result<()> {
+    fn wait(&self, signals: &Signals) -> io::Result<()> {
         let mut watched = vec![
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.notify.as_fd(), PollFlags::POLLIN),
@@ -325,21 +331,4 @@ fn child_lives(home: &Home) -> bool {
 /// Unix milliseconds.
 fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
-}
-
-/// SIGTERM and SIGHUP as bytes in a pipe.
-fn signal_pipe() -> io::Result<UnixStream> {
-    let (ours, handlers) = UnixStream::pair()?;
-    for signal in [libc::SIGTERM, libc::SIGHUP] {
-        signal_hook::low_level::pipe::register(signal, handlers.try_clone()?)?;
-    }
-    // A terminal's Ctrl-C is for `up`, which decides what it means.
-    signal_hook::flag::register(libc::SIGINT, std::sync::Arc::default())?;
-    ours.set_nonblocking(true)?;
-    Ok(ours)
-}
-
-fn drain(signals: &mut UnixStream) -> bool {
-    let mut bytes = [0u8; 16];
-    matches!(signals.read(&mut bytes), Ok(count) if count > 0)
 }

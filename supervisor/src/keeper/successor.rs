@@ -1,13 +1,15 @@
 //! One keeper after another in the same process, by `execve`: pid (which systemd knows), lock, sockets, listeners and the
 //! supervisor are kept. docs/decisions/0012 says when; `promotion::successor` decides it.
 
-use super::{Keeper, Supervisor, instance, signal_pipe};
+use super::signals::Signals;
+use super::{Keeper, Supervisor, instance};
+use crate::exit;
 use crate::io::reap::Awaited;
 use crate::io::replace::{execute, kept_descriptors};
 use crate::io::root::{self, OPERATOR, succession};
 use crate::io::slots::{digest, own_program};
-use crate::promotion::InUse;
 use crate::promotion::successor::{Base, KEEPER_STARTS, Succession, shown_after, successor};
+use crate::promotion::{InUse, Root};
 use crate::restart::STABLE_AFTER;
 use holdfast_shared::home::Home;
 use holdfast_shared::process::{PassedFd, PidFd, listen_fds};
@@ -19,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// What `keep --check` of a successor may take. The supervisor's death is seen so much later then.
 const CHECK: Duration = Duration::from_secs(3);
+/// From one start of a keeper that has not shown itself to the next: what makes it fail may pass.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// Until the next try when `root/keeper.json` could not be written: a disk stays full for a while.
 const UNWRITABLE: Duration = Duration::from_secs(60);
 
@@ -72,6 +76,8 @@ pub(super) struct Line {
     shown_at: Option<Instant>,
     /// The attempt whose keeper is not used, which was said.
     refused: String,
+    /// Not before it is another keeper tried, where one has failed.
+    next_try: Option<Instant>,
 }
 
 impl Line {
@@ -79,7 +85,7 @@ impl Line {
         let own = Base { program: path_of_us(), digest: String::new() };
         let base = if follows { succession::read(home).base } else { own };
         let shown_at = follows.then(|| Instant::now().checked_add(shown_after(watchdog()))).flatten();
-        Line { base, own: None, shown_at, refused: String::new() }
+        Line { base, own: None, shown_at, refused: String::new(), next_try: None }
     }
 
     /// Whether this keeper has yet to show itself.
@@ -143,56 +149,86 @@ impl Keeper<'_> {
         }
     }
 
+    /// This keeper's exit code. One that ends as it was told to before it could show itself has not failed.
+    pub(super) fn ends_with(&mut self, code: u8) -> u8 {
+        if self.line.shown_at.take().is_none() {
+            return code;
+        }
+        if code == exit::FINE
+            && let Err(error) = succession::write(self.home, &succession::read(self.home).taken_back())
+        {
+            tracing::error!(%error, "take back the promoted keeper's start");
+        }
+        code
+    }
+
     /// Becomes the keeper of root files that are confirmed, once its supervisor has been ready for a while. Returns only
-    /// where there is none, or where that was not possible: this one goes on then.
-    pub(super) fn hand_over(&mut self, in_use: &InUse) {
+    /// where there is none, where we were told to go, or where that was not possible: this one goes on then.
+    pub(super) fn hand_over(&mut self, in_use: &InUse, signals: &Signals) {
         let Supervisor::Runs { pidfd, ready_at: Some(at), .. } = &self.supervisor else { return };
         let Some(root) = in_use.current.as_ref().filter(|_| in_use.confirmed) else { return };
-        if at.elapsed() <= STABLE_AFTER || self.line.refused == root.attempt {
+        let waits = self.line.next_try.is_some_and(|next| Instant::now() < next);
+        if at.elapsed() <= STABLE_AFTER || waits || self.line.refused == root.attempt {
             return;
         }
         let (Ok(own), Ok(base)) = (self.line.own_digest(), self.line.base_digest()) else { return };
         let before = succession::read(self.home);
         let Some(root) = successor(in_use, &before, OPERATOR, &own, &base) else {
             if before.was_tried_enough(&root.attempt) && !self.line.is_unshown() {
-                let (attempt, release) = (&root.attempt, &root.release);
-                if let Err(error) = succession::write(self.home, &before.clone().given_up()) {
-                    tracing::error!(%error, "say that the promoted keeper is given up");
-                }
-                tracing::error!(
-                    attempt,
-                    release,
-                    "the promoted keeper failed {KEEPER_STARTS} starts; this one stays"
-                );
+                say_given_up(self.home, before, root);
             }
             self.line.refused = root.attempt.clone();
             return;
         };
+        if before.has_failed(&root.attempt) && at.elapsed() < TRY_AGAIN {
+            return;
+        }
         let base = Base { digest: base, program: self.line.base.program.clone() };
-        let failed = self.become_keeper(
-            &root::program(self.home, root, OPERATOR),
-            before.started(base, &root.attempt),
-            pidfd,
-        );
-        tracing::error!(error = %failed, attempt = root.attempt, "the promoted keeper did not take over");
+        let program = root::program(self.home, root, OPERATOR);
+        let started = before.started(base, &root.attempt);
+        if let Err((error, wait)) = self.become_keeper(&program, &started, pidfd, signals) {
+            tracing::error!(%error, attempt = root.attempt, "the promoted keeper did not take over");
+            self.line.next_try = Instant::now().checked_add(wait);
+        }
     }
 
-    fn become_keeper(&self, program: &Path, succession: Succession, supervisor: &PidFd) -> io::Error {
-        let prepared = succession::write(self.home, &succession)
-            .map_err(|error| io::Error::other(error.message))
-            .and_then(|()| check_keeps(program, self.home));
-        if let Err(error) = prepared {
-            return error;
+    /// Returns when we were told to go before, or with what failed and the wait before the next try.
+    fn become_keeper(
+        &self,
+        program: &Path,
+        started: &Succession,
+        supervisor: &PidFd,
+        signals: &Signals,
+    ) -> Result<(), (io::Error, Duration)> {
+        let again = |error: io::Error| (error, TRY_AGAIN);
+        let count = || {
+            let written = succession::write(self.home, started);
+            written.map_err(|error| (io::Error::other(error.message), UNWRITABLE))
+        };
+        if let Err(error) = check_keeps(program, self.home) {
+            count()?;
+            return Err(again(error));
         }
-        tracing::info!(program = %program.display(), start = succession.starts, "replaced by the promoted keeper");
+        // From here on a signal waits for the next image, which would not see what only we have taken.
+        let Some(_held) = signals.hold().map_err(again)? else { return Ok(()) };
+        count()?;
+        tracing::info!(program = %program.display(), start = started.starts, "replaced by the promoted keeper");
         let mut kept: Vec<(&str, BorrowedFd<'_>)> = vec![
             ("keeper", self.lock.as_fd()),
             ("notify", self.notify.as_fd()),
             ("child", supervisor.as_fd()),
         ];
         kept.extend(self.listeners.iter().map(|passed| ("listener", passed.fd.as_fd())));
-        execute(program, "keep", self.home, &kept)
+        Err(again(execute(program, "keep", self.home, &kept)))
     }
+}
+
+fn say_given_up(home: &Home, before: Succession, root: &Root) {
+    if let Err(error) = succession::write(home, &before.given_up()) {
+        tracing::error!(%error, "say that the promoted keeper is given up");
+    }
+    let (attempt, release) = (&root.attempt, &root.release);
+    tracing::error!(attempt, release, "the promoted keeper failed {KEEPER_STARTS} starts; this one stays");
 }
 
 /// What a keeper does before its first turn, as far as it can be done beside a living one: whether this program would
@@ -200,11 +236,11 @@ impl Keeper<'_> {
 pub fn check(home: &Home) -> u8 {
     holdfast_shared::log::init("keeper", &instance());
     let can = root::read(home).map_err(|error| error.message);
-    match can.and_then(|_| signal_pipe().map_err(|error| error.to_string())) {
-        Ok(_) => crate::exit::FINE,
+    match can.and_then(|_| Signals::catch().map_err(|error| error.to_string())) {
+        Ok(_) => exit::FINE,
         Err(error) => {
             tracing::error!(error, "keeper");
-            crate::exit::FAILED
+            exit::FAILED
         }
     }
 }

@@ -62,6 +62,17 @@ impl Succession {
         Succession { starts: 0, ..self }
     }
 
+    /// It was told to go before it could show itself: that start says nothing.
+    #[must_use]
+    pub fn taken_back(self) -> Succession {
+        Succession { starts: self.starts.saturating_sub(1), ..self }
+    }
+
+    /// The last start of this attempt's keeper did not come to show itself.
+    pub fn has_failed(&self, attempt: &str) -> bool {
+        self.attempt == attempt && self.starts > 0
+    }
+
     /// This attempt's keeper was started often enough and never showed itself.
     pub fn was_tried_enough(&self, attempt: &str) -> bool {
         self.attempt == attempt && self.starts >= KEEPER_STARTS
@@ -139,6 +150,10 @@ mod tests {
         assert_eq!(started("at-1", 2).starts, 2);
         assert_eq!(started("at-1", 2).started(Base::default(), "at-2").starts, 1);
         assert_eq!(started("at-1", 2).shown().starts, 0);
+        assert_eq!(started("at-1", 2).taken_back().starts, 1);
+        assert_eq!(started("at-1", 2).shown().taken_back().starts, 0);
+        assert!(started("at-1", 1).has_failed("at-1") && !started("at-1", 1).has_failed("at-2"));
+        assert!(!started("at-1", 1).shown().has_failed("at-1"));
         let text = serde_json::to_vec(&started("at-1", 2)).unwrap();
         assert_eq!(serde_json::from_slice::<Succession>(&text).unwrap(), started("at-1", 2));
         assert_eq!(serde_json::from_str::<Succession>("{}").unwrap(), Succession::default());
