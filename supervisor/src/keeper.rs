@@ -41,12 +41,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub fn run(home: &Home) -> u8 {
     // First of all: the passed numbers must not be taken by anything else.
     let passed = Passed::take();
+    let follows = passed.follows();
     holdfast_shared::log::init("keeper", &instance());
     match keep(home, passed) {
         Ok(code) => code,
         Err(KeepError::Lock(error @ LockError::Taken { .. })) => {
             tracing::error!(%error, "keeper");
-            exit::REFUSED
+            // Behind one that followed is the installed one, which a refusal would not bring back.
+            if follows { exit::FAILED } else { exit::REFUSED }
         }
         Err(error) => {
             tracing::error!(%error, "keeper");
@@ -93,7 +95,7 @@ fn instance() -> String {
 
 fn keep(home: &Home, passed: Passed) -> Result<u8, KeepError> {
     let line = Line::new(home, passed.follows());
-    let Passed { lock, notify, supervisor, listeners } = passed;
+    let Passed { lock, notify, supervisor, listeners, .. } = passed;
     let lock = match lock {
         Some(lock) => RoleLock::adopt(home, Role::Keeper, &instance(), lock)?,
         None => RoleLock::take(home, Role::Keeper, &instance())?,

@@ -19,6 +19,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Names of what is handed over, in `HOLDFAST_KEPT` and for `keep --check`.
+const LOCK: &str = "keeper";
+const NOTIFY: &str = "notify";
+const CHILD: &str = "child";
+const LISTENER: &str = "listener";
+
 /// What `keep --check` of a successor may take. The supervisor's death is seen so much later then.
 const CHECK: Duration = Duration::from_secs(3);
 /// From one start of a keeper that has not shown itself to the next: what makes it fail may pass.
@@ -33,6 +39,7 @@ pub(super) struct Passed {
     pub notify: Option<OwnedFd>,
     pub supervisor: Option<OwnedFd>,
     pub listeners: Vec<PassedFd>,
+    follows: bool,
 }
 
 impl Passed {
@@ -40,11 +47,12 @@ impl Passed {
     pub fn take() -> Passed {
         let mut passed = Passed { listeners: listen_fds(), ..Passed::default() };
         for (name, fd) in kept_descriptors() {
+            passed.follows = true;
             match name.as_str() {
-                "keeper" => passed.lock = Some(fd),
-                "notify" => passed.notify = Some(fd),
-                "child" => passed.supervisor = Some(fd),
-                "listener" => passed.listeners.push(PassedFd { name, fd }),
+                LOCK => passed.lock = Some(fd),
+                NOTIFY => passed.notify = Some(fd),
+                CHILD => passed.supervisor = Some(fd),
+                LISTENER => passed.listeners.push(PassedFd { name, fd }),
                 _ => drop(fd),
             }
         }
@@ -53,7 +61,7 @@ impl Passed {
 
     /// Whether there was a keeper before us in this process.
     pub fn follows(&self) -> bool {
-        self.lock.is_some()
+        self.follows
     }
 }
 
@@ -149,14 +157,16 @@ impl Keeper<'_> {
         }
     }
 
-    /// This keeper's exit code. One that ends as it was told to before it could show itself has not failed.
+    /// This keeper's exit code. One that ends as it was told to before it could show itself has not failed; any other end
+    /// before that is to bring back the installed one, which then says itself what it refuses.
     pub(super) fn ends_with(&mut self, code: u8) -> u8 {
         if self.line.shown_at.take().is_none() {
             return code;
         }
-        if code == exit::FINE
-            && let Err(error) = succession::write(self.home, &succession::read(self.home).taken_back())
-        {
+        if code != exit::FINE {
+            return exit::FAILED;
+        }
+        if let Err(error) = succession::write(self.home, &succession::read(self.home).taken_back()) {
             tracing::error!(%error, "take back the promoted keeper's start");
         }
         code
@@ -205,7 +215,11 @@ impl Keeper<'_> {
             let written = succession::write(self.home, started);
             written.map_err(|error| (io::Error::other(error.message), UNWRITABLE))
         };
-        if let Err(error) = check_keeps(program, self.home) {
+        let mut kept: Vec<(&str, BorrowedFd<'_>)> =
+            vec![(LOCK, self.lock.as_fd()), (NOTIFY, self.notify.as_fd()), (CHILD, supervisor.as_fd())];
+        kept.extend(self.listeners.iter().map(|passed| (LISTENER, passed.fd.as_fd())));
+        let names: Vec<&str> = kept.iter().map(|(name, _)| *name).collect();
+        if let Err(error) = check_keeps(program, self.home, &names.join(",")) {
             count()?;
             return Err(again(error));
         }
@@ -213,12 +227,6 @@ impl Keeper<'_> {
         let Some(_held) = signals.hold().map_err(again)? else { return Ok(()) };
         count()?;
         tracing::info!(program = %program.display(), start = started.starts, "replaced by the promoted keeper");
-        let mut kept: Vec<(&str, BorrowedFd<'_>)> = vec![
-            ("keeper", self.lock.as_fd()),
-            ("notify", self.notify.as_fd()),
-            ("child", supervisor.as_fd()),
-        ];
-        kept.extend(self.listeners.iter().map(|passed| ("listener", passed.fd.as_fd())));
         Err(again(execute(program, "keep", self.home, &kept)))
     }
 }
@@ -232,12 +240,11 @@ fn say_given_up(home: &Home, before: Succession, root: &Root) {
 }
 
 /// What a keeper does before its first turn, as far as it can be done beside a living one: whether this program would
-/// keep this home.
-pub fn check(home: &Home) -> u8 {
+/// keep this home, with what is handed over under these names.
+pub fn check(home: &Home, names: &[String]) -> u8 {
     holdfast_shared::log::init("keeper", &instance());
-    let can = root::read(home).map_err(|error| error.message);
-    match can.and_then(|_| Signals::catch().map_err(|error| error.to_string())) {
-        Ok(_) => exit::FINE,
+    match would_keep(home, names) {
+        Ok(()) => exit::FINE,
         Err(error) => {
             tracing::error!(error, "keeper");
             exit::FAILED
@@ -245,11 +252,21 @@ pub fn check(home: &Home) -> u8 {
     }
 }
 
+fn would_keep(home: &Home, names: &[String]) -> Result<(), String> {
+    let is_known = |name: &&String| [LOCK, NOTIFY, CHILD, LISTENER].contains(&name.as_str());
+    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+        return Err(format!("{unknown} is handed over, which this keeper does not know"));
+    }
+    root::read(home).map_err(|error| error.message)?;
+    Signals::catch().map_err(|error| error.to_string())?;
+    Ok(())
+}
+
 /// Whether this program is a keeper at all: in a child, as nothing is behind us once we have become it.
-fn check_keeps(program: &Path, home: &Home) -> io::Result<()> {
+fn check_keeps(program: &Path, home: &Home, names: &str) -> io::Result<()> {
     const AGAIN: Duration = Duration::from_millis(10);
     let mut command = Command::new(program);
-    command.args(["keep", "--check", "--home"]).arg(home.path()).env_clear();
+    command.args(["keep", "--check", names, "--home"]).arg(home.path()).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = Awaited::spawn(&mut command)?;
     let begun = Instant::now();
@@ -260,5 +277,20 @@ fn check_keeps(program: &Path, home: &Home) -> io::Result<()> {
             None if begun.elapsed() >= CHECK => return Err(io::Error::other("its check takes too long")),
             None => std::thread::sleep(AGAIN),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_keeper_that_knows_all_that_is_handed_over_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(would_keep(&home, &names(&[LOCK, NOTIFY, CHILD, LISTENER, LISTENER])), Ok(()));
+        let refused = would_keep(&home, &names(&[LOCK, "sessions"])).unwrap_err();
+        assert!(refused.contains("sessions"), "{refused}");
     }
 }
