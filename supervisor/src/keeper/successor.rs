@@ -1,29 +1,24 @@
 //! One keeper after another in the same process, by `execve`: pid (which systemd knows), lock, sockets, listeners and the
 //! supervisor are kept. docs/decisions/0012 says when; `promotion::successor` decides it.
 
+use super::passed::{CHILD, KNOWN, LISTENER, LOCK, NOTIFY};
 use super::signals::Signals;
 use super::{Keeper, Supervisor, instance};
 use crate::exit;
 use crate::io::reap::Awaited;
-use crate::io::replace::{execute, kept_descriptors};
+use crate::io::replace::execute;
 use crate::io::root::{self, OPERATOR, succession};
 use crate::io::slots::{digest, own_program};
 use crate::promotion::successor::{Base, KEEPER_STARTS, Succession, shown_after, successor};
 use crate::promotion::{InUse, Root};
 use crate::restart::STABLE_AFTER;
 use holdfast_shared::home::Home;
-use holdfast_shared::process::{PassedFd, PidFd, listen_fds};
+use holdfast_shared::process::PidFd;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// Names of what is handed over, in `HOLDFAST_KEPT` and for `keep --check`.
-const LOCK: &str = "keeper";
-const NOTIFY: &str = "notify";
-const CHILD: &str = "child";
-const LISTENER: &str = "listener";
 
 /// What `keep --check` of a successor may take. The supervisor's death is seen so much later then.
 const CHECK: Duration = Duration::from_secs(3);
@@ -31,48 +26,6 @@ const CHECK: Duration = Duration::from_secs(3);
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// Until the next try when `root/keeper.json` could not be written: a disk stays full for a while.
 const UNWRITABLE: Duration = Duration::from_secs(60);
-
-/// What an earlier image of this process has kept, or, for the first one, what it was started with.
-#[derive(Default)]
-pub(super) struct Passed {
-    pub lock: Option<OwnedFd>,
-    pub notify: Option<OwnedFd>,
-    pub supervisor: Option<OwnedFd>,
-    pub listeners: Vec<PassedFd>,
-    follows: bool,
-}
-
-impl Passed {
-    /// Call it once, first thing.
-    pub fn take() -> Passed {
-        let mut passed = Passed { listeners: listen_fds(), ..Passed::default() };
-        for (name, fd) in kept_descriptors() {
-            passed.follows = true;
-            match name.as_str() {
-                LOCK => passed.lock = Some(fd),
-                NOTIFY => passed.notify = Some(fd),
-                CHILD => passed.supervisor = Some(fd),
-                LISTENER => passed.listeners.push(PassedFd { name, fd }),
-                _ => drop(fd),
-            }
-        }
-        passed
-    }
-
-    /// Whether there was a keeper before us in this process.
-    pub fn follows(&self) -> bool {
-        self.follows
-    }
-}
-
-/// The supervisor of the keeper before us: it was ready then. One that has died since is reaped with the next turn.
-pub(super) fn adopted(kept: Option<OwnedFd>) -> Option<Supervisor> {
-    let pidfd =
-        PidFd::adopt(kept?).inspect_err(|error| tracing::error!(%error, "adopt the supervisor")).ok()?;
-    let program = std::fs::read_link(format!("/proc/{}/exe", pidfd.pid())).unwrap_or_else(|_| own_program());
-    tracing::info!(pid = pidfd.pid(), "a promoted keeper has taken over");
-    Some(Supervisor::Runs { pidfd, program, ready_at: Some(Instant::now()) })
-}
 
 /// Where this keeper comes from.
 pub(super) struct Line {
@@ -253,7 +206,7 @@ pub fn check(home: &Home, names: &[String]) -> u8 {
 }
 
 fn would_keep(home: &Home, names: &[String]) -> Result<(), String> {
-    let is_known = |name: &&String| [LOCK, NOTIFY, CHILD, LISTENER].contains(&name.as_str());
+    let is_known = |name: &&String| KNOWN.contains(&name.as_str());
     if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
         return Err(format!("{unknown} is handed over, which this keeper does not know"));
     }
