@@ -129,9 +129,10 @@ enum Command {
     /// Keep a supervisor running (what `up` and systemd start).
     #[command(hide = true)]
     Keep {
-        /// Only say, by the exit code, whether this program would: a keeper asks its successor.
-        #[arg(long)]
-        check: bool,
+        /// Only say, by the exit code, whether this program would, with what is passed under these names (separated by
+        /// commas): a keeper asks its successor.
+        #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+        check: Option<Vec<String>>,
     },
     /// Units of systemd that come in releases (what holdfast-units.service and the package run, as root).
     #[command(hide = true, subcommand)]
@@ -183,8 +184,8 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
         command => {
             let place = Place::find(home)?;
             match command {
-                Command::Keep { check: true } => Ok(crate::keeper::check(&place.home)),
-                Command::Keep { check: false } => Ok(crate::keeper::run(&place.home)),
+                Command::Keep { check: Some(names) } => Ok(crate::keeper::check(&place.home, &names)),
+                Command::Keep { check: None } => Ok(crate::keeper::run(&place.home)),
                 Command::Supervise => Ok(crate::daemon::run(&place.home)),
                 Command::Stop { keep_workers, without_systemd } => {
                     stop::stop(&place, keep_workers, without_systemd, output)

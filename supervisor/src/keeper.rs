@@ -8,28 +8,27 @@
 //! and does not confirm in time is put back (`promotion`). Once they are confirmed their keeper follows this one in the
 //! same process (`successor`).
 
+mod passed;
+mod signals;
 mod successor;
+mod supervised;
 
 pub use successor::check;
 
 use crate::exit;
-use crate::io::{child, root};
-use crate::promotion::InUse;
-use crate::restart::{Death, Restarts};
+use crate::restart::Restarts;
 use holdfast_shared::home::{Home, Role};
 use holdfast_shared::notify::{Notification, Notifier, NotifySocket};
-use holdfast_shared::process::{LockError, PassedFd, PidFd, RoleLock, read_holder};
-use holdfast_shared::slot::Slot;
+use holdfast_shared::process::{LockError, PassedFd, RoleLock};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
-use std::io::{self, Read};
+use passed::Passed;
+use signals::Signals;
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use successor::{Line, Passed};
+use successor::Line;
+use supervised::Supervisor;
 
 /// What a supervisor that was asked to go is given before the keeper goes without it. It only drops its sockets.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -40,12 +39,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub fn run(home: &Home) -> u8 {
     // First of all: the passed numbers must not be taken by anything else.
     let passed = Passed::take();
+    let follows = passed.follows();
     holdfast_shared::log::init("keeper", &instance());
     match keep(home, passed) {
         Ok(code) => code,
         Err(KeepError::Lock(error @ LockError::Taken { .. })) => {
             tracing::error!(%error, "keeper");
-            exit::REFUSED
+            // Behind one that followed is the installed one, which a refusal would not bring back.
+            if follows { exit::FAILED } else { exit::REFUSED }
         }
         Err(error) => {
             tracing::error!(%error, "keeper");
@@ -64,12 +65,6 @@ enum KeepError {
 
 fn system<E: Into<io::Error>>(operation: &'static str) -> impl FnOnce(E) -> KeepError {
     move |source| KeepError::System { operation, source: source.into() }
-}
-
-/// The supervisor as the keeper knows it.
-enum Supervisor {
-    Runs { pidfd: PidFd, program: PathBuf, ready_at: Option<Instant> },
-    Waits { until: Instant },
 }
 
 struct Keeper<'a> {
@@ -92,7 +87,7 @@ fn instance() -> String {
 
 fn keep(home: &Home, passed: Passed) -> Result<u8, KeepError> {
     let line = Line::new(home, passed.follows());
-    let Passed { lock, notify, supervisor, listeners } = passed;
+    let Passed { lock, notify, supervisor, listeners, .. } = passed;
     let lock = match lock {
         Some(lock) => RoleLock::adopt(home, Role::Keeper, &instance(), lock)?,
         None => RoleLock::take(home, Role::Keeper, &instance())?,
@@ -102,8 +97,8 @@ fn keep(home: &Home, passed: Passed) -> Result<u8, KeepError> {
         Some(socket) => NotifySocket::adopt(socket),
         None => NotifySocket::bind(&home.keeper_notify()).map_err(system("bind the notify socket"))?,
     };
-    let mut signals = signal_pipe().map_err(system("catch signals"))?;
-    let supervisor = successor::adopted(supervisor);
+    let mut signals = Signals::catch().map_err(system("catch signals"))?;
+    let supervisor = passed::adopted(supervisor);
     let mut keeper = Keeper {
         home,
         lock,
@@ -121,34 +116,29 @@ fn keep(home: &Home, passed: Passed) -> Result<u8, KeepError> {
     }
     loop {
         if let Some(code) = keeper.turn(&mut signals)? {
-            return Ok(code);
+            return Ok(keeper.ends_with(code));
         }
     }
 }
 
 impl Keeper<'_> {
     /// One turn of the loop; the exit code when it is over.
-    fn turn(&mut self, signals: &mut UnixStream) -> Result<Option<u8>, KeepError> {
+    fn turn(&mut self, signals: &mut Signals) -> Result<Option<u8>, KeepError> {
         if let Supervisor::Waits { until } = self.supervisor
             && Instant::now() >= until
         {
             self.start();
         }
         self.wait(signals).map_err(system("poll"))?;
-        if drain(signals) && self.leaving.is_none() {
-            tracing::info!("told to go; the children are left");
-            self.parent.stopping();
-            self.leaving = Some(Instant::now() + LEAVE);
-            if let Supervisor::Runs { pidfd, .. } = &self.supervisor {
-                let _ = pidfd.send_signal(Signal::SIGTERM);
-            }
+        if signals.take() && self.leaving.is_none() {
+            self.leave();
         }
         self.forward();
         let in_use = self.look_at_trial();
         let ended = self.reap();
         if ended.is_none() && self.leaving.is_none() {
             self.show_itself();
-            self.hand_over(&in_use);
+            self.hand_over(&in_use, signals);
         }
         match self.leaving {
             Some(deadline) if ended.is_some() || self.is_waiting() || Instant::now() >= deadline => {
@@ -159,71 +149,22 @@ impl Keeper<'_> {
         }
     }
 
+    /// Told to go: the children are left.
+    fn leave(&mut self) {
+        tracing::info!("told to go; the children are left");
+        self.parent.stopping();
+        self.leaving = Some(Instant::now() + LEAVE);
+        if let Supervisor::Runs { pidfd, .. } = &self.supervisor {
+            let _ = pidfd.send_signal(Signal::SIGTERM);
+        }
+    }
+
     fn is_waiting(&self) -> bool {
         matches!(self.supervisor, Supervisor::Waits { .. })
     }
 
-    fn start(&mut self) {
-        let arguments = vec!["supervise".into(), "--home".into(), self.home.path().into()];
-        let program = self.program();
-        let mut plan = child::plan(&program, Role::Supervisor, arguments);
-        plan.notify = Some(self.home.keeper_notify().into());
-        let plan = plan.with_listeners(self.listeners.iter().map(|passed| passed.fd.as_fd()).collect());
-        let started = child::start(self.home, &plan).and_then(|child| PidFd::open(child.id().cast_signed()));
-        let now = Instant::now();
-        self.supervisor = match started {
-            Ok(pidfd) => {
-                tracing::info!(pid = pidfd.pid(), "supervisor started");
-                Supervisor::Runs { pidfd, program, ready_at: None }
-            }
-            Err(error) => {
-                let wait = self.restarts.died(Death::FailedStart);
-                // What is used instead is started with the next turn.
-                let wait = if root::leave(self.home, &program) { Duration::ZERO } else { wait };
-                tracing::error!(%error, wait_ms = wait.as_millis(), "start the supervisor");
-                Supervisor::Waits { until: now + wait }
-            }
-        };
-    }
-
-    /// What is to be the supervisor now.
-    fn program(&mut self) -> PathBuf {
-        let waited = self.waited_ms();
-        let base = root::to_start(self.home, || self.line.base_digest(), now_ms(), waited);
-        base.unwrap_or_else(|| self.line.base_program())
-    }
-
-    fn waited_ms(&self) -> i64 {
-        let waited = self.trial.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
-        i64::try_from(waited.as_millis()).unwrap_or(i64::MAX)
-    }
-
-    /// Root files that were on trial for too long: their supervisor is ended, and the next start puts them back.
-    fn look_at_trial(&mut self) -> InUse {
-        let in_use = root::read(self.home).unwrap_or_default();
-        let Some(on_trial) = in_use.on_trial() else {
-            self.trial = None;
-            return in_use;
-        };
-        if self.trial.as_ref().is_none_or(|(attempt, _)| *attempt != on_trial.attempt) {
-            self.trial = Some((on_trial.attempt.clone(), Instant::now()));
-        }
-        if in_use.is_late(now_ms(), self.waited_ms())
-            && let Supervisor::Runs { pidfd, .. } = &self.supervisor
-            && !root::runs_from_earlier(self.home, &in_use, self.line.base_path(), pidfd.pid())
-        {
-            tracing::warn!(
-                attempt = on_trial.attempt,
-                pid = pidfd.pid(),
-                "not confirmed in time; it is killed"
-            );
-            let _ = pidfd.send_signal(Signal::SIGKILL);
-        }
-        in_use
-    }
-
     /// Waits for a death, a signal, a notification or the next start.
-    fn wait(&self, signals: &UnixStream) -> io::Result<()> {
+    fn wait(&self, signals: &Signals) -> io::Result<()> {
         let mut watched = vec![
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.notify.as_fd(), PollFlags::POLLIN),
@@ -270,76 +211,4 @@ impl Keeper<'_> {
             }
         }
     }
-
-    /// Reaps every child that has ended; the supervisor's exit code when it was among them.
-    fn reap(&self) -> Option<i32> {
-        let own = match &self.supervisor {
-            Supervisor::Runs { pidfd, .. } => Some(pidfd.pid()),
-            Supervisor::Waits { .. } => None,
-        };
-        let mut ended = None;
-        loop {
-            match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) if Some(pid.as_raw()) == own => ended = Some(code),
-                Ok(WaitStatus::Signaled(pid, signal, _)) if Some(pid.as_raw()) == own => {
-                    ended = Some(128 + signal as i32);
-                }
-                Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::ECHILD) => return ended,
-                Ok(_) | Err(_) => {}
-            }
-        }
-    }
-
-    /// The supervisor has ended: an exit code for us too, or the time of its next start.
-    fn died(&mut self, code: i32) -> Option<u8> {
-        let for_good = code == 0 || code == i32::from(exit::REFUSED);
-        // Who ends well in a trial without having stopped anything is not what it should be.
-        if for_good && !(self.trial.is_some() && child_lives(self.home)) {
-            tracing::info!(code, "supervisor ended for good");
-            return u8::try_from(code).ok();
-        }
-        let now = Instant::now();
-        let death = match &self.supervisor {
-            Supervisor::Runs { ready_at, .. } => Death::after_ready(ready_at.map(|at| now - at)),
-            Supervisor::Waits { .. } => Death::FailedStart,
-        };
-        let mut wait = self.restarts.died(death);
-        // A file that is no program is given to a shell by execvp, and that ends at once.
-        if let (Supervisor::Runs { program, .. }, Death::FailedStart) = (&self.supervisor, death)
-            && root::leave(self.home, program)
-        {
-            wait = Duration::ZERO;
-        }
-        tracing::warn!(code, ?death, wait_ms = wait.as_millis(), "supervisor died; it is started again");
-        self.supervisor = Supervisor::Waits { until: now + wait };
-        None
-    }
-}
-
-/// Whether the sidecar or a runtime lives.
-fn child_lives(home: &Home) -> bool {
-    let roles = [Role::Sidecar, Role::Runtime(Slot::A), Role::Runtime(Slot::B)];
-    roles.into_iter().any(|role| read_holder(home, role).is_ok_and(|living| living.is_some()))
-}
-
-/// Unix milliseconds.
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
-}
-
-/// SIGTERM and SIGHUP as bytes in a pipe.
-fn signal_pipe() -> io::Result<UnixStream> {
-    let (ours, handlers) = UnixStream::pair()?;
-    for signal in [libc::SIGTERM, libc::SIGHUP] {
-        signal_hook::low_level::pipe::register(signal, handlers.try_clone()?)?;
-    }
-    // A terminal's Ctrl-C is for `up`, which decides what it means.
-    signal_hook::flag::register(libc::SIGINT, std::sync::Arc::default())?;
-    ours.set_nonblocking(true)?;
-    Ok(ours)
-}
-
-fn drain(signals: &mut UnixStream) -> bool {
-    let mut bytes = [0u8; 16];
-    matches!(signals.read(&mut bytes), Ok(count) if count > 0)
 }

@@ -3,10 +3,18 @@
 
 use std::time::Duration;
 
-/// Faults of `faulty-holdfast` as a keeper, each the last bytes of its file: it ends at once, or hangs; the last two only
-/// once it is the keeper, not when it is asked whether it would be.
-pub const KEEPER_FAULTS: [&str; 4] =
-    ["fault: keep exits", "fault: keep hangs", "fault: keep exits later", "fault: keep hangs later"];
+/// Faults of `faulty-holdfast` as a keeper, each the last bytes of its file: it ends at once, or hangs; the next two only
+/// once it is the keeper, not when it is asked whether it would be. Then one that says nothing to systemd, and two during
+/// whose check, or at whose start, the keeper is told to go.
+pub const KEEPER_FAULTS: [&str; 7] = [
+    "fault: keep exits",
+    "fault: keep hangs",
+    "fault: keep exits later",
+    "fault: keep hangs later",
+    "fault: keep says no watchdog",
+    "fault: told to go in the check",
+    "fault: told to go at the start",
+];
 
 /// A small generator (xorshift64*): good enough to choose moments, and the same everywhere.
 #[derive(Clone, Debug)]

@@ -1,64 +1,31 @@
 //! One keeper after another in the same process, by `execve`: pid (which systemd knows), lock, sockets, listeners and the
 //! supervisor are kept. docs/decisions/0012 says when; `promotion::successor` decides it.
 
-use super::{Keeper, Supervisor, instance, signal_pipe};
+use super::passed::{CHILD, KNOWN, LISTENER, LOCK, NOTIFY};
+use super::signals::Signals;
+use super::{Keeper, Supervisor, instance};
+use crate::exit;
 use crate::io::reap::Awaited;
-use crate::io::replace::{execute, kept_descriptors};
+use crate::io::replace::execute;
 use crate::io::root::{self, OPERATOR, succession};
 use crate::io::slots::{digest, own_program};
-use crate::promotion::InUse;
-use crate::promotion::successor::{Base, KEEPER_STARTS, SHOWN_MS, Succession, successor};
+use crate::promotion::successor::{Base, KEEPER_STARTS, Succession, shown_after, successor};
+use crate::promotion::{InUse, Root};
 use crate::restart::STABLE_AFTER;
 use holdfast_shared::home::Home;
-use holdfast_shared::process::{PassedFd, PidFd, listen_fds};
+use holdfast_shared::process::PidFd;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// What `keep --check` of a successor may take. The supervisor's death is seen so much later then.
 const CHECK: Duration = Duration::from_secs(3);
-
-/// What an earlier image of this process has kept, or, for the first one, what it was started with.
-#[derive(Default)]
-pub(super) struct Passed {
-    pub lock: Option<OwnedFd>,
-    pub notify: Option<OwnedFd>,
-    pub supervisor: Option<OwnedFd>,
-    pub listeners: Vec<PassedFd>,
-}
-
-impl Passed {
-    /// Call it once, first thing.
-    pub fn take() -> Passed {
-        let mut passed = Passed { listeners: listen_fds(), ..Passed::default() };
-        for (name, fd) in kept_descriptors() {
-            match name.as_str() {
-                "keeper" => passed.lock = Some(fd),
-                "notify" => passed.notify = Some(fd),
-                "child" => passed.supervisor = Some(fd),
-                "listener" => passed.listeners.push(PassedFd { name, fd }),
-                _ => drop(fd),
-            }
-        }
-        passed
-    }
-
-    /// Whether there was a keeper before us in this process.
-    pub fn follows(&self) -> bool {
-        self.lock.is_some()
-    }
-}
-
-/// The supervisor of the keeper before us: it was ready then. One that has died since is reaped with the next turn.
-pub(super) fn adopted(kept: Option<OwnedFd>) -> Option<Supervisor> {
-    let pidfd =
-        PidFd::adopt(kept?).inspect_err(|error| tracing::error!(%error, "adopt the supervisor")).ok()?;
-    let program = std::fs::read_link(format!("/proc/{}/exe", pidfd.pid())).unwrap_or_else(|_| own_program());
-    tracing::info!(pid = pidfd.pid(), "a promoted keeper has taken over");
-    Some(Supervisor::Runs { pidfd, program, ready_at: Some(Instant::now()) })
-}
+/// From one start of a keeper that has not shown itself to the next: what makes it fail may pass.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+/// Until the next try when `root/keeper.json` could not be written: a disk stays full for a while.
+const UNWRITABLE: Duration = Duration::from_secs(60);
 
 /// Where this keeper comes from.
 pub(super) struct Line {
@@ -66,18 +33,25 @@ pub(super) struct Line {
     base: Base,
     /// Digest of what runs, once it was asked for.
     own: Option<String>,
-    /// When this keeper took over, until it has shown itself; `None` also for an installed one.
-    unshown_since: Option<Instant>,
+    /// When this keeper will have shown itself; `None` once it has, and for an installed one.
+    shown_at: Option<Instant>,
     /// The attempt whose keeper is not used, which was said.
     refused: String,
+    /// Not before it is another keeper tried, where one has failed.
+    next_try: Option<Instant>,
 }
 
 impl Line {
     pub fn new(home: &Home, follows: bool) -> Line {
         let own = Base { program: path_of_us(), digest: String::new() };
         let base = if follows { succession::read(home).base } else { own };
-        let unshown_since = follows.then(Instant::now);
-        Line { base, own: None, unshown_since, refused: String::new() }
+        let shown_at = follows.then(|| Instant::now().checked_add(shown_after(watchdog()))).flatten();
+        Line { base, own: None, shown_at, refused: String::new(), next_try: None }
+    }
+
+    /// Whether this keeper has yet to show itself.
+    pub fn is_unshown(&self) -> bool {
+        self.shown_at.is_some()
     }
 
     /// Digest of what runs, whatever has been installed in its place since.
@@ -113,90 +87,139 @@ fn path_of_us() -> PathBuf {
     text.strip_suffix(" (deleted)").map(PathBuf::from).unwrap_or(path)
 }
 
+/// How long systemd waits for a WATCHDOG of ours, where it does. The pid is the same in all our images.
+fn watchdog() -> Option<Duration> {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    number("WATCHDOG_USEC").filter(|micros| is_ours && *micros > 0).map(Duration::from_micros)
+}
+
 impl Keeper<'_> {
     /// A keeper that followed another one says so once it has lived for its time.
     pub(super) fn show_itself(&mut self) {
-        let shown = |since: Instant| since.elapsed() >= Duration::from_millis(SHOWN_MS);
-        if !self.line.unshown_since.is_some_and(shown) || self.is_waiting() {
+        let now = Instant::now();
+        if self.line.shown_at.is_none_or(|at| now < at) || self.is_waiting() {
             return;
         }
         match succession::write(self.home, &succession::read(self.home).shown()) {
-            Ok(()) => self.line.unshown_since = None,
-            Err(error) => tracing::error!(%error, "say that the promoted keeper lives"),
+            Ok(()) => self.line.shown_at = None,
+            Err(error) => {
+                tracing::error!(%error, "say that the promoted keeper lives");
+                self.line.shown_at = Some(now + UNWRITABLE);
+            }
         }
     }
 
+    /// This keeper's exit code. One that ends as it was told to before it could show itself has not failed; any other end
+    /// before that is to bring back the installed one, which then says itself what it refuses.
+    pub(super) fn ends_with(&mut self, code: u8) -> u8 {
+        if self.line.shown_at.take().is_none() {
+            return code;
+        }
+        if code != exit::FINE {
+            return exit::FAILED;
+        }
+        if let Err(error) = succession::write(self.home, &succession::read(self.home).taken_back()) {
+            tracing::error!(%error, "take back the promoted keeper's start");
+        }
+        code
+    }
+
     /// Becomes the keeper of root files that are confirmed, once its supervisor has been ready for a while. Returns only
-    /// where there is none, or where that was not possible: this one goes on then.
-    pub(super) fn hand_over(&mut self, in_use: &InUse) {
+    /// where there is none, where we were told to go, or where that was not possible: this one goes on then.
+    pub(super) fn hand_over(&mut self, in_use: &InUse, signals: &Signals) {
         let Supervisor::Runs { pidfd, ready_at: Some(at), .. } = &self.supervisor else { return };
         let Some(root) = in_use.current.as_ref().filter(|_| in_use.confirmed) else { return };
-        if at.elapsed() <= STABLE_AFTER || self.line.refused == root.attempt {
+        let waits = self.line.next_try.is_some_and(|next| Instant::now() < next);
+        if at.elapsed() <= STABLE_AFTER || waits || self.line.refused == root.attempt {
             return;
         }
         let (Ok(own), Ok(base)) = (self.line.own_digest(), self.line.base_digest()) else { return };
         let before = succession::read(self.home);
         let Some(root) = successor(in_use, &before, OPERATOR, &own, &base) else {
-            if before.was_tried_enough(&root.attempt) && self.line.unshown_since.is_none() {
-                let (attempt, release) = (&root.attempt, &root.release);
-                if let Err(error) = succession::write(self.home, &before.clone().given_up()) {
-                    tracing::error!(%error, "say that the promoted keeper is given up");
-                }
-                tracing::error!(
-                    attempt,
-                    release,
-                    "the promoted keeper failed {KEEPER_STARTS} starts; this one stays"
-                );
+            if before.was_tried_enough(&root.attempt) && !self.line.is_unshown() {
+                say_given_up(self.home, before, root);
             }
             self.line.refused = root.attempt.clone();
             return;
         };
+        if before.has_failed(&root.attempt) && at.elapsed() < TRY_AGAIN {
+            return;
+        }
         let base = Base { digest: base, program: self.line.base.program.clone() };
-        let failed = self.become_keeper(
-            &root::program(self.home, root, OPERATOR),
-            before.started(base, &root.attempt),
-            pidfd,
-        );
-        tracing::error!(error = %failed, attempt = root.attempt, "the promoted keeper did not take over");
+        let program = root::program(self.home, root, OPERATOR);
+        let started = before.started(base, &root.attempt);
+        if let Err((error, wait)) = self.become_keeper(&program, &started, pidfd, signals) {
+            tracing::error!(%error, attempt = root.attempt, "the promoted keeper did not take over");
+            self.line.next_try = Instant::now().checked_add(wait);
+        }
     }
 
-    fn become_keeper(&self, program: &Path, succession: Succession, supervisor: &PidFd) -> io::Error {
-        let prepared = succession::write(self.home, &succession)
-            .map_err(|error| io::Error::other(error.message))
-            .and_then(|()| check_keeps(program, self.home));
-        if let Err(error) = prepared {
-            return error;
+    /// Returns when we were told to go before, or with what failed and the wait before the next try.
+    fn become_keeper(
+        &self,
+        program: &Path,
+        started: &Succession,
+        supervisor: &PidFd,
+        signals: &Signals,
+    ) -> Result<(), (io::Error, Duration)> {
+        let again = |error: io::Error| (error, TRY_AGAIN);
+        let count = || {
+            let written = succession::write(self.home, started);
+            written.map_err(|error| (io::Error::other(error.message), UNWRITABLE))
+        };
+        let mut kept: Vec<(&str, BorrowedFd<'_>)> =
+            vec![(LOCK, self.lock.as_fd()), (NOTIFY, self.notify.as_fd()), (CHILD, supervisor.as_fd())];
+        kept.extend(self.listeners.iter().map(|passed| (LISTENER, passed.fd.as_fd())));
+        let names: Vec<&str> = kept.iter().map(|(name, _)| *name).collect();
+        if let Err(error) = check_keeps(program, self.home, &names.join(",")) {
+            count()?;
+            return Err(again(error));
         }
-        tracing::info!(program = %program.display(), start = succession.starts, "replaced by the promoted keeper");
-        let mut kept: Vec<(&str, BorrowedFd<'_>)> = vec![
-            ("keeper", self.lock.as_fd()),
-            ("notify", self.notify.as_fd()),
-            ("child", supervisor.as_fd()),
-        ];
-        kept.extend(self.listeners.iter().map(|passed| ("listener", passed.fd.as_fd())));
-        execute(program, "keep", self.home, &kept)
+        // From here on a signal waits for the next image, which would not see what only we have taken.
+        let Some(_held) = signals.hold().map_err(again)? else { return Ok(()) };
+        count()?;
+        tracing::info!(program = %program.display(), start = started.starts, "replaced by the promoted keeper");
+        Err(again(execute(program, "keep", self.home, &kept)))
     }
+}
+
+fn say_given_up(home: &Home, before: Succession, root: &Root) {
+    if let Err(error) = succession::write(home, &before.given_up()) {
+        tracing::error!(%error, "say that the promoted keeper is given up");
+    }
+    let (attempt, release) = (&root.attempt, &root.release);
+    tracing::error!(attempt, release, "the promoted keeper failed {KEEPER_STARTS} starts; this one stays");
 }
 
 /// What a keeper does before its first turn, as far as it can be done beside a living one: whether this program would
-/// keep this home.
-pub fn check(home: &Home) -> u8 {
+/// keep this home, with what is handed over under these names.
+pub fn check(home: &Home, names: &[String]) -> u8 {
     holdfast_shared::log::init("keeper", &instance());
-    let can = root::read(home).map_err(|error| error.message);
-    match can.and_then(|_| signal_pipe().map_err(|error| error.to_string())) {
-        Ok(_) => crate::exit::FINE,
+    match would_keep(home, names) {
+        Ok(()) => exit::FINE,
         Err(error) => {
             tracing::error!(error, "keeper");
-            crate::exit::FAILED
+            exit::FAILED
         }
     }
 }
 
+fn would_keep(home: &Home, names: &[String]) -> Result<(), String> {
+    let is_known = |name: &&String| KNOWN.contains(&name.as_str());
+    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+        return Err(format!("{unknown} is handed over, which this keeper does not know"));
+    }
+    root::read(home).map_err(|error| error.message)?;
+    Signals::catch().map_err(|error| error.to_string())?;
+    Ok(())
+}
+
 /// Whether this program is a keeper at all: in a child, as nothing is behind us once we have become it.
-fn check_keeps(program: &Path, home: &Home) -> io::Result<()> {
+fn check_keeps(program: &Path, home: &Home, names: &str) -> io::Result<()> {
     const AGAIN: Duration = Duration::from_millis(10);
     let mut command = Command::new(program);
-    command.args(["keep", "--check", "--home"]).arg(home.path()).env_clear();
+    command.args(["keep", "--check", names, "--home"]).arg(home.path()).env_clear();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = Awaited::spawn(&mut command)?;
     let begun = Instant::now();
@@ -207,5 +230,20 @@ fn check_keeps(program: &Path, home: &Home) -> io::Result<()> {
             None if begun.elapsed() >= CHECK => return Err(io::Error::other("its check takes too long")),
             None => std::thread::sleep(AGAIN),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_keeper_that_knows_all_that_is_handed_over_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(would_keep(&home, &names(&[LOCK, NOTIFY, CHILD, LISTENER, LISTENER])), Ok(()));
+        let refused = would_keep(&home, &names(&[LOCK, "sessions"])).unwrap_err();
+        assert!(refused.contains("sessions"), "{refused}");
     }
 }

@@ -6,11 +6,18 @@
 use super::{InUse, Root};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 
-/// Starts of a promoted keeper that did not come to [`SHOWN_MS`]; then the installed one stays.
+/// Starts of a promoted keeper that did not come to [`shown_after`]; then the installed one stays.
 pub const KEEPER_STARTS: u32 = 3;
-/// A keeper that has kept its supervisor for so long has shown itself, in milliseconds.
-pub const SHOWN_MS: u64 = 10_000;
+/// A keeper that has kept its supervisor for so long has shown itself, where nobody waits for its WATCHDOG.
+const SHOWN_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a keeper has to keep its supervisor until it has shown itself. `watchdog` is the time within which systemd
+/// ends one that says no WATCHDOG: it must have come to twice of it, so it has passed on those of its supervisor.
+pub fn shown_after(watchdog: Option<Duration>) -> Duration {
+    watchdog.map_or(SHOWN_AFTER, |watchdog| watchdog.saturating_mul(2).max(SHOWN_AFTER))
+}
 
 /// The keeper that a node was installed with. It is what starts, also under a promoted one's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +60,17 @@ impl Succession {
     #[must_use]
     pub fn shown(self) -> Succession {
         Succession { starts: 0, ..self }
+    }
+
+    /// It was told to go before it could show itself: that start says nothing.
+    #[must_use]
+    pub fn taken_back(self) -> Succession {
+        Succession { starts: self.starts.saturating_sub(1), ..self }
+    }
+
+    /// The last start of this attempt's keeper did not come to show itself.
+    pub fn has_failed(&self, attempt: &str) -> bool {
+        self.attempt == attempt && self.starts > 0
     }
 
     /// This attempt's keeper was started often enough and never showed itself.
@@ -120,10 +138,22 @@ mod tests {
     }
 
     #[test]
+    fn it_has_shown_itself_only_when_systemd_would_have_ended_it_without_watchdog() {
+        assert_eq!(shown_after(None), SHOWN_AFTER);
+        assert_eq!(shown_after(Some(Duration::from_secs(1))), SHOWN_AFTER);
+        assert_eq!(shown_after(Some(Duration::from_secs(60))), Duration::from_secs(120));
+        assert_eq!(shown_after(Some(Duration::MAX)), Duration::MAX);
+    }
+
+    #[test]
     fn starts_are_counted_for_each_attempt_until_it_has_shown_itself() {
         assert_eq!(started("at-1", 2).starts, 2);
         assert_eq!(started("at-1", 2).started(Base::default(), "at-2").starts, 1);
         assert_eq!(started("at-1", 2).shown().starts, 0);
+        assert_eq!(started("at-1", 2).taken_back().starts, 1);
+        assert_eq!(started("at-1", 2).shown().taken_back().starts, 0);
+        assert!(started("at-1", 1).has_failed("at-1") && !started("at-1", 1).has_failed("at-2"));
+        assert!(!started("at-1", 1).shown().has_failed("at-1"));
         let text = serde_json::to_vec(&started("at-1", 2)).unwrap();
         assert_eq!(serde_json::from_slice::<Succession>(&text).unwrap(), started("at-1", 2));
         assert_eq!(serde_json::from_str::<Succession>("{}").unwrap(), Succession::default());

@@ -93,3 +93,65 @@ fn promotion_of_a_keeper_that_exits_at_once_leaves_the_one_that_runs() {
 fn promotion_of_a_keeper_that_hangs_at_its_start_leaves_the_one_that_runs() {
     never_follows(KEEPER_FAULTS[1]);
 }
+
+/// A dead keeper leaves what lives, and `up` brings the installed one, which a promoted one follows again.
+#[test]
+fn promotion_of_a_keeper_that_is_killed_leaves_what_lives_to_the_next_up() {
+    run(async {
+        let node = node("");
+        let working = working(&node).await;
+        promote(&node, &Program::Other).await;
+        keeper_has_followed(&node, None).await;
+        let (_, runtime) = node.active().await;
+        let (supervisor, sidecar) = (node.pid_of(Role::Supervisor), node.pid_of(Role::Sidecar));
+        let Ok(mut node) = Rc::try_unwrap(node) else { panic!("nobody else has it") };
+        let killed = node.signal(Role::Keeper, Signal::SIGKILL);
+        node.wait_up_ended(STATE_DEADLINE);
+        assert_eq!((node.pid_of(Role::Supervisor), node.pid_of(Role::Keeper)), (supervisor, None));
+        assert!(node.status_async().await.is_some(), "the supervisor answers");
+        node.up_again().unwrap_or_else(|failed| panic!("{failed:?}"));
+        keeper_has_followed(&node, None).await;
+        assert_ne!(node.pid_of(Role::Keeper), Some(killed));
+        assert!(supervisor_is_promoted(&node));
+        assert_eq!((node.active().await.1, node.pid_of(Role::Sidecar)), (runtime, sidecar));
+        working.client.observed(|seen| assert_eq!(seen.disconnects, Vec::<String>::new()));
+        working.ends_whole().await;
+    });
+}
+
+/// Told to go in the middle of a hand-over it goes, whichever of the two it is by then; what it leaves works on, and the
+/// start counts for nothing.
+fn goes_when_told(fault: &'static str) {
+    run(async {
+        let node = node("");
+        let working = working(&node).await;
+        let (keeper, supervisor) = (node.pid_of(Role::Keeper), node.pid_of(Role::Supervisor));
+        let (keeper, supervisor) = (keeper.expect("it lives"), supervisor.expect("it lives"));
+        let (_, runtime) = pending(&node, &Program::Faulty(fault), &Program::Same).await;
+        let sidecar = node.pid_of(Role::Sidecar);
+        let mut promoting = node.command(&["promote"]).spawn().expect("a process");
+        wait::until("keeper and supervisor are gone", STATE_DEADLINE, || {
+            (!processes::alive(keeper) && !processes::alive(supervisor)).then_some(())
+        })
+        .await;
+        // It may still wait for an answer.
+        let _ = promoting.kill();
+        promoting.wait().expect("it has ended");
+        assert!(processes::alive(runtime));
+        assert_eq!(node.pid_of(Role::Sidecar), sidecar);
+        let tried = std::fs::read(node.home().root().join("keeper.json")).unwrap_or_else(|_| b"{}".to_vec());
+        let tried: Value = serde_json::from_slice(&tried).expect("JSON");
+        assert_eq!(tried["starts"].as_u64().unwrap_or(0), 0, "{tried}");
+        working.ends_whole().await;
+    });
+}
+
+#[test]
+fn promotion_of_a_keeper_ends_with_the_first_when_it_is_told_to_go_before() {
+    goes_when_told(KEEPER_FAULTS[5]);
+}
+
+#[test]
+fn promotion_of_a_keeper_ends_with_the_next_when_it_is_told_to_go_meanwhile() {
+    goes_when_told(KEEPER_FAULTS[6]);
+}
