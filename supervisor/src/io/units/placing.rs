@@ -24,9 +24,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What the node's new unit is given to become ready, and the previous one again after it.
-const READY: Duration = Duration::from_secs(50);
+const READY: Duration = Duration::from_secs(45);
 /// Later than so long after the beginning nothing is placed. Then reload, restart and a question, twice at most, end before
-/// the trial of the root files does (`promotion::TRIAL_MS`, 180 s): 25 + 2 x (15 + 50 + 5).
+/// the trial of the root files does (`promotion::TRIAL_MS`, 180 s): 25 + 2 x (15 + 45 + 10).
 const TAKEN: Duration = Duration::from_secs(25);
 /// What a bundle has placed.
 const PLACED: &str = "placed.json";
