@@ -77,9 +77,14 @@ pub struct Remembered {
     pub placed: Placed,
 }
 
-/// What a bundle has placed: text by name. Everything else where units are is the administrator's.
+/// What a bundle has placed. Everything else where units are is the administrator's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Placed(pub BTreeMap<String, String>);
+pub struct Placed {
+    /// Text by name.
+    pub units: BTreeMap<String, String>,
+    /// SHA-256 of the bundle, hex; empty where there was none.
+    pub sha256: String,
+}
 
 /// What is where the administrator's units are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +110,7 @@ pub fn changes(
     for name in UNIT_NAMES {
         let is = there.get(name);
         let is_ours =
-            matches!((is, placed.0.get(name)), (Some(There::Text(is)), Some(placed)) if is == placed);
+            matches!((is, placed.units.get(name)), (Some(There::Text(is)), Some(placed)) if is == placed);
         let to_be = wanted.get(name).filter(|text| packaged.get(name) != Some(text));
         match (is, to_be) {
             (Some(There::Text(is)), Some(text)) if is == text => {}
@@ -165,7 +170,8 @@ mod tests {
             (none(), Some(text("mine")), one("old"), None, Ok(None)),
         ] {
             let there = is.iter().map(|is| (SERVICE, is.clone())).collect();
-            let placed = Placed(before.iter().map(|text| (SERVICE.into(), (*text).into())).collect());
+            let units = before.iter().map(|text| (SERVICE.into(), (*text).into())).collect();
+            let placed = Placed { units, sha256: String::new() };
             let found = changes(&wanted, &there, &packaged, &placed);
             let found = found.map(|found| found.get(SERVICE).cloned());
             let expected =

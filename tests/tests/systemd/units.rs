@@ -115,23 +115,35 @@ fn systemd_units_that_do_not_start_or_are_interrupted_are_put_back() {
     assert!(why.contains("holdfast.socket is bad-setting"), "{why}");
     assert!(!machine.path("/etc/systemd/system/holdfast.socket").exists());
 
-    // The power fails while the node does not become ready.
-    let hangs = pack_units(&machine, "9.1.0", |text| {
+    // Root's service is killed while the node does not become ready.
+    let attempt = hangs(&mut machine, "9.1.0", |machine| {
+        machine.must("systemctl kill --signal=KILL holdfast-units.service");
+    });
+    assert_eq!(attempt["failure_reason"], "root_units_restored", "{attempt}");
+
+    // The power fails there.
+    let attempt = hangs(&mut machine, "9.2.0", Machine::cut_power);
+    assert_eq!(attempt["failure_reason"], "root_units_restored", "{attempt}");
+    assert_eq!(property(&machine, "FragmentPath"), before);
+}
+
+/// Promotes a release whose node's unit never becomes ready; what happens while it is placed; how the attempt ended.
+fn hangs(machine: &mut Machine, version: &str, happens: impl FnOnce(&mut Machine)) -> Value {
+    let bundle = pack_units(machine, version, |text| {
         text.replace(
             "ExecStart=/usr/lib/holdfast/holdfast keep --home /var/lib/holdfast",
             "ExecStart=/bin/sleep 1000",
         )
     });
-    alice(&machine, &format!("holdfast update {hangs}"));
-    alice(&machine, "setsid holdfast promote >/dev/null 2>&1 </dev/null &");
+    alice(machine, &format!("holdfast update {bundle}"));
+    alice(machine, "setsid holdfast promote >/dev/null 2>&1 </dev/null &");
     wait::until_blocking("the new unit is placed", SOON, || machine.path(PLACED).exists().then_some(()));
-    machine.cut_power();
-    wait::until_blocking("the previous units", SOON, || {
+    happens(machine);
+    // A run that was killed is tried again after 10 s.
+    wait::until_blocking("the previous units", 2 * SOON, || {
         (!machine.path(PLACED).exists() && !machine.path("/var/lib/holdfast-units/remembered.json").exists())
             .then_some(())
     });
     machine.serves();
-    let attempt = ended(&machine);
-    assert_eq!(attempt["failure_reason"], "root_units_restored", "{attempt}");
-    assert_eq!(property(&machine, "FragmentPath"), before);
+    ended(machine)
 }

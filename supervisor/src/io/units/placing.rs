@@ -24,12 +24,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What the node's new unit is given to become ready, and the previous one again after it.
-const READY: Duration = Duration::from_secs(50);
+const READY: Duration = Duration::from_secs(45);
 /// Later than so long after the beginning nothing is placed. Then reload, restart and a question, twice at most, end before
-/// the trial of the root files does (`promotion::TRIAL_MS`, 180 s): 25 + 2 x (15 + 50 + 5).
+/// the trial of the root files does (`promotion::TRIAL_MS`, 180 s): 25 + 2 x (15 + 45 + 10).
 const TAKEN: Duration = Duration::from_secs(25);
 /// What a bundle has placed.
 const PLACED: &str = "placed.json";
+/// Bundles whose units a package has removed, oldest first.
+const REMOVED: &str = "removed.json";
+/// So many of them are remembered: one for each upgrade after which the node was given a release with units.
+const REMOVED_KEPT: usize = 64;
 /// One at a time.
 const LOCK: &str = "lock";
 
@@ -106,7 +110,8 @@ pub fn apply(places: &Places, manager: &dyn Manager, now_ms: i64) -> Result<Opti
     Ok(Some(outcome))
 }
 
-/// Removes what a bundle has placed: a package that is newer, or goes, decides. The caller reloads and restarts.
+/// Removes what a bundle has placed: a package that is newer, or goes, decides, and this bundle's units are not placed
+/// again. The caller reloads and restarts.
 ///
 /// # Errors
 /// Root's own files fail.
@@ -116,18 +121,34 @@ pub fn remove(places: &Places) -> Result<Vec<String>, PlacingError> {
     }
     let _alone = alone(places)?;
     let mut ours: Placed = read(&places.state.join(PLACED)).unwrap_or_default();
+    let mut bundles = Vec::new();
     if let Some(remembered) = read::<Remembered>(&places.state.join(REMEMBERED)) {
         put(places, &remembered.before)?;
         ours = remembered.placed;
+        bundles.extend((!remembered.before.is_empty()).then_some(remembered.wish.sha256));
     }
+    bundles.extend((!ours.units.is_empty()).then(|| ours.sha256.clone()));
+    note_removed(places, bundles)?;
     let is_ours = |(name, text): &(&String, &String)| {
         std::fs::read_to_string(places.units.join(name)).is_ok_and(|there| there == **text)
     };
-    let names: Vec<String> = ours.0.iter().filter(is_ours).map(|(name, _)| name.clone()).collect();
+    let names: Vec<String> = ours.units.iter().filter(is_ours).map(|(name, _)| name.clone()).collect();
     put(places, &names.iter().map(|name| (name.clone(), None)).collect())?;
     forget(&places.state.join(PLACED))?;
     forget(&places.state.join(REMEMBERED))?;
     Ok(names)
+}
+
+fn note_removed(places: &Places, bundles: Vec<String>) -> Result<(), PlacingError> {
+    if bundles.is_empty() {
+        return Ok(());
+    }
+    let path = places.state.join(REMOVED);
+    let mut all: Vec<String> = read(&path).unwrap_or_default();
+    all.retain(|earlier| !bundles.contains(earlier));
+    all.extend(bundles);
+    all.drain(..all.len().saturating_sub(REMOVED_KEPT));
+    write(&path, &all)
 }
 
 /// What is remembered is put back, unless the answer says that it came to its end.
@@ -204,11 +225,11 @@ fn place(
         put_back(places, manager, &remembered)?;
         return Ok(ended(End::Restored, "unit_not_ready", error.to_string()));
     }
-    let mut now = placed;
+    let mut now = Placed { sha256: wish.sha256.clone(), ..placed };
     for (name, text) in &changes {
         match text {
-            Some(text) => drop(now.0.insert(name.clone(), text.clone())),
-            None => drop(now.0.remove(name)),
+            Some(text) => drop(now.units.insert(name.clone(), text.clone())),
+            None => drop(now.units.remove(name)),
         }
     }
     write(&places.state.join(PLACED), &now)?;

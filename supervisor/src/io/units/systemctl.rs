@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 const NODE: &str = "holdfast.service";
 /// A reload reads all units of the machine.
 const RELOADS: Duration = Duration::from_secs(15);
-/// A question is answered at once where systemd does not hang.
-const ANSWERS: Duration = Duration::from_secs(5);
+/// A question is answered at once where neither systemd hangs nor the machine is busy.
+const ANSWERS: Duration = Duration::from_secs(10);
 /// A few properties; less than a pipe holds.
 const TOLD_BYTES: u64 = 4096;
 /// Between two looks whether `systemctl` has ended.

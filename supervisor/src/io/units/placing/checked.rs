@@ -6,7 +6,7 @@ use crate::io::slots;
 use crate::io::units::taken;
 use crate::release::{BundleError, Limits, Rules};
 use crate::units::{Wish, with_programs};
-use holdfast_shared::version;
+use holdfast_shared::version::Contracts;
 use semver::Version;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
@@ -42,6 +42,10 @@ pub(super) fn wanted(
     now_ms: i64,
 ) -> Result<BTreeMap<&'static str, String>, Refusal> {
     let trusted = trusted(places)?;
+    let removed: Vec<String> = super::read(&places.state.join(super::REMOVED)).unwrap_or_default();
+    if removed.contains(&wish.sha256) {
+        return Err(refusal("bundle_removed", "a package that came after this bundle has removed its units"));
+    }
     let work = places.state.join(WORK);
     clear(places);
     let made = DirBuilder::new().mode(0o700).create(&work);
@@ -64,7 +68,8 @@ fn verified(
     let rules = Rules {
         now_ms,
         target: slots::target(),
-        contracts: version::contracts(),
+        // What is installed does not speak with what the bundle brings: the node's own programs do, and have judged it.
+        contracts: Contracts::new(),
         // The node's user must not bring an old unit back; root may, by hand.
         allow_downgrade: false,
         limits,

@@ -315,6 +315,9 @@ fn a_package_removes_what_a_bundle_has_placed_and_nothing_else() {
     assert_eq!(remove(&world.places).unwrap(), [SERVICE]);
     assert_eq!(world.service(), None);
     assert!(world.places.units.join("holdfast.socket").exists());
+    let again = taken::wish(&world.places.home).unwrap().unwrap();
+    crate::io::units::wish(&world.places.home, &Wish { since: 2, ..again }).unwrap();
+    assert_eq!(world.refused(), "bundle_removed", "the same bundle for another attempt");
     assert_eq!(remove(&world.places).unwrap(), Vec::<String>::new());
     // In the middle of placing: what was there before is the bundle's too.
     world.wish("at-2", "1.1.0", Some("# 2\n"));
