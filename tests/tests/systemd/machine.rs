@@ -1,5 +1,6 @@
 //! A machine of its own for each test: Debian 12 booted by systemd in a container, from a copy of one image.
 
+use crate::group::Groups;
 use holdfast_shared::home::{Home, Role};
 use holdfast_tests::node::{run_to_end, told};
 use holdfast_tests::{processes, wait};
@@ -20,12 +21,17 @@ const COMMAND: Duration = Duration::from_secs(120);
 /// From a start or a kill to a node that answers.
 pub const SOON: Duration = Duration::from_secs(40);
 
+/// Enters the groups that it is given, and becomes the container.
+const BOOT: &str = r#"for group; do echo $$ >"$group"; done
+exec systemd-nspawn --quiet -D "$MACHINE" --private-network --register=no --keep-unit -b"#;
+
 /// A booted container; ended and removed on drop, its logs shown when the test panics.
 pub struct Machine {
     root: PathBuf,
     _directory: tempfile::TempDir,
     nspawn: Child,
     init: i32,
+    groups: Groups,
 }
 
 /// What `tests/run systemd` has prepared, by the variable's name.
@@ -46,8 +52,9 @@ impl Machine {
         copy.arg("-a").arg(prepared("HOLDFAST_SYSTEMD_IMAGE")).arg(&root);
         let copied = run_to_end(copy, COMMAND);
         assert!(copied.status.success(), "{}", told(&copied));
-        let (nspawn, init) = boot(&root);
-        let machine = Machine { root, _directory: directory, nspawn, init };
+        let groups = Groups::make(&directory.path().file_name().expect("its name").to_string_lossy());
+        let (nspawn, init) = boot(&root, &groups);
+        let machine = Machine { root, _directory: directory, nspawn, init, groups };
         machine.is_up();
         machine
     }
@@ -159,7 +166,7 @@ impl Machine {
 
     fn boot_again(&mut self) {
         wait::until_blocking("the machine is down", COMMAND, || self.nspawn.try_wait().ok().flatten());
-        (self.nspawn, self.init) = boot(&self.root);
+        (self.nspawn, self.init) = boot(&self.root, &self.groups);
         self.is_up();
     }
 }
@@ -180,10 +187,9 @@ impl Drop for Machine {
     }
 }
 
-fn boot(root: &Path) -> (Child, i32) {
-    let mut command = Command::new("systemd-nspawn");
-    command.arg("--quiet").arg("-D").arg(root);
-    command.args(["--private-network", "--register=no", "--keep-unit", "-b"]);
+fn boot(root: &Path, groups: &Groups) -> (Child, i32) {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", BOOT, "sh"]).args(groups.entrances()).env("MACHINE", root);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let nspawn = command.spawn().expect("systemd-nspawn is installed");
     let outside = nspawn.id().cast_signed();

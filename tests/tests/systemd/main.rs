@@ -2,6 +2,7 @@
 //! prepares image and packages.
 
 mod agent;
+mod group;
 mod installed;
 mod keeper;
 mod machine;
