@@ -177,9 +177,40 @@ impl StandingWorker {
     /// Its turn is sealed behind this many of its output records: what only that turn was about is void. What it asked
     /// of files and commands is not, also what was read with the answer to its prompt and not taken yet.
     pub fn turn_over(&mut self, outputs: u64, has_output: bool, at: u64) {
+        // A segment of its own began with its mark, and messages are taken in order: nobody owes those before it.
+        let mark = self.messages.iter().find(|sent| matches!(sent.what, What::Mark(_)));
+        if let Some(mark) = mark.filter(|_| has_output).map(|sent| sent.number) {
+            self.consumed(mark);
+        }
         self.messages.retain(|sent| matches!(sent.what, What::Mode(_) | What::Answer { .. }));
         self.served += u64::from(has_output);
         self.settled_to = self.settled_to.max(outputs);
         self.used_at = at;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(seq: u64) -> What {
+        What::Answer { seq, id: "1".into(), terminal: None, called_off: false }
+    }
+
+    #[test]
+    fn answers_that_a_turns_mark_has_passed_are_owed_to_nobody() {
+        let mut worker = StandingWorker::ordered("w", 1, 0);
+        worker.bring("t1", worker.turn_numbers(), 0);
+        worker.send(worker.next, answer(4));
+        worker.turn_over(9, true, 1);
+        assert_eq!(worker.needed(0), [4].into(), "it may have been read with the turn's end");
+        // A turn that was never brought to it says nothing of what was taken.
+        worker.bring("t2", worker.turn_numbers(), 2);
+        worker.turn_over(9, false, 3);
+        assert_eq!(worker.needed(0), [4].into());
+        worker.bring("t3", worker.turn_numbers(), 4);
+        worker.send(worker.next, answer(12));
+        worker.turn_over(20, true, 5);
+        assert_eq!(worker.needed(0), [12].into());
     }
 }

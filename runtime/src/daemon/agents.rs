@@ -64,7 +64,10 @@ enum Workspace {
 
 impl Active {
     pub(super) fn look_at_agent(&mut self, id: &str) -> Result<(), RunError> {
-        self.keep_terminals(id)?;
+        // A terminal is given up for a cancel only once that is durable.
+        if !self.undurable.contains_key(id) {
+            self.keep_terminals(id)?;
+        }
         for _ in 0..STEPS {
             if self.undurable.contains_key(id) {
                 return Ok(());

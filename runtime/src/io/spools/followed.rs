@@ -15,6 +15,9 @@ const FULL_PIECE_BYTES: u64 = TAIL_PIECE_BYTES_MAX as u64 - 2 * RECORD_BYTES_MAX
 
 /// A turn that is over is read again only up to so much: at a take-over that waits for it, for each agent that stands.
 const LOOK_BACK_BYTES: u64 = 8 * 1024 * 1024;
+/// Bytes of earlier segments that are read again where a request in them is still to be answered: a take-over waits for
+/// it. What lies before them is not served any more; its turn ends by its limits.
+const NEEDED_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// See the module.
 pub(super) struct Followed {
@@ -140,18 +143,21 @@ impl Followed {
 
 /// The segment to begin with: the one before the last, in which a request may have begun that goes on in the last or that
 /// nobody has read, if it is no longer than [`LOOK_BACK_BYTES`]; an earlier one where a request in it is still to be
-/// answered. The last one where that cannot be told.
+/// answered, as far as [`NEEDED_BYTES_MAX`] reach. The last one where that cannot be told.
 fn first_of_use(directory: &Path, found: &[u32], known: &KnownRequests) -> u32 {
     let Some((last, before)) = found.split_last() else { return 0 };
     let mut first = *last;
     let needed = known.needed.first().copied();
+    let mut bytes = 0_u64;
     for (back, segment) in before.iter().rev().enumerate() {
         let starts_at =
             |segment| SegmentHistory::open(directory, segment).ok().flatten().map(|it| it.first_seq());
         let is_needed = needed.zip(starts_at(first)).is_some_and(|(needed, start)| needed < start);
         let length =
             std::fs::metadata(segment_path(directory, *segment)).map_or(u64::MAX, |found| found.len());
-        if *segment + 1 != first || !(is_needed || (back == 0 && length <= LOOK_BACK_BYTES)) {
+        bytes = bytes.saturating_add(length);
+        let is_of_use = (is_needed && bytes <= NEEDED_BYTES_MAX) || (back == 0 && length <= LOOK_BACK_BYTES);
+        if *segment + 1 != first || !is_of_use {
             break;
         }
         first = *segment;
@@ -174,5 +180,36 @@ pub(super) fn end_of(directory: &Path, mut segment: u32) -> std::io::Result<Posi
 fn begin(record: &SpoolRecord) -> Position {
     match record {
         SpoolRecord::Output { at, .. } | SpoolRecord::Control { at, .. } => *at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sample::Sample;
+    use holdfast_shared::spool::{Flushed, Stream};
+
+    #[test]
+    fn earlier_segments_are_read_where_an_answer_is_owed_and_not_without_end() {
+        let sample = Sample::new();
+        let mut spool = sample.spool("w");
+        for number in 1..=3 {
+            spool.output(Stream::Stdout, false, b"a line");
+            assert_eq!(spool.next_segment("t", number).unwrap(), Flushed::Done);
+        }
+        let (directory, found) = (sample.home.worker("w"), [0, 1, 2, 3]);
+        let first = |needed: &[u64]| {
+            let needed = needed.iter().copied().collect();
+            first_of_use(&directory, &found, &KnownRequests { taken_to: 3, needed })
+        };
+        assert_eq!((first(&[]), first(&[3]), first(&[2]), first(&[1])), (2, 2, 1, 0));
+        let grow = |segment, bytes| {
+            let path = segment_path(&directory, segment);
+            std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(bytes).unwrap();
+        };
+        grow(2, LOOK_BACK_BYTES + 1);
+        assert_eq!((first(&[]), first(&[3])), (3, 2));
+        grow(1, NEEDED_BYTES_MAX);
+        assert_eq!(first(&[1]), 2, "a take-over waits for it");
     }
 }
