@@ -177,10 +177,10 @@ impl StandingWorker {
     /// Its turn is sealed behind this many of its output records: what only that turn was about is void. What it asked
     /// of files and commands is not, also what was read with the answer to its prompt and not taken yet.
     pub fn turn_over(&mut self, outputs: u64, has_output: bool, at: u64) {
-        // A segment of its own began with its mark, and messages are taken in order: nobody owes those before it.
+        // A segment of its own began with its mark, and messages are taken in order: answers before it are given.
         let mark = self.messages.iter().find(|sent| matches!(sent.what, What::Mark(_)));
         if let Some(mark) = mark.filter(|_| has_output).map(|sent| sent.number) {
-            self.consumed(mark);
+            self.messages.retain(|sent| sent.number > mark || !matches!(sent.what, What::Answer { .. }));
         }
         self.messages.retain(|sent| matches!(sent.what, What::Mode(_) | What::Answer { .. }));
         self.served += u64::from(has_output);
