@@ -48,9 +48,9 @@ const EVENTS: usize = 1024;
 /// Events handled before publications are looked at again.
 const EVENTS_AT_A_TIME: usize = 256;
 /// Spools that grow without end are read so often: their readers get more at once, the loop has time for others.
-const SPOOL_PAUSE: Duration = Duration::from_millis(2);
+const SPOOL_PAUSE: Duration = Duration::from_millis(1);
 /// Before that so many news of spools are taken as they come: a session's opening is a dozen of them, and each would wait.
-const SPOOL_NEWS_AT_ONCE: u32 = 16;
+const SPOOL_NEWS_AT_ONCE: u32 = 32;
 /// How often the journal is looked at without a hint, and a missing one for the first time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 

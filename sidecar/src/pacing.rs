@@ -7,6 +7,10 @@ use std::time::Duration;
 /// are a per cent of a core.
 pub const FREE_FLUSHES: u32 = 32;
 
+/// Flushes that a message which came in makes free of any wait: its reply, and the events that follow from it. Whoever asked
+/// waits for them, and what it costs is bounded by what is asked.
+pub const FLUSHES_FOR_MESSAGE: u32 = 4;
+
 /// Counts flushes of all sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct Pacing {
@@ -15,20 +19,40 @@ pub struct Pacing {
     flushes: u32,
 }
 
+/// What counts of one socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flushes {
+    last: Option<Duration>,
+    free: u32,
+}
+
+impl Flushes {
+    /// A message came in.
+    pub fn heard(&mut self) {
+        self.free = FLUSHES_FOR_MESSAGE;
+    }
+
+    /// It is being flushed.
+    pub fn flushed(&mut self, now: Duration) {
+        self.last = Some(now);
+        self.free = self.free.saturating_sub(1);
+    }
+}
+
 impl Pacing {
     /// With this interval per socket under load.
     pub fn new(interval: Duration) -> Self {
         Self { interval, window: Duration::ZERO, flushes: 0 }
     }
 
-    /// When a socket that was flushed last at `last` may be flushed: now, or at the time given.
-    pub fn may_flush(&mut self, last: Option<Duration>, now: Duration) -> Result<(), Duration> {
+    /// When this socket may be flushed: now, or at the time given.
+    pub fn may_flush(&mut self, socket: &Flushes, now: Duration) -> Result<(), Duration> {
         if self.window + self.interval <= now {
             self.window = now;
             self.flushes = 0;
         }
-        let free = self.flushes < FREE_FLUSHES;
-        match last.map(|last| last + self.interval).filter(|next| *next > now && !free) {
+        let waits = self.flushes >= FREE_FLUSHES && socket.free == 0;
+        match socket.last.map(|last| last + self.interval).filter(|next| *next > now && waits) {
             Some(next) => Err(next),
             None => {
                 self.flushes = self.flushes.saturating_add(1);
@@ -42,16 +66,41 @@ impl Pacing {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_quiet_socket_is_flushed_at_once_and_a_busy_one_per_interval() {
-        let at = Duration::from_millis;
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn flushed(ms: u64) -> Flushes {
+        Flushes { last: Some(at(ms)), free: 0 }
+    }
+
+    fn under_load(now: Duration) -> Pacing {
         let mut pacing = Pacing::new(at(10));
         for _ in 0..FREE_FLUSHES {
-            assert_eq!(pacing.may_flush(Some(at(100)), at(100)), Ok(()), "little is going on");
+            assert_eq!(pacing.may_flush(&flushed(100), now), Ok(()), "little is going on");
         }
-        assert_eq!(pacing.may_flush(Some(at(100)), at(101)), Err(at(110)));
-        assert_eq!(pacing.may_flush(None, at(101)), Ok(()), "its first");
-        assert_eq!(pacing.may_flush(Some(at(80)), at(101)), Ok(()), "not flushed for long");
-        assert_eq!(pacing.may_flush(Some(at(100)), at(110)), Ok(()));
+        pacing
+    }
+
+    #[test]
+    fn a_quiet_socket_is_flushed_at_once_and_a_busy_one_per_interval() {
+        let mut pacing = under_load(at(100));
+        assert_eq!(pacing.may_flush(&flushed(100), at(101)), Err(at(110)));
+        assert_eq!(pacing.may_flush(&Flushes::default(), at(101)), Ok(()), "its first");
+        assert_eq!(pacing.may_flush(&flushed(80), at(101)), Ok(()), "not flushed for long");
+        assert_eq!(pacing.may_flush(&flushed(100), at(110)), Ok(()));
+    }
+
+    #[test]
+    fn who_has_asked_does_not_wait_for_what_follows_and_saves_nothing_up() {
+        let mut pacing = under_load(at(100));
+        let mut socket = flushed(100);
+        socket.heard();
+        socket.heard();
+        for _ in 0..FLUSHES_FOR_MESSAGE {
+            assert_eq!(pacing.may_flush(&socket, at(101)), Ok(()));
+            socket.flushed(at(101));
+        }
+        assert_eq!(pacing.may_flush(&socket, at(101)), Err(at(111)));
     }
 }

@@ -5,6 +5,7 @@ use crate::exchange::Output;
 use crate::io::bell::Bell;
 use crate::io::metered::Metered;
 use crate::io::world::World;
+use crate::pacing::Flushes;
 use crate::protocol::Disconnect;
 use crate::session::{Entrance, SessionId};
 use bytes::Bytes;
@@ -41,7 +42,7 @@ struct Socket<S> {
     due: bool,
     /// A message is being written; whether it is only a ping.
     writing: Option<bool>,
-    flushed: Option<Duration>,
+    flushes: Flushes,
     timer: Pin<Box<Sleep>>,
     armed: Option<Duration>,
     read: u64,
@@ -81,7 +82,7 @@ where
         stream,
         due: true,
         writing: None,
-        flushed: None,
+        flushes: Flushes::default(),
         timer,
         armed: None,
         read: 0,
@@ -116,6 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     }
                 }
                 Event::Message(Message::Text(text)) => {
+                    self.flushes.heard();
                     let (id, text) = (self.id, Bytes::from(text));
                     self.world.act(|exchange, now| exchange.receive(id, text, now));
                 }
@@ -138,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return None;
         }
         let now = self.world.now().since_start;
-        if let Err(next) = self.world.may_flush(self.flushed, now) {
+        if let Err(next) = self.world.may_flush(&self.flushes, now) {
             self.arm(next);
             return None;
         }
@@ -147,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let Output { text, only_ping, more, close } = output;
         self.due = more;
         if !text.is_empty() {
-            self.flushed = Some(now);
+            self.flushes.flushed(now);
             self.writing = Some(only_ping);
             // Everything here was made of strings and JSON that was checked as it came in.
             let text = Utf8Bytes::try_from(text).unwrap_or_default();

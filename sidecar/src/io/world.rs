@@ -4,7 +4,7 @@ use crate::daemon::Event;
 use crate::exchange::{Effect, Exchange, Now};
 use crate::io::bell::Bell;
 use crate::io::probe;
-use crate::pacing::Pacing;
+use crate::pacing::{Flushes, Pacing};
 use crate::session::{Entrance, SessionId};
 use crate::tokens::{Identity, TokenError};
 use bytes::Bytes;
@@ -93,9 +93,9 @@ impl World {
         look(&self.exchange.borrow())
     }
 
-    /// When a socket flushed last at `last` may be flushed.
-    pub fn may_flush(&self, last: Option<Duration>, now: Duration) -> Result<(), Duration> {
-        self.pacing.borrow_mut().may_flush(last, now)
+    /// When this socket may be flushed: now, or at the time given.
+    pub fn may_flush(&self, socket: &Flushes, now: Duration) -> Result<(), Duration> {
+        self.pacing.borrow_mut().may_flush(socket, now)
     }
 
     fn perform(self: &Rc<Self>, effect: Effect) {
