@@ -27,7 +27,10 @@ impl Active {
         served.known_outputs(id)?;
         let pending = pending_permissions(&served, task, worker).take(COUNTED).count() as u64;
         let (task, spawn_id) = (id.to_owned(), worker.spawn_id.clone());
-        (pending != worker.pending)
-            .then(|| Body::PermissionsPending(PermissionsPending { task, spawn_id, pending }))
+        (pending != worker.pending).then_some(Body::PermissionsPending(PermissionsPending {
+            task,
+            spawn_id,
+            pending,
+        }))
     }
 }
