@@ -25,7 +25,7 @@ beforeEach(async () => {
   mock.methods = {
     "task.list": () => ({ tasks }), "task.switch": () => ({}), "task.prompt": () => ({ turn: "t9" }), "task.mode": ({ task, mode }) => ({ task, mode }),
     "permission.answer": ({ task, request, option }) => ({ task, request, outcome: option === null ? "cancelled" : "selected", option_id: option, won: true }),
-    "conversation.history": ({ conversation, since: { offset } }) => mock.history(`conversation:${conversation}`, offset),
+    "conversation.history": (data) => mock.history(data),
   };
   mock.node("running");
 });
