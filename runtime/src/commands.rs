@@ -257,6 +257,7 @@ fn decide_write(
 type Written = Result<(Body, Value), ApiError>;
 
 fn history(state: &State, history: History) -> Result<Decision, ApiError> {
+    history.check()?;
     match state.task(&history.conversation) {
         Some(_) => Ok(Decision::History(history)),
         None => Err(not_found(&history.conversation)),

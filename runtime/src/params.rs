@@ -4,6 +4,9 @@ use holdfast_shared::error::{ApiError, Code};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+/// Turns that one `conversation.history` looks for from the end: the file of each is looked at.
+pub const LAST_TURNS: u32 = 100;
+
 /// `task.open`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,9 +92,52 @@ pub struct History {
     /// The position after which to read; absent: from the beginning.
     #[serde(default)]
     pub since: Option<Since>,
+    /// Instead: whole turns, counted from the end.
+    #[serde(default)]
+    pub last: Option<Last>,
     /// At most so many events.
     #[serde(default)]
     pub limit: Option<u32>,
+}
+
+/// Whole turns, counted from the end of a conversation, or from a position backwards. Of its bounds the first that is
+/// reached counts; one turn is given even if it is larger.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Last {
+    /// So many, 1 to [`LAST_TURNS`].
+    pub turns: u32,
+    /// Only what lies before this event; absent: from the end.
+    #[serde(default)]
+    pub before: Option<Since>,
+    /// Together at most so many events.
+    #[serde(default)]
+    pub max_events: Option<u64>,
+    /// Together at most about so many bytes, as they lie on disk.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
+}
+
+impl History {
+    /// Checks what its fields alone do not say.
+    ///
+    /// # Errors
+    /// `INVALID_REQUEST`, naming the field.
+    pub fn check(&self) -> Result<(), ApiError> {
+        let Some(last) = &self.last else { return Ok(()) };
+        let wrong = if self.since.is_some() {
+            Some("last: not together with since".to_owned())
+        } else if !(1..=LAST_TURNS).contains(&last.turns) {
+            Some(format!("last.turns: {} is not between 1 and {LAST_TURNS}", last.turns))
+        } else if last.max_events == Some(0) {
+            Some("last.max_events: at least 1".to_owned())
+        } else if last.max_bytes == Some(0) {
+            Some("last.max_bytes: at least 1".to_owned())
+        } else {
+            None
+        };
+        wrong.map_or(Ok(()), |message| Err(ApiError::new(Code::InvalidRequest, message)))
+    }
 }
 
 /// A position in a conversation.
@@ -140,6 +186,30 @@ mod tests {
         let Err(error) = parse::<Params>(text) else { panic!("{text} was taken") };
         assert_eq!(error.code, Code::InvalidRequest);
         assert!(error.message.starts_with(begins), "{error}");
+    }
+
+    #[test]
+    fn turns_from_the_end_are_asked_for_within_bounds() {
+        let check =
+            |text: &str| parse::<History>(&text.replace('~', r#""conversation":"x""#)).unwrap().check();
+        for good in
+            ["{~}", r#"{~,"last":{"turns":1}}"#, r#"{~,"last":{"turns":100,"max_bytes":1,"max_events":1}}"#]
+        {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for (bad, begins) in [
+            (r#"{~,"last":{"turns":0}}"#, "last.turns: 0"),
+            (r#"{~,"last":{"turns":101}}"#, "last.turns: 101"),
+            (r#"{~,"last":{"turns":1},"since":{"offset":1}}"#, "last: not together"),
+            (r#"{~,"last":{"turns":1,"max_events":0}}"#, "last.max_events"),
+            (r#"{~,"last":{"turns":1,"max_bytes":0}}"#, "last.max_bytes"),
+        ] {
+            let error = check(bad).unwrap_err();
+            assert_eq!(error.code, Code::InvalidRequest);
+            assert!(error.message.starts_with(begins), "{error}");
+        }
+        refused::<History>(r#"{"conversation":"x","last":{}}"#, "last: missing field `turns`");
+        refused::<History>(r#"{"conversation":"x","last":{"turns":1,"more":2}}"#, "last.more: unknown field");
     }
 
     #[test]

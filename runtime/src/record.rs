@@ -153,6 +153,8 @@ kinds! {
     TerminalExited "terminal.exited";
     /// A command of an agent is ended and removed.
     TerminalGone "terminal.gone";
+    /// So many of an agent's requests for permission wait for people.
+    PermissionsPending "permissions.pending";
 }
 
 /// The kind of [`Body::SpanFiled`].
@@ -185,7 +187,8 @@ impl Body {
             | Body::TaskSwitching(TaskSwitching { task, .. })
             | Body::TaskError(TaskError { task, .. })
             | Body::TerminalExited(TerminalExited { task, .. })
-            | Body::TerminalGone(TerminalGone { task, .. }) => Some(task),
+            | Body::TerminalGone(TerminalGone { task, .. })
+            | Body::PermissionsPending(PermissionsPending { task, .. }) => Some(task),
             Body::NodeBooted(_) | Body::CommandAnswered(_) => None,
         }
     }
@@ -355,12 +358,13 @@ pub(crate) mod tests {
             Body::TaskError(TaskError { task: task.clone(), error: failure }),
             Body::TerminalExited(TerminalExited {
                 task: task.clone(),
-                spawn_id,
+                spawn_id: spawn_id.clone(),
                 seq: 9,
                 number: 23,
                 consumed: 17,
             }),
-            Body::TerminalGone(TerminalGone { task, terminal: "w-1-2-t7".into() }),
+            Body::TerminalGone(TerminalGone { task: task.clone(), terminal: "w-1-2-t7".into() }),
+            Body::PermissionsPending(PermissionsPending { task, spawn_id, pending: 2 }),
         ]
     }
 

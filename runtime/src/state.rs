@@ -150,7 +150,7 @@ impl State {
         task.updated_at = record.at;
         let mut event = json!({
             "type": kind, "task": id, "state": task.state().name(), "queued": task.queue.len(),
-            "at": record.at,
+            "permissions": task.permissions(), "at": record.at,
         });
         if let (Some(event), Value::Object(fields)) = (event.as_object_mut(), fields) {
             event.extend(fields);
@@ -225,6 +225,9 @@ impl State {
             | Body::TaskError(record::TaskError { task, error }) => {
                 return Some((task, TASK_ERROR, json!({"code": error.code, "message": error.message})));
             }
+            Body::PermissionsPending(counted) => {
+                return Some((&counted.task, TASK_PERMISSIONS, json!({})));
+            }
             Body::TaskStopped(stopped) => (&stopped.task, json!({})),
             Body::TurnStarted(started) => (&started.task, json!({"turn": started.turn})),
             Body::TurnQueued(queued) => (&queued.task, json!({"turn": queued.turn})),
@@ -239,6 +242,8 @@ impl State {
 
 const TASK_READY: &str = "task.ready";
 const TASK_ERROR: &str = "task.error";
+/// Others or none of its agent's requests wait for people now.
+const TASK_PERMISSIONS: &str = "task.permissions";
 
 fn sealed_fields(sealed: &record::TurnSealed) -> Value {
     let mut fields = json!({"turn": sealed.turn, "stop_reason": sealed.stop_reason});

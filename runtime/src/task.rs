@@ -230,6 +230,11 @@ impl Task {
         }
     }
 
+    /// Requests for permission of its agent that wait for people.
+    pub fn permissions(&self) -> u64 {
+        self.agent.as_ref().and_then(|agent| agent.worker.as_ref()).map_or(0, |worker| worker.pending)
+    }
+
     /// The last output record of its worker that is known to be on disk.
     pub fn synced_outputs(&self) -> u64 {
         match &self.agent {

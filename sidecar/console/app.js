@@ -2,7 +2,7 @@
 
 import { Client, publicStatus } from "./client.js";
 import { Desk } from "./desk.js";
-import { byId, everyFrame } from "./dom.js";
+import { announce, byId, everyFrame } from "./dom.js";
 import { signedOutText } from "./messages.js";
 import * as place from "./place.js";
 import { LIST_PAGES_MAX, NodeState, Tasks, connectionLabel } from "./store.js";
@@ -28,6 +28,7 @@ class Console {
     this.publicAnswers = null;
     this.everConnected = false;
     this.liveFrom = Infinity;
+    this.told = []; // tasks of which it was said that they ask
     this.draw = everyFrame(() => this.render());
     this.views();
     setInterval(() => this.watch(), STATUS_EVERY_MS);
@@ -228,6 +229,13 @@ class Console {
     this.draw();
   }
 
+  /** Says which tasks ask now and did not before; a question in a pane says itself. */
+  tellAsking(asking) {
+    const newly = asking.filter((task) => !this.told.includes(task) && !this.desk.panes.has(task));
+    if (newly.length > 0) announce(`${newly.join(", ")}: ${newly.length === 1 ? "asks" : "ask"} you`);
+    this.told = asking;
+  }
+
   // Drawing what is not turns.
 
   render() {
@@ -243,7 +251,8 @@ class Console {
     if (again.length > 0) this.again = setTimeout(this.draw, Math.min(...again));
     const asking = this.desk.asking();
     const running = this.desk.focused()?.conversation.running() != null;
-    pageTitle({ name: this.desk.focus, running, pending: asking.length > 0, label });
+    pageTitle({ name: this.desk.focus, running, asking, label });
+    this.tellAsking(asking);
     if (!this.client) return;
     const roomy = this.desk.render(this.nodeView.label);
     this.tasksView.render(this.tasks, this.desk.arranged, roomy, asking);

@@ -17,10 +17,10 @@ export class Channels {
     this.connected = false;
   }
 
-  /** Asks for a channel from `position`, once. */
-  want(channel, position) {
+  /** Asks for a channel from `position`, once. Where its history is another one by then, it is read from its beginning, or with `once` left. */
+  want(channel, position, once) {
     if (this.subs.has(channel)) return;
-    const sub = { channel, ...position, state: "wanted", anyNext: false, repairs: 0, attempt: 0, retryAt: null };
+    const sub = { channel, ...position, once, state: "wanted", anyNext: false, repairs: 0, attempt: 0, retryAt: null };
     this.subs.set(channel, sub);
     if (this.connected) this.ask(sub);
   }
@@ -124,9 +124,10 @@ export class Channels {
     sub.offset = 0;
     sub.epoch = "";
     sub.repairs = 0;
+    if (sub.once) this.subs.delete(sub.channel);
     this.emit({ type: "restarted", channel: sub.channel });
     this.sendLeave(sub.channel);
-    this.ask(sub);
+    if (!sub.once) this.ask(sub);
   }
 
   ask(sub) {

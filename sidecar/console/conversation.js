@@ -34,8 +34,28 @@ export class Conversation {
     if (event === null || typeof event !== "object") return none;
     if (event.type === "truncated") return this.cut(event);
     if (typeof event.turn !== "string" && typeof event.turn !== "number") return none;
+    // A prompt that was taken back and had been queued before what the page has: it is not what ends here.
+    const takenBack = event.type === "turn.sealed" && !this.turns.has(String(event.turn)) && this.running() !== null;
     const turn = this.turn(String(event.turn));
+    if (takenBack) turn.state = "queued";
     return Object.hasOwn(FOLDS, event.type) ? { turn, kind: FOLDS[event.type](turn, event, this.agent) } : none;
+  }
+
+  /** Puts what was before its own first event in front of it. */
+  prepend(older) {
+    for (const [id, turn] of this.turns) {
+      const before = older.turns.get(id);
+      if (before && turn.text === null) turn.text = before.text;
+      older.turns.delete(id);
+    }
+    this.turns = new Map([...older.turns, ...this.turns]);
+    this.events += older.events;
+    this.missing += older.missing;
+    this.truncated ||= older.truncated;
+    const { agent } = this;
+    if (agent.commands.length === 0) agent.commands = older.agent.commands;
+    agent.usage ??= older.agent.usage;
+    agent.title ??= older.agent.title;
   }
 
   turn(id) {
@@ -80,6 +100,11 @@ export class Conversation {
   /** Whether the page let go of output that the node still has. */
   lossy() {
     return [...this.turns.values()].some((turn) => turn.lost || turn.screen.dropped > 0 || turn.steps.dropped > 0);
+  }
+
+  /** Whether the page let go of the output of a turn: it would of what came before it, too. */
+  full() {
+    return [...this.turns.values()].some((turn) => turn.lost);
   }
 
   /** Lets go of the oldest ended turns' output beyond the bound; answers the turns changed. */

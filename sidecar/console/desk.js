@@ -3,6 +3,7 @@
 import { Pane } from "./pane.js";
 import * as panes from "./panes.js";
 import * as place from "./place.js";
+import { Tasks } from "./store.js";
 import { PanesView } from "./view-panes.js";
 
 /** Prompts that were begun and not sent, of tasks that are not open: the oldest goes. */
@@ -36,9 +37,11 @@ export class Desk {
     return [...this.panes.values()];
   }
 
-  /** Tasks whose agents wait for a person. */
+  /** Tasks whose agents wait for a person: what a pane sees, of others what the list says. */
   asking() {
-    return this.all().filter(({ conversation }) => conversation.pending().length > 0).map(({ task }) => task);
+    const listed = this.host.tasks.sorted().filter((task) => Tasks.asks(task) && !this.panes.get(task.task)?.conversation.loaded);
+    const seen = this.all().filter(({ conversation }) => conversation.pending().length > 0);
+    return [...new Set([...seen, ...listed].map(({ task }) => task))];
   }
 
   /** Opens what the address names. */
@@ -80,7 +83,7 @@ export class Desk {
       pane.composer.set(this.drafts.get(task) ?? "");
       this.drafts.delete(task);
       this.panes.set(task, pane);
-      for (const channel of pane.channels) client.transport.subscribe(channel);
+      pane.follow();
       opened ||= task === arranged.focus;
     }
     place.chooseTasks(arranged);
@@ -93,8 +96,7 @@ export class Desk {
     const pane = this.panes.get(task);
     this.panes.delete(task);
     this.keep(task, pane.composer.text.value);
-    pane.find.close();
-    for (const channel of pane.channels) this.host.client?.transport.unsubscribe(channel);
+    pane.leave();
   }
 
   /** Keeps the text for when the task is opened again. */
@@ -108,7 +110,7 @@ export class Desk {
   /** Closes all, and leaves the address as it is. */
   clear() {
     this.drafts.clear();
-    for (const pane of this.panes.values()) pane.find.close();
+    for (const pane of this.panes.values()) pane.leave();
     this.panes.clear();
     this.arranged = panes.NONE;
     this.view.place(this.arranged, this.panes);

@@ -3,6 +3,7 @@
 import { Conversation } from "./conversation.js";
 import { byId, partsOf } from "./dom.js";
 import { pauseText } from "./messages.js";
+import { FAR, Past, TURNS } from "./past.js";
 import { ComposerView } from "./view-composer.js";
 import { FindView } from "./view-find.js";
 import { HeadView } from "./view-head.js";
@@ -20,6 +21,7 @@ export class Pane {
     this.task = task;
     this.host = host;
     this.conversation = new Conversation(task);
+    this.past = new Past(task, (params) => host.client.read("conversation.history", params));
     this.sending = []; // prompts without an answer: {text, held}
     this.cancelling = null; // the turn being cancelled
     this.setting = null; // the mode being set
@@ -40,6 +42,7 @@ export class Pane {
     const { element } = this;
     this.turns = new TurnsView(this.part, {
       facts: () => ({ agent: this.agent(), rights: this.rights }), answer: (step, option) => this.answer(step, option), drawn: () => {},
+      past: this.past, load: () => this.loadOlder(),
     });
     this.head = new HeadView(element, {
       stop: () => this.report(this.write("task.stop", {})),
@@ -48,7 +51,7 @@ export class Pane {
     });
     this.status = new StatusView(element, { mode: (id) => this.setMode(id), toPending: () => this.toPending() });
     this.find = new FindView(element, {
-      conversation: () => this.conversation, reveal: (turn, part) => this.turns.reveal(turn, part),
+      conversation: () => this.conversation, past: this.past, reveal: (turn, part) => this.turns.reveal(turn, part), bring: (turn) => this.bring(turn),
       history: (params) => this.host.client.read("conversation.history", params), closed: () => this.part("scroller").focus({ preventScroll: true }),
     });
     this.composer = new ComposerView(element, {
@@ -69,8 +72,25 @@ export class Pane {
     return { act: this.act ?? this.host.act };
   }
 
-  get channels() {
-    return [`conversation:${this.task}`, `task:${this.task}`];
+  get channel() {
+    return `conversation:${this.task}`;
+  }
+
+  /** Follows its channels; the conversation from its last turns on. */
+  async follow() {
+    const { transport } = this.host.client;
+    transport.subscribe(`task:${this.task}`);
+    const from = await this.past.begin();
+    if (from === null) return;
+    this.conversation.truncated ||= this.past.gone;
+    transport.subscribe(this.channel, from, true);
+  }
+
+  /** Leaves them. */
+  leave() {
+    this.past.stop();
+    this.find.close();
+    for (const channel of [this.channel, `task:${this.task}`]) this.host.client?.transport.unsubscribe(channel);
   }
 
   entry() {
@@ -122,6 +142,32 @@ export class Pane {
     this.conversation.truncated = true;
     this.find.close();
     this.turns.show(this.conversation);
+    this.follow();
+  }
+
+  /** Brings older turns into the page; whether there were some. */
+  async loadOlder(bounds = TURNS) {
+    const { conversation } = this;
+    const had = conversation.shown().length;
+    const reading = this.past.older(bounds);
+    this.turns.draw();
+    const read = await reading;
+    if (read?.error) this.problem(read.error);
+    if (!read?.older || conversation !== this.conversation) {
+      this.turns.draw();
+      return false;
+    }
+    conversation.prepend(read.older);
+    for (const turn of conversation.limit()) this.turns.changed({ turn, kind: "turn" });
+    for (const turn of conversation.turns.values()) if (turn.neverRan) this.turns.changed({ turn, kind: "turn" });
+    this.turns.prepended(conversation.shown().length - had);
+    return true;
+  }
+
+  /** Loads as far back as this turn, or as the page keeps; whether it has it. */
+  async bring(turn) {
+    while (!this.conversation.turns.has(turn) && !this.conversation.full()) if (!(await this.loadOlder(FAR))) break;
+    return this.conversation.turns.has(turn);
   }
 
   problem(error) {

@@ -43,9 +43,9 @@ export class Session {
     return this.drain();
   }
 
-  /** Asks for a channel from `position` (the beginning when none is given). */
-  subscribe(channel, position = { offset: 0, epoch: "" }) {
-    this.channels.want(channel, position);
+  /** Asks for a channel from `position` (the beginning when none is given). With `once` it is left where its history is another one by then; else it is read from its beginning. */
+  subscribe(channel, position = { offset: 0, epoch: "" }, once = false) {
+    this.channels.want(channel, position, once);
     return this.drain();
   }
 

@@ -31,7 +31,7 @@ export class Tasks {
     this.byName = new Map();
     for (const task of tasks) {
       const { modes, ...fields } = task;
-      this.byName.set(task.task, { ...old.get(task.task), ...fields, ...(modes === undefined ? {} : { modes: readModes(modes) }) });
+      this.byName.set(task.task, { ...old.get(task.task), permissions: 0, ...fields, ...(modes === undefined ? {} : { modes: readModes(modes) }) });
     }
     this.known = true;
     const events = this.since ?? [];
@@ -67,6 +67,11 @@ export class Tasks {
   /** Prompts that wait in a task: the list names them, events count them. */
   static waiting({ queued }) {
     return Array.isArray(queued) ? queued.length : Number(queued) || 0;
+  }
+
+  /** Whether its agent waits for a person's answer. */
+  static asks({ permissions }) {
+    return Number(permissions) > 0;
   }
 
   sorted() {

@@ -31,8 +31,8 @@ export class Transport {
     this.hangUp(OWN_CLOSE, "");
   }
 
-  subscribe(channel, position) {
-    this.run(this.session.subscribe(channel, position));
+  subscribe(channel, position, once) {
+    this.run(this.session.subscribe(channel, position, once));
   }
 
   unsubscribe(channel) {

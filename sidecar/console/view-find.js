@@ -11,10 +11,10 @@ const TYPED_MS = 200;
 const SLICE_MS = 8;
 
 export class FindView {
-  /** `conversation()` to look in; `reveal(turn, part)` answers an element; `history(params)` asks the node. */
-  constructor(root, { conversation, reveal, history, closed }) {
+  /** `conversation()` to look in, and its `past`; `reveal(turn, part)` answers an element; `bring(turn)` loads a turn; `history(params)` asks the node. */
+  constructor(root, { conversation, past, reveal, bring, history, closed }) {
     this.part = partsOf(root);
-    Object.assign(this, { conversation, reveal, history, closed });
+    Object.assign(this, { conversation, past, reveal, bring, history, closed });
     this.bar = this.part("find");
     this.input = this.part("find-text");
     this.input.maxLength = QUERY_MAX;
@@ -62,12 +62,13 @@ export class FindView {
     this.events = -1;
     this.searching = false;
     this.older = null;
+    this.bringing = false;
     clearTimeout(this.timer);
     clearMarks(this.bar);
     this.draw();
   }
 
-  /** Looks through all that is loaded; then goes to the newest place, or with `keep` stays where it was. */
+  /** Looks through all that is loaded, and then, the newest first, through what only the node has; goes to the newest place, or with `keep` stays where it was. */
   async search(keep = null) {
     this.reset(this.input.value);
     if (this.text.length < QUERY_MIN) return;
@@ -77,10 +78,11 @@ export class FindView {
     this.searching = true;
     if (!(await this.collect(find(conversation, this.text), run))) return;
     this.searching = false;
-    if (keep !== null) this.at = this.places.findIndex((place) => same(place, keep));
-    if (keep === null && this.places.length > 0) this.show(this.places.length - 1);
+    if (keep?.part) this.at = this.places.findIndex((place) => same(place, keep));
+    else if (keep) this.showIn(keep);
+    else if (this.places.length > 0) this.show(this.places.length - 1);
     this.draw();
-    if (conversation.lossy()) await this.readOlder(run);
+    if (conversation.lossy() || this.past.more) await this.readOlder(run);
   }
 
   async collect(places, run) {
@@ -113,12 +115,20 @@ export class FindView {
     if (element) markIn(this.bar, element, normal(this.text), nth);
   }
 
+  /** The place that is the `nth` of a turn, as far as that can be told. */
+  showIn({ turn, nth }) {
+    const first = this.places.findIndex((place) => place.turn === turn);
+    if (first < 0) return this.reveal(turn, "ask")?.scrollIntoView({ block: "center" });
+    const last = this.places.findLastIndex((place) => place.turn === turn);
+    this.show(Math.min(first + nth, last));
+  }
+
   async readOlder(run) {
     const conversation = this.conversation();
-    this.older ??= new Older(this.text);
-    const isGone = (id) => {
+    this.older ??= new Older(this.text, this.notLoaded(conversation));
+    const lacks = (id, prompt) => {
       const turn = conversation.turns.get(id);
-      return !turn || turn.lost || turn.screen.dropped > 0 || turn.steps.dropped > 0;
+      return !turn || (!prompt && (turn.lost || turn.screen.dropped > 0 || turn.steps.dropped > 0));
     };
     this.reading = true;
     for (let pieces = 0; pieces < PIECES_MAX; pieces++) {
@@ -131,10 +141,16 @@ export class FindView {
         this.older.failed = error.message || error.name;
         break;
       }
-      this.older.piece(data, isGone);
+      this.older.piece(data, lacks);
     }
     this.reading = false;
     this.draw();
+  }
+
+  /** Before which event there is something that the page does not have. */
+  notLoaded(conversation) {
+    const { epoch, offset } = this.past.begins ?? { epoch: "", offset: 0 };
+    return { epoch, offset: (conversation.lossy() ? conversation.offset : offset) + 1 };
   }
 
   draw() {
@@ -149,8 +165,9 @@ export class FindView {
 
   drawOlder(older) {
     const found = older.excerpts.length.toLocaleString();
-    const words = this.reading ? `Searching what this page no longer keeps… ${found}` : older.failed ? `What this page no longer keeps could not be searched: ${older.failed}`
-      : `${found}${older.full ? "+" : ""} in what this page no longer keeps${older.ended || older.full ? "" : " (as far as it was searched)"}`;
+    const back = older.back === null ? "" : `, back to ${older.back}`;
+    const words = this.bringing ? "Loading older turns…" : this.reading ? `Searching older turns that are not loaded… ${found}${back}` : older.failed ? `Older turns that are not loaded could not be searched: ${older.failed}`
+      : `${found}${older.full ? "+" : ""} in older turns that are not loaded${older.ended || older.full ? "" : back}`;
     setText(this.part("find-older-count"), words);
     this.part("find-further").hidden = this.reading || older.ended || older.full;
     const list = this.part("find-excerpts");
@@ -158,8 +175,25 @@ export class FindView {
     for (const excerpt of older.excerpts.slice(list.childElementCount)) list.append(this.excerpt(excerpt));
   }
 
-  excerpt({ turn, before, match, after }) {
-    const onclick = () => this.reveal(turn, "ask")?.scrollIntoView({ block: "center" });
+  /** To a place in a turn that is not loaded: it is loaded, and what was found then counts. */
+  async goBackTo(turn, nth) {
+    const { run } = this;
+    const had = this.conversation().turns.has(turn);
+    this.bringing = !had;
+    this.draw();
+    const there = await this.bring(turn);
+    if (this.run !== run) return;
+    this.bringing = false;
+    if (!there) {
+      setText(this.part("find-older-count"), "That turn is too far back for this page; “holdfast task attach --all” shows it.");
+      return;
+    }
+    if (had) return this.reveal(turn, "ask")?.scrollIntoView({ block: "center" });
+    await this.search({ turn, nth });
+  }
+
+  excerpt({ turn, nth, before, match, after }) {
+    const onclick = () => this.goBackTo(turn, nth);
     return el("li", {}, el("button", { type: "button", onclick }, el("span", { className: "note" }, turn), " ", before, el("mark", {}, match), after));
   }
 }

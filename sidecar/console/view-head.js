@@ -44,9 +44,11 @@ export class HeadView {
   }
 }
 
-/** The page's own title: the task in focus, what runs, what asks, and the node where it does not simply run. */
-export function pageTitle({ name, running, pending, label }) {
-  const words = [name, label === "running" ? null : STATES[label]?.label, "Holdfast"].filter(Boolean).join(" · ");
-  const sign = pending ? "? " : running ? "● " : "";
+/** The page's own title: which tasks ask, the task in focus, whether it runs, and the node where it does not simply run. */
+export function pageTitle({ name, running, asking, label }) {
+  const others = asking.filter((task) => task !== name);
+  const ask = others.length === 0 ? null : others.length === 1 ? `${others[0]} asks` : `${others.length} tasks ask`;
+  const words = [ask, name, label === "running" ? null : STATES[label]?.label, "Holdfast"].filter(Boolean).join(" · ");
+  const sign = asking.length > 0 ? "? " : running ? "● " : "";
   setText(document.querySelector("title"), sign + words);
 }

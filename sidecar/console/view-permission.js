@@ -20,12 +20,13 @@ export class PermissionView {
       this.head, el("p", { className: "title" }, permissionTitle(step)), this.inside, this.buttons, this.result);
     this.told = false;
     this.seen = false;
+    this.waits = true;
   }
 
   render(running, rights) {
     const { step } = this;
     const said = answerText(step, !running);
-    const waits = said === null;
+    const waits = (this.waits = said === null);
     this.element.dataset.waits = String(waits);
     this.element.dataset.tone = waits ? "warn" : said.tone;
     setText(this.head, waits ? "The agent asks for permission" : "The agent asked for permission");
@@ -46,7 +47,7 @@ export class PermissionView {
   }
 
   isLocked() {
-    return !this.seen || this.step.answer !== null || this.step.asking !== null;
+    return !this.waits || !this.seen || this.step.answer !== null || this.step.asking !== null;
   }
 
   drawButtons(waits, rights) {
@@ -64,7 +65,7 @@ export class PermissionView {
   button(option, waits) {
     const chosen = this.step.answer?.outcome === "selected" && this.step.answer.option === option.id;
     const button = el("button", {
-      type: "button", disabled: !waits || this.isLocked(), onclick: () => this.answer(this.step, option.id),
+      type: "button", disabled: this.isLocked(), onclick: () => this.answer(this.step, option.id),
       className: chosen ? "chosen" : "", data: { option: option.id ?? "", allows: String(allows(option)) },
     }, option.name);
     if (!waits) button.setAttribute("aria-pressed", String(chosen));

@@ -52,8 +52,9 @@ export class TasksView {
     byId("open-error").hidden = false;
   }
 
-  /** Draws only what differs: a button that is replaced between press and release is not clicked. `asking` are the tasks that wait for a person, as far as the page sees them. */
+  /** Draws only what differs: a button that is replaced between press and release is not clicked. `asking` are the tasks that wait for a person. */
   render(tasks, { tasks: open, focus }, roomy, asking) {
+    this.badge(asking.length);
     const sorted = tasks.sorted();
     const key = JSON.stringify([tasks.known, open, focus, roomy, asking, sorted.map(({ task, skill, state, queued }) => [task, skill, state, Tasks.waiting({ queued })])]);
     if (key === this.key) return;
@@ -66,6 +67,13 @@ export class TasksView {
     this.skills(sorted);
   }
 
+  /** Where the list is behind a button, that says how many ask. */
+  badge(count) {
+    this.toggle.toggleAttribute("data-asks", count > 0);
+    this.toggle.dataset.count = String(count);
+    this.toggle.setAttribute("aria-label", count > 0 ? `Tasks, ${count === 1 ? "one asks" : `${count} ask`} you` : "Tasks");
+  }
+
   row(task, open, focus, roomy, asks) {
     const queued = Tasks.waiting(task);
     const state = asks ? "asks you" : (TASK_STATES[task.state] ?? task.state ?? "");
@@ -75,7 +83,7 @@ export class TasksView {
     const button = el("button", {
       type: "button", className: running ? "running" : "", title: `${task.task}: ${state}`, data: { task: task.task, for: task.task },
       onclick: () => { this.drawer(false); this.choose(task.task); },
-    }, dot, el("span", { className: "name" }, task.task), el("span", { className: "note" }, note));
+    }, dot, el("span", { className: "name" }, task.task), el("span", { className: asks ? "note asks" : "note" }, note));
     if (task.task === focus) button.setAttribute("aria-current", "true");
     button.toggleAttribute("data-open", open.includes(task.task));
     const row = el("li", {}, button);

@@ -73,7 +73,7 @@ export class TurnView {
   render(following, { agent, rights }) {
     const { turn } = this;
     if ((this.output && this.output.screen !== turn.screen) || (this.steps && this.steps.steps !== turn.steps)) this.clear();
-    if (turn.lost && this.body.childElementCount === 0) this.body.append(el("p", { className: "note" }, "This turn's output is more than the page keeps; “holdfast task attach” shows it."));
+    if (turn.lost && this.body.childElementCount === 0) this.body.append(el("p", { className: "note" }, "This turn's output is more than the page keeps; “holdfast task attach --all” shows it."));
     if (!this.folded) {
       if (this.isAgent(agent)) this.renderSteps(following, rights);
       else if (turn.screen.chunks.length > 0) this.renderOutput(following);

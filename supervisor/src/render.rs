@@ -229,7 +229,8 @@ impl Renderer {
 
     fn sealed(&mut self, event: &Value) {
         let turn = text(&event["turn"]);
-        if self.waiting.remove(&turn) {
+        let other_runs = self.turn.as_ref().is_some_and(|running| *running != turn);
+        if self.waiting.remove(&turn) || other_runs {
             // Taken back, or stopped with its task; what runs goes on.
             let reason = said(&event["stop_reason"]);
             return self.mark(Tone::Quiet, &format!("[{turn}] {reason} before it ran"));

@@ -1,54 +1,11 @@
-// An agent's turns in the page, panes side by side and search, against a stand-in for the sidecar.
+// An agent's turns in the page, against a stand-in for the sidecar.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
-import { launch, skip } from "./chromium.mjs";
-import { Mock } from "./mock.mjs";
 import { pass, until } from "./node.mjs";
-import { lines, open, part, seal, shows } from "./page.mjs";
-import { MODES, NEW, OLD, answers, asks, out, says, sealed, started, story, thinks, update } from "./story.mjs";
+import { part, seal } from "./page.mjs";
+import { calls, check, close, count, mock, opened, page, size, tasks, tool, turn } from "./stage.mjs";
+import { MODES, NEW, OLD, asks, says, sealed, started, story, thinks, update } from "./story.mjs";
 
 const TURN = "conversation:t";
-const TASKS = () => [
-  { task: "t", skill: "demo", protocol: "acp", state: "active", queued: [], modes: MODES, updated_at: 1 },
-  { task: "u", skill: "command", protocol: "command", state: "idle", queued: [] }, { task: "v", skill: "demo", protocol: "acp", state: "idle", queued: [] },
-  { task: "w", skill: "command", protocol: "command", state: "idle", queued: [] },
-];
-
-let browser, mock, page, tasks;
-before(async () => {
-  if (!skip) browser = await launch();
-});
-after(() => browser?.close());
-beforeEach(async () => {
-  mock = await new Mock().listen();
-  tasks = TASKS();
-  mock.methods = {
-    "task.list": () => ({ tasks }), "task.switch": () => ({}), "task.prompt": () => ({ turn: "t9" }), "task.mode": ({ task, mode }) => ({ task, mode }),
-    "permission.answer": ({ task, request, option }) => ({ task, request, outcome: option === null ? "cancelled" : "selected", option_id: option, won: true }),
-    "conversation.history": ({ conversation, since: { offset } }) => mock.history(`conversation:${conversation}`, offset),
-  };
-  mock.node("running");
-});
-afterEach(async () => {
-  await page?.context().close();
-  page = null;
-  await mock.close();
-});
-
-const opened = async (hash = "&task=t", options = {}) => {
-  page = await open(browser, `${mock.url}#token=secret${hash}`, options);
-  await shows(page, "running");
-  return page;
-};
-const check = (name, body) => test(name, { skip, timeout: 120_000 }, async () => {
-  await body();
-  assert.deepEqual(page.errors, []);
-});
-const size = (width, height = 900) => ({ viewport: { width, height } });
-const turn = (id = "t1") => page.locator(`[data-turn="${id}"]`);
-const tool = (title) => turn().locator(".tool", { hasText: title });
-const calls = (method) => mock.calls.filter((call) => call.method === method).map(({ data }) => data);
-const count = (selector) => page.locator(selector).count();
 
 check("an agent's turn: words with a little Markdown, its thoughts and its log folded, its plan as a list", async () => {
   mock.log(TURN).events.push(...story());
@@ -94,113 +51,6 @@ check("tool calls are folded, updates find their call, diffs are coloured", asyn
   await turn().locator('.tool[data-status="completed"]', { hasText: "cargo test --offline" }).locator("summary").press("Enter");
   await turn().getByText("42 passed").waitFor();
   assert.equal(await turn().locator(".tool").count(), 4);
-});
-
-check("a permission is answered by a button, once; the card says what was chosen", async () => {
-  await opened();
-  mock.publish(TURN, started("t1", "clean"), asks("t1", "41", { toolCallId: "c1", title: "Edit a.txt", content: [{ type: "diff", path: "/w/a.txt", oldText: "a\n", newText: "b\n" }] }));
-  const card = turn().locator(".permission");
-  await card.getByText("The agent asks for permission").waitFor();
-  await card.locator(".plus", { hasText: "b" }).waitFor();
-  assert.deepEqual(await card.getByRole("button").allTextContents(), ["Allow once", "Allow always", "Reject"]);
-  assert.match(await page.title(), /^\? /);
-  mock.held = true;
-  await card.getByRole("button", { name: "Allow once" }).click();
-  await card.getByText("Sending your answer…").waitFor();
-  assert.equal(await card.getByRole("button", { name: "Reject" }).isDisabled(), true);
-  mock.release();
-  mock.publish(TURN, answers("t1", "41", "once"));
-  await card.getByText("Allowed by local:0: Allow once").waitFor();
-  assert.equal(await card.getByRole("button", { name: "Allow once" }).getAttribute("aria-pressed"), "true");
-  assert.equal(await card.getByRole("button", { name: "Reject" }).isDisabled(), true);
-  const sent = calls("permission.answer");
-  assert.deepEqual(sent.map(({ task, request, option }) => [task, request, option]), [["t", "41", "once"]]);
-  assert.match(sent[0].command_id, /^[0-9a-f]{8}-/);
-});
-
-check("a permission that somebody else answers is closed here, and who was too late is told", async () => {
-  await opened();
-  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"), asks("t1", "42", { toolCallId: "c2", title: "Second" }));
-  const card = (title) => turn().locator(".permission", { hasText: title });
-  await card("Second").waitFor();
-  mock.publish(TURN, answers("t1", "42", "no", "anna"));
-  await card("Second").getByText("Rejected by anna: Reject").waitFor();
-  mock.methods["permission.answer"] = ({ task, request }) => ({ task, request, outcome: "selected", option_id: "no", won: false });
-  await card("Remove build/").getByRole("button", { name: "Allow always" }).click();
-  await card("Remove build/").getByText("Somebody else answered first. Rejected: Reject").waitFor();
-  mock.publish(TURN, answers("t1", "41", "no", "bert"));
-  await card("Remove build/").getByText("Somebody else answered first. Rejected by bert: Reject").waitFor();
-});
-
-check("a press that was meant for what stood there before answers no question", async () => {
-  await opened();
-  await page.evaluate(() => {
-    window.firstSeen = []; // whether each answer could be pressed in the very frame it came
-    new MutationObserver((changes) => {
-      for (const { addedNodes } of changes) for (const node of addedNodes) for (const button of node.querySelectorAll?.(".permission .options button") ?? []) window.firstSeen.push(button.disabled);
-    }).observe(document.body, { subtree: true, childList: true });
-  });
-  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
-  await turn().getByRole("button", { name: "Allow once" }).click(); // waits until it can be pressed
-  await until("the answer", () => calls("permission.answer").length === 1);
-  const locked = await page.evaluate(() => window.firstSeen);
-  assert.ok(locked.length >= 3 && locked.every(Boolean), locked.join());
-});
-
-check("the list of tasks says which of the open ones asks", async () => {
-  await opened("&task=t&task=u", size(1500));
-  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
-  const row = (task) => page.locator(`#task-list button[data-task="${task}"]`);
-  await row("t").getByText("asks you").waitFor();
-  assert.equal(await row("u").getByText("asks you").count(), 0);
-  mock.publish(TURN, answers("t1", "41", "once"));
-  await row("t").getByText("asks you").waitFor({ state: "detached" });
-});
-
-check("a screen reader finds each pane and what in it scrolls, not every turn, among the page's regions", async () => {
-  mock.log(TURN).events.push(...story(), asks("t1", "41"));
-  await opened("&task=t&task=u", size(1500));
-  await turn().locator(".permission").waitFor();
-  const named = (role) => page.getByRole(role).evaluateAll((all) => all.filter((one) => one.checkVisibility()).map((one) => one.getAttribute("aria-label")));
-  assert.deepEqual((await named("region")).sort(), ["Task t", "Task u", "Turns of t", "Turns of u"]);
-  assert.deepEqual(await named("article"), ["Turn t1"]);
-  assert.ok((await named("group")).includes("Permission: Remove build/"));
-});
-
-check("nothing of a pane's head lies outside of it, however narrow", async () => {
-  mock.log("conversation:u").events.push(started("t1", "make"), out("t1", "oops\n", "stderr"), sealed("t1"));
-  await opened("&task=u&task=t&task=v", size(1470));
-  await page.locator('.pane[data-task="u"] [data-part="show"]').waitFor();
-  const outside = await page.evaluate(() => [...document.querySelectorAll(".pane:not([hidden])")].flatMap((pane) => {
-    const edge = pane.getBoundingClientRect().right;
-    return [...pane.querySelectorAll(".task-head > *, .status > *")].filter((one) => one.getBoundingClientRect().right > edge + 0.5).map((one) => `${pane.dataset.task} ${one.dataset.part}`);
-  }));
-  assert.deepEqual(outside, []);
-});
-
-check("a permission is reached and answered by keyboard alone, on a phone too", async () => {
-  await opened("&task=t", size(390, 740));
-  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"), says("t1", lines(1, 200).replaceAll("\n", "\n\n")));
-  await page.locator(part("scroller")).evaluate((scroller) => scroller.scrollTo(0, 0));
-  await page.locator(part("pending")).press("Enter");
-  await page.waitForFunction(() => document.activeElement?.dataset.option === "once");
-  await page.keyboard.press("Tab");
-  await page.keyboard.press("Enter");
-  await until("the answer", () => calls("permission.answer").length === 1);
-  assert.equal(calls("permission.answer")[0].option, "always");
-  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
-});
-
-check("a token that only reads sees the question and no buttons", async () => {
-  mock.methods["task.switch"] = () => ({ error: { code: 1010, message: "FORBIDDEN: this token does not allow task.switch" } });
-  mock.log(TURN).events.push(started("t1", "clean"), asks("t1", "41"));
-  await opened();
-  await turn().getByText("This token only reads: somebody else has to answer.").waitFor();
-  assert.equal(await turn().locator(".permission button").count(), 0);
-  assert.equal(await page.locator(part("prompt")).isDisabled(), true);
-  assert.equal(await page.locator(part("prompt-cancel")).isVisible(), false);
-  assert.equal(await page.locator(part("task-stop")).isVisible(), false);
-  assert.equal(await page.locator(part("mode")).isDisabled(), true);
 });
 
 check("modes: chosen by the person, changed by the agent, on a phone too", async () => {
@@ -264,6 +114,7 @@ const ENDS = [
   ["failed", { code: "BOOTSTRAP_FAILED", detail: "no such program" }, "Failed", true, "The task's worker could not be started. The node's log says why (“holdfast logs”). BOOTSTRAP_FAILED: no such program"],
   ["limit", { detail: "max_tokens" }, "Stopped at a limit", true], ["some_new_reason", {}, "Ended: some_new_reason", false],
 ];
+
 check("each end of a turn has its sign; what broke off is loud and says why", async () => {
   ENDS.forEach(([stop_reason, rest], at) => mock.log(TURN).events.push(started(`t${at + 1}`, stop_reason), says(`t${at + 1}`, "words"), sealed(`t${at + 1}`, { stop_reason, ...rest })));
   await opened();
@@ -314,154 +165,6 @@ check("while the node switches a pane says what that means, and no longer", asyn
   assert.equal(await page.locator(part("hint")).isVisible(), true);
 });
 
-check("what was begun in a prompt is there again when its task is opened again, and so is what was refused meanwhile", async () => {
-  await opened("&task=t");
-  await page.fill(part("prompt"), "half a thought");
-  const choose = (task) => page.locator(`#task-list button[data-task="${task}"]`).click();
-  await choose("u");
-  await page.locator('.pane[data-task="u"]').waitFor();
-  assert.equal(await page.inputValue(part("prompt")), "");
-  mock.held = true;
-  await page.fill(part("prompt"), "echo u");
-  await page.press(part("prompt"), "Enter");
-  await until("it was sent", () => mock.received.some(({ method }) => method === "task.prompt"));
-  await choose("t");
-  await page.locator('.pane[data-task="t"]').waitFor();
-  assert.equal(await page.inputValue(part("prompt")), "half a thought");
-  mock.methods["task.prompt"] = () => ({ error: { code: 1009, message: "BUSY: sixteen wait already" } });
-  mock.release();
-  await page.getByText("u: sixteen wait already").waitFor();
-  await choose("u");
-  await page.locator('.pane[data-task="u"]').waitFor();
-  assert.equal(await page.inputValue(part("prompt")), "echo u");
-});
-
-check("an answer that comes behind its turn's end is no error: the card says what became of the question", async () => {
-  await opened();
-  mock.publish(TURN, started("t1", "clean"), asks("t1", "41"));
-  mock.methods["permission.answer"] = () => ({ error: { code: 1006, message: "INVALID_REQUEST: no permission waits" } });
-  mock.held = true;
-  await turn().getByRole("button", { name: "Allow once" }).click();
-  await turn().getByText("Sending your answer…").waitFor();
-  mock.publish(TURN, sealed("t1", { stop_reason: "cancelled" }));
-  await turn().getByText("Not answered: the turn ended before.").waitFor();
-  mock.release();
-  await until("the answer", () => calls("permission.answer").length === 1);
-  mock.publish(TURN, started("t2", "next"));
-  await turn("t2").waitFor();
-  assert.equal(await page.locator(`${part("errors")} .problem`).count(), 0);
-});
-
-const panes = () => page.locator(".pane:visible").evaluateAll((all) => all.map((pane) => [pane.dataset.task, pane.hasAttribute("data-focused")].join()));
-check("tasks stand side by side, each with its own prompt; the focus is told to the node", async () => {
-  await opened("&task=t", size(1500));
-  await page.getByRole("button", { name: "Open u beside" }).click();
-  await page.getByRole("button", { name: "Open v beside" }).click();
-  assert.deepEqual(await panes(), ["t,false", "u,false", "v,true"]);
-  mock.publish("conversation:u", started("t1", "make u"), out("t1", "from u\n"));
-  mock.publish(TURN, started("t1", "x"), says("t1", "from t"));
-  const pane = (task) => page.locator(`.pane[data-task="${task}"]`);
-  await pane("u").getByText("from u").waitFor();
-  await pane("t").getByText("from t").waitFor();
-  assert.equal(await pane("v").getByText("from").count(), 0);
-  await pane("u").locator('[data-part="prompt"]').fill("echo u");
-  await pane("u").locator('[data-part="prompt"]').press("Enter");
-  await until("the prompt", () => calls("task.prompt").length === 1);
-  assert.equal(calls("task.prompt")[0].task, "u");
-  assert.deepEqual(calls("task.switch").map(({ task }) => task), ["t", "u", "v", "u"]);
-  assert.deepEqual(new URLSearchParams(new URL(page.url()).hash.slice(1)).getAll("task"), ["u", "t", "v"]);
-  await pane("u").getByRole("button", { name: "Close this pane" }).click();
-  assert.deepEqual(await panes(), ["t,true", "v,false"]);
-  await page.reload();
-  await page.locator(".pane").first().waitFor();
-  await until("the panes again", async () => (await panes()).length === 2);
-  assert.deepEqual(await panes(), ["t,true", "v,false"]);
-});
-
-check("as many panes are seen as there is room for, on a narrow page one", async () => {
-  await opened("&task=t&task=u&task=v&task=w", size(1900));
-  await until("four panes", async () => (await panes()).length === 4);
-  await page.setViewportSize({ width: 1200, height: 900 });
-  await until("two panes", async () => (await panes()).length === 2);
-  await page.setViewportSize({ width: 390, height: 740 });
-  await until("one pane", async () => (await panes()).length === 1);
-  assert.deepEqual(await panes(), ["t,true"]);
-  await page.locator("#tasks-toggle").click();
-  assert.equal(await page.getByRole("button", { name: /beside/ }).count(), 0);
-  await page.locator('#task-list button[data-task="w"]').click();
-  await until("another one", async () => (await panes()).join() === "w,true");
-  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
-});
-
-const findCount = () => page.locator(part("find-count")).textContent();
-const search = async (text) => {
-  await page.locator(part("find-open")).click();
-  await page.fill(part("find-text"), text);
-};
-/** What is marked strongly: [text, whether it is in sight]. */
-const marked = () => page.evaluate(() => [...(CSS.highlights.get("found-current") ?? [])].map((range) => {
-  const [box, view] = [range.getBoundingClientRect(), document.querySelector('.pane[data-focused] [data-part="scroller"]').getBoundingClientRect()];
-  return [String(range), box.height > 0 && box.top >= view.top && box.bottom <= view.bottom];
-}));
-
-check("search goes from place to place, unfolds what it finds, and leaves no mark behind", async () => {
-  mock.log(TURN).events.push(started("t1", "where is the Needle"), thinks("t1", "a needle, I think"), update("t1", "tool_call", { toolCallId: "1", title: "Look", status: "completed", content: [{ type: "content", content: { type: "text", text: `${lines(1, 60)}the needle` } }] }),
-    says("t1", lines(1, 100).replaceAll("\n", "\n\n")), sealed("t1", { stop_reason: "end_turn" }));
-  await opened();
-  await search("needle");
-  await until("the newest place", async () => (await findCount()) === "3 of 3");
-  assert.deepEqual(await marked(), [["needle", true]]);
-  assert.equal(await count(".tool[open]"), 1);
-  await page.keyboard.press("Shift+Enter");
-  assert.equal(await findCount(), "2 of 3");
-  assert.equal(await count(".thought[open]"), 1);
-  assert.deepEqual(await marked(), [["needle", true]]);
-  await page.locator(part("find-previous")).click();
-  assert.deepEqual(await marked(), [["Needle", true]]);
-  await page.locator(part("find-previous")).click();
-  assert.equal(await findCount(), "3 of 3");
-  mock.publish(TURN, started("t2", "another needle"));
-  await turn("t2").waitFor();
-  await page.locator(part("find-next")).click();
-  assert.equal(await findCount(), "4 of 4");
-  await page.fill(part("find-text"), "nowhere to be found");
-  await until("nothing", async () => (await findCount()) === "Nothing found");
-  await page.keyboard.press("Escape");
-  assert.equal(await page.locator(part("find")).isVisible(), false);
-  assert.equal(await page.evaluate(() => CSS.highlights.get("found")?.size ?? 0), 0);
-});
-
-check("search reaches output that is not in the page now", async () => {
-  mock.log(TURN).events.push(started("t1", "x"), out("t1", lines(1, 90_000)), sealed("t1"));
-  for (const [at, task] of tasks.entries()) if (task.task === "t") tasks[at] = { ...task, skill: "command", protocol: "command", modes: undefined };
-  await opened();
-  await seal(page, "t1");
-  await search("line 777\n".trim());
-  await until("places", async () => / of /.test(await findCount()));
-  const all = Number((await findCount()).split(" of ")[1]);
-  assert.equal(all, 1 + 10 + 100);
-  await page.locator(part("find-next")).click();
-  assert.equal(await findCount(), "1 of 111");
-  assert.deepEqual(await marked(), [["line 777", true]]);
-});
-
-check("search asks the node for what the page let go of, in pieces", async () => {
-  const big = `${"y".repeat(1023)}\n`.repeat(900);
-  mock.log("conversation:u").events.push(started("t1", "old"), out("t1", "the needle is here\n"));
-  for (let n = 0; n < 60; n++) mock.log("conversation:u").events.push(out("t1", big));
-  mock.log("conversation:u").events.push(sealed("t1"), started("t2", "new"));
-  for (let n = 0; n < 60; n++) mock.log("conversation:u").events.push(out("t2", big));
-  mock.log("conversation:u").events.push(sealed("t2"));
-  await opened("&task=u");
-  await seal(page, "t2");
-  await search("needle");
-  await page.locator(part("find-older-count"), { hasText: "1 in what this page no longer keeps" }).waitFor({ timeout: 60_000 });
-  assert.equal(await findCount(), "Nothing found");
-  assert.equal(await page.locator(part("find-excerpts")).locator("mark").textContent(), "needle");
-  const asked = calls("conversation.history").map(({ since }) => since.offset);
-  assert.ok(asked.length > 1 && asked.every((offset, at) => at === 0 || offset > asked[at - 1]), asked.join());
-});
-
 check("a turn of 10,000 events stays fluid and small, and shows all of itself on demand", async () => {
   const events = [started("t1", "much")];
   for (let n = 1; n <= 2500; n++) {
@@ -510,6 +213,6 @@ check("nothing of an agent's turn overflows a phone, in dark and in light", asyn
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth), false);
     const box = await turn().getByRole("button", { name: "Reject" }).boundingBox();
     assert.ok(box.x >= 0 && box.x + box.width <= 360, JSON.stringify(box));
-    if (colorScheme === "dark") await page.context().close();
+    if (colorScheme === "dark") await close();
   }
 });

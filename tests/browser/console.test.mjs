@@ -108,6 +108,26 @@ check("a reload in the middle of a turn shows the whole turn again and goes on",
   assert.equal(await page.locator('[data-turn="t1"]').count(), 1);
 });
 
+check("a conversation of many turns begins with its last ones; those before them come when they are wanted, through a switch", async () => {
+  await node.rpc("task.open", { task: "many", skill: "command" });
+  for (let n = 1; n <= 45; n++) await node.holdfast("task", "prompt", "many", "--wait", `for i in $(seq 6); do echo turn ${n} line $i; done`);
+  await openTask("beside");
+  await page.locator('#task-list [data-task="many"]').click();
+  await says(page, "t45", "turn 45 line 6\n");
+  const turns = () => page.locator(".transcript > .turn").evaluateAll((all) => all.map((turn) => turn.dataset.turn));
+  assert.deepEqual([(await turns()).length, (await turns())[0]], [20, "t26"]);
+  await node.switch();
+  await page.locator(part("scroller")).evaluate((one) => one.scrollTo(0, 0));
+  await page.locator('[data-turn="t6"]').waitFor({ state: "attached" });
+  await page.locator(part("find-open")).click();
+  await page.fill(part("find-text"), "turn 2 line 3");
+  await page.locator(part("find-excerpts")).locator("button").first().click();
+  await says(page, "t2", "turn 2 line 3\n");
+  assert.deepEqual(await turns(), Array.from({ length: 45 }, (_, at) => `t${at + 1}`));
+  for (const n of [1, 20, 45]) assert.equal(await output(page, `t${n}`), lines(1, 6, `turn ${n} line`));
+  await neverDown();
+});
+
 check("stderr is apart, escape codes are colours, and the exit code is shown", async () => {
   await openTask("streams");
   await prompt(page, "printf 'one\\ntwo\\n'; printf '\\033[31mwarning\\033[0m\\n' >&2; printf '10%%\\r55%%\\n'; exit 7");

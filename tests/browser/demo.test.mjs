@@ -74,6 +74,28 @@ check("a permission that waits while the runtime is switched is answered by the 
   await other.context().close();
 });
 
+check("the list and the title say that an agent asks though its task is in no pane, through a switch and a crash", async () => {
+  await openTask("near");
+  await node.rpc("task.open", { task: "far", skill: "demo" });
+  await node.rpc("task.prompt", { task: "far", text: "permit write far" });
+  const note = (on = page) => on.locator('#task-list [data-task="far"] .note').textContent();
+  await until("it asks", async () => (await note()) === "asks you");
+  assert.match(await page.title(), /^\? far asks · near/);
+  assert.equal(await page.locator("#announce").textContent(), "far: asks you");
+  await node.switch();
+  await node.killActive();
+  const late = await open(browser, `${node.ready.open}&task=near`);
+  await until("whoever comes later is told", async () => (await note(late)) === "asks you");
+  assert.equal(await note(), "asks you");
+  await page.locator('#task-list [data-task="far"]').click();
+  await card().getByRole("button", { name: "Allow", exact: true }).click();
+  await card().getByText(/^Allowed/).waitFor();
+  await until("it asks no more", async () => (await note(late)) !== "asks you");
+  assert.ok(!(await late.title()).startsWith("?"));
+  await neverDown();
+  await late.context().close();
+});
+
 check("a token that only reads watches the same turn and cannot answer", async () => {
   const { token } = JSON.parse(await node.holdfast("token", "new", "--role", "viewer", "--json"));
   await openTask("viewer");

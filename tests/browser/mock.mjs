@@ -110,15 +110,23 @@ export class Mock {
     return this.channels.get(channel);
   }
 
-  /** An answer of `conversation.history`: a piece of at most 256 KiB, at least one event. */
-  history(channel, after) {
-    const { epoch, events } = this.log(channel);
+  /** An answer of `conversation.history`: a piece of at most 256 KiB, at least one event; behind `since`, or with the `last` turns. */
+  history({ conversation, since, last, limit = 1000 }) {
+    const { epoch, events } = this.log(`conversation:${conversation}`);
+    const end = last?.before ? last.before.offset - 1 : events.length;
+    const after = last ? this.begins(events, end, last.turns) : (since?.offset ?? 0);
     const publications = [];
-    for (let [at, size] = [after, 0]; at < events.length && (publications.length === 0 || size < FIRST_PIECE_BYTES); at++) {
+    for (let [at, size] = [after, 0]; at < end && publications.length < limit && (publications.length === 0 || size < FIRST_PIECE_BYTES); at++) {
       publications.push({ offset: at + 1, data: events[at] });
       size += JSON.stringify(events[at]).length;
     }
-    return { epoch, offset: events.length, recovered: true, publications };
+    return { epoch, offset: events.length, recovered: true, publications, ...(last ? { since: { epoch, offset: after }, more: after > 0 } : {}) };
+  }
+
+  /** The offset before so many turns up to `end`. */
+  begins(events, end, turns) {
+    for (let at = end - 1; at >= 0; at--) if (events[at].type === "turn.started" && --turns === 0) return at;
+    return 0;
   }
 
   publish(channel, ...events) {

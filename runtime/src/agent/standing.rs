@@ -26,6 +26,9 @@ pub struct StandingWorker {
     pub taken_to: u64,
     /// Whatever it asked people up to this output record is over.
     pub settled_to: u64,
+    /// Its requests for permission that wait for people, as far as whoever looks at tasks was told.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub pending: u64,
     /// Modes that it was asked to go into and has not answered yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub modes_asked: Vec<mode::Asked>,
@@ -41,6 +44,11 @@ pub struct StandingWorker {
     pub synced_outputs: u64,
     /// When it was last of use, unix milliseconds.
     pub used_at: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A message to a worker.
@@ -111,6 +119,7 @@ impl StandingWorker {
             ending: None,
             taken_to: 0,
             settled_to: 0,
+            pending: 0,
             modes_asked: Vec::new(),
             mode_seen: 0,
             served: 0,
@@ -185,6 +194,7 @@ impl StandingWorker {
         self.messages.retain(|sent| matches!(sent.what, What::Mode(_) | What::Answer { .. }));
         self.served += u64::from(has_output);
         self.settled_to = self.settled_to.max(outputs);
+        self.pending = 0;
         self.used_at = at;
     }
 }

@@ -23,6 +23,7 @@ fn listed(task: &Task) -> Value {
         "task": task.id, "skill": task.skill, "state": task.state(), "turns": task.turns, "queued": queued,
         "turn": task.running.as_ref().map(|running| &running.turn), "created_at": task.created_at,
         "updated_at": task.updated_at, "protocol": task.protocol, "worker": worker_state(task),
+        "permissions": task.permissions(),
     });
     let session = task.agent.as_ref().and_then(|agent| agent.session.as_ref());
     if let Some(modes) = session.and_then(|session| session.modes.as_ref()) {

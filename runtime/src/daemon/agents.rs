@@ -7,6 +7,7 @@ mod ends;
 mod happened;
 mod messages;
 mod modes;
+mod permissions;
 mod requests;
 mod starts;
 mod terminal_ends;
@@ -108,6 +109,7 @@ impl Active {
                 return Ok(true);
             }
             self.tell_agent(id);
+            return self.count_permissions(id);
         }
         Ok(false)
     }

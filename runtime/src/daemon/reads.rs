@@ -66,9 +66,31 @@ fn probe(served: &Served) -> Value {
 }
 
 fn read_history(served: &mut Served, history: &History) -> Result<Value, ApiError> {
-    let name = format!("conversation:{}", history.conversation);
-    let (epoch, offset) = history.since.as_ref().map_or(("", 0), |since| (&*since.epoch, since.offset));
     let limit = history.limit.map_or(HISTORY_EVENTS, |limit| (limit as usize).min(HISTORY_EVENTS));
+    let Some(last) = &history.last else {
+        let (epoch, offset) = history.since.as_ref().map_or(("", 0), |since| (&*since.epoch, since.offset));
+        return read_piece(served, &history.conversation, epoch, offset, limit);
+    };
+    let epoch = last.before.as_ref().map_or("", |before| &*before.epoch);
+    let Some(found) = served.last_turns(&history.conversation, last)? else {
+        // Another epoch, or a position that is not there: said as ever.
+        return read_piece(served, &history.conversation, epoch, u64::MAX, 0);
+    };
+    let limit = limit.min(usize::try_from(found.end - found.after).unwrap_or(usize::MAX));
+    let mut answer = read_piece(served, &history.conversation, epoch, found.after, limit)?;
+    answer["since"] = json!({"epoch": answer["epoch"], "offset": found.after});
+    answer["more"] = json!(found.more);
+    Ok(answer)
+}
+
+fn read_piece(
+    served: &mut Served,
+    conversation: &str,
+    epoch: &str,
+    offset: u64,
+    limit: usize,
+) -> Result<Value, ApiError> {
+    let name = format!("conversation:{conversation}");
     let piece = served.piece(&name, epoch, offset, limit, PIECE_BYTES as usize)?;
     let publications: Vec<Value> = piece
         .publications

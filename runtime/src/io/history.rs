@@ -5,6 +5,7 @@
 //! cannot be read any more is `turn.skip` up to its end, where `truncated` says from where to where.
 
 mod files;
+mod last;
 mod live;
 mod piece;
 mod segment;
@@ -15,12 +16,13 @@ use crate::io::filing::{self, FilingError};
 use crate::io::spools::TurnPlace;
 use crate::recent::Recent;
 use crate::span::{Span, Stretch};
-use files::Found;
+use files::Place;
 use holdfast_shared::home::Home;
 use holdfast_shared::link::Publication;
 use holdfast_shared::spool::{
     HISTORY_PIECE_BYTES_MAX, SegmentHistory, SpoolError, SpoolRecord, segment_path,
 };
+pub use last::{Found, Wanted};
 use live::sealed_place;
 pub use live::{Asked, Live};
 use piece::Piece;
@@ -43,6 +45,13 @@ pub trait SpanIndex {
 impl SpanIndex for () {
     fn floor(&self, _conversation: &str, _offset: u64) -> Option<u64> {
         None
+    }
+}
+
+/// One that may be there.
+impl<Index: SpanIndex> SpanIndex for Option<&Index> {
+    fn floor(&self, conversation: &str, offset: u64) -> Option<u64> {
+        self.and_then(|index| index.floor(conversation, offset))
     }
 }
 
@@ -95,8 +104,8 @@ impl History {
                     self.read_span(span, place, index, &mut piece)?;
                 }
                 None => match self.find(conversation, piece.next, live, index)? {
-                    Found::Gone(first, last) => piece.gone("", first, last, REASON_DAMAGED),
-                    Found::Filed(filed) => self.read_filed(&filed, &mut piece)?,
+                    Place::Gone(first, last) => piece.gone("", first, last, REASON_DAMAGED),
+                    Place::Filed(filed) => self.read_filed(&filed, &mut piece)?,
                 },
             }
             if piece.next == before {

@@ -222,6 +222,17 @@ pub struct PermissionAnswered {
     pub consumed: u64,
 }
 
+/// See [`Body::PermissionsPending`](super::Body::PermissionsPending).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PermissionsPending {
+    /// The task.
+    pub task: String,
+    /// The worker.
+    pub spawn_id: String,
+    /// Its requests in the running turn that nobody has answered.
+    pub pending: u64,
+}
+
 /// See [`Body::ModeSet`](super::Body::ModeSet).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModeSet {

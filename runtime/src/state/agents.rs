@@ -34,6 +34,11 @@ impl State {
             Body::PermissionAnswered(answered) => {
                 self.with(&answered.task, |task| permission_answered(task, answered, at), placed)
             }
+            Body::PermissionsPending(counted) => self.agent(&counted.task, |agent| {
+                if let Some(worker) = agent.worker_mut(&counted.spawn_id) {
+                    worker.pending = counted.pending;
+                }
+            }),
             Body::ModeSet(set) => self.agent(&set.task, |agent| agent.ask_mode(set)),
             Body::ModeSaid(said) => self.agent(&said.task, |agent| agent.mode_said(said)),
             Body::TaskSwitching(switching) => self.agent(&switching.task, |agent| {

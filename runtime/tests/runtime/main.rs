@@ -10,6 +10,7 @@ mod full;
 mod identity;
 mod spools;
 mod support;
+mod waiting;
 
 use holdfast_runtime::record::{Body, KINDS, NodeBooted, Record};
 use holdfast_shared::error::{ApiError, Code};

@@ -3,15 +3,13 @@ import { test } from "node:test";
 import { Conversation } from "../conversation.js";
 import { PLACES_MAX, find } from "../find.js";
 import { EXCERPTS_MAX, Older } from "../older.js";
+import { historyOf, output, started, words } from "./history.mjs";
 
 function fold(...events) {
   const conversation = new Conversation("t");
   for (const event of events) conversation.apply(event);
   return conversation;
 }
-const started = (turn, text) => ({ type: "turn.started", turn, text });
-const output = (turn, text, stream = "stdout") => ({ type: "turn.output", turn, stream, text });
-const words = (turn, text) => ({ type: "turn.update", turn, update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text } } });
 const places = (conversation, text) => [...find(conversation, text)].flat();
 
 test("search finds prompts, words, tools and output, in order, without regard to case", () => {
@@ -33,41 +31,45 @@ test("search is bounded and gives way while it goes", () => {
   assert.ok([...find(long, "zz")].length > 5);
 });
 
-/** Answers of `conversation.history`: these events, so many at a time. */
-function answers(events, size) {
-  return ({ since }) => {
-    const publications = events.map((data, at) => ({ offset: at + 1, data })).slice(since.offset, since.offset + size);
-    return { epoch: "e1", offset: events.length, recovered: true, publications };
-  };
-}
-
-function readAll(older, history, isGone = () => true) {
+function readAll(older, history, lacks = () => true) {
   let pieces = 0;
-  for (let params = older.next("t"); params !== null && pieces < 1000; params = older.next("t"), pieces++) older.piece(history(params), isGone);
+  for (let params = older.next("t"); params !== null && pieces < 1000; params = older.next("t"), pieces++) older.piece(history(params), lacks);
   return pieces;
 }
+const behind = (events) => ({ epoch: "e1", offset: events.length + 1 });
 
-test("older: pieces of the history are looked through, places over their borders too", () => {
-  const events = [started("t1", "x"), output("t1", "one nee"), output("t1", "warning\n", "stderr"), output("t1", "dle two"), words("t2", "a need"), words("t2", "le"), output("t3", "needle")];
+test("older: turns are looked through, prompts and places over the borders of pieces too", () => {
+  const events = [started("t1", "a needle"), output("t1", "one nee"), output("t1", "warning\n", "stderr"), output("t1", "dle two"), started("t2", "x"), words("t2", "a need"), words("t2", "le"), started("t3", "y"), output("t3", "needle")];
   for (const size of [1, 2, 100]) {
-    const older = new Older("Needle");
-    readAll(older, answers(events, size), (turn) => turn !== "t3");
-    assert.deepEqual(older.excerpts.map(({ turn, before, match, after }) => [turn, before, match, after]), [["t1", "one ", "needle", " two"], ["t2", "a ", "needle", ""]], `${size} at a time`);
-    assert.equal(older.ended, true);
+    const older = new Older("Needle", behind(events));
+    readAll(older, historyOf(events, size), (turn) => turn !== "t3");
+    assert.deepEqual(older.excerpts.map(({ turn, nth, before, match, after }) => [turn, nth, before, match, after]),
+      [["t2", 0, "a ", "needle", ""], ["t1", 1, "one ", "needle", " two"], ["t1", 0, "a ", "needle", ""]], `${size} at a time, the newest first`);
+    assert.deepEqual([older.ended, older.back], [true, "t1"]);
   }
 });
 
-test("older: it ends, is bounded, and asks from where it stopped", () => {
-  const events = Array.from({ length: 500 }, () => output("t1", "needle\n"));
-  const older = new Older("needle");
-  assert.deepEqual(older.next("t"), { conversation: "t", since: { epoch: "", offset: 0 } });
-  const pieces = readAll(older, answers(events, 10));
+test("older: only prompts that the page does not have are looked through", () => {
+  const events = [started("t1", "needle"), output("t1", "needle\n")];
+  const older = new Older("needle", behind(events));
+  readAll(older, historyOf(events), (_turn, prompt) => !prompt);
+  assert.deepEqual(older.excerpts.map(({ before, after }) => [before, after]), [["", " "]]);
+});
+
+test("older: it goes back stretch by stretch, is bounded, and begins before what the page has", () => {
+  const many = Array.from({ length: 300 }, (_, at) => `t${at + 1}`).flatMap((id) => [started(id, "x"), output(id, `needle of ${id}\n`)]);
+  const older = new Older("needle", { epoch: "e1", offset: 401 });
+  assert.deepEqual(older.next("t"), { conversation: "t", last: { turns: 50, max_bytes: 1024 * 1024, before: { epoch: "e1", offset: 401 } } });
+  readAll(older, historyOf(many, 10));
   assert.equal(older.excerpts.length, EXCERPTS_MAX);
-  assert.ok(pieces < 50 && older.next("t") === null);
-  const empty = new Older("needle");
-  assert.equal(readAll(empty, answers([], 10)), 1);
-  const cut = new Older("needle");
-  cut.piece({ epoch: "e1", offset: 9, recovered: true, publications: [{ offset: 1, data: output("t1", "x") }] }, () => true);
-  cut.piece({ epoch: "e2", offset: 9, recovered: false, publications: [] }, () => true);
+  assert.ok(older.full && older.next("t") === null);
+  assert.deepEqual([older.excerpts[0].turn, older.excerpts.at(-1).turn], ["t200", "t101"]);
+  const rare = new Older("of t7\n", { epoch: "e1", offset: 401 });
+  const pieces = readAll(rare, historyOf(many, 50));
+  assert.deepEqual([rare.excerpts.length, rare.ended, rare.back, pieces], [1, true, "t1", 8]);
+  const nothing = new Older("needle", { epoch: "", offset: 1 });
+  assert.deepEqual([nothing.next("t"), nothing.ended], [null, true]);
+  const cut = new Older("needle", { epoch: "other", offset: 9 });
+  assert.equal(readAll(cut, historyOf(many)), 1);
   assert.equal(cut.ended, true);
 });

@@ -133,6 +133,18 @@ test("a lost connection is dialled again and each channel goes on from its posit
   assert.deepEqual(bench.commands()[0].subscribe, { channel: "c", recover: true, offset: 2, epoch: "e" });
 });
 
+test("a channel that is followed from a position alone is left where that is gone", () => {
+  const bench = new Bench().connect();
+  bench.run(bench.session.subscribe("conversation:t", { epoch: "e1", offset: 7 }, true));
+  const [{ id, subscribe }] = bench.commands();
+  assert.deepEqual([subscribe.offset, subscribe.epoch], [7, "e1"]);
+  bench.say({ id, subscribe: { epoch: "e2", offset: 3, was_recovering: true, recovered: false } });
+  assert.equal(bench.take("restarted").length, 1);
+  assert.deepEqual(bench.commands().map(({ unsubscribe }) => unsubscribe?.channel), ["conversation:t"]);
+  bench.run(bench.session.subscribe("conversation:t", { epoch: "e2", offset: 1 }, true));
+  assert.equal(bench.commands()[0].subscribe.offset, 1, "and followed anew from another one");
+});
+
 test("a position that is gone starts the channel over from what is left", () => {
   const bench = new Bench().connect().subscribed("c", [{ offset: 1, data: {} }]);
   bench.close().next();

@@ -83,6 +83,20 @@ test("tasks: events that come while the list is asked for are kept behind it", (
   assert.deepEqual([{ queued: ["t1"] }, { queued: 3 }, {}].map(Tasks.waiting), [1, 3, 0]);
 });
 
+test("tasks: which of them ask is said by the list and by events, and by a node of before by nobody", () => {
+  const tasks = new Tasks();
+  const asking = () => tasks.sorted().filter(Tasks.asks).map(({ task }) => task);
+  tasks.listed([{ task: "a", permissions: 1, updated_at: 5 }, { task: "b", permissions: 0, updated_at: 5 }, { task: "c", updated_at: 5 }]);
+  assert.deepEqual(asking(), ["a"]);
+  tasks.apply({ type: "task.permissions", task: "b", permissions: 2, at: 6 });
+  tasks.apply({ type: "task.permissions", task: "a", permissions: 0, at: 4 }); // of before the list
+  assert.deepEqual(asking(), ["a", "b"]);
+  tasks.apply({ type: "turn.sealed", task: "a", permissions: 0, at: 7 });
+  assert.deepEqual(asking(), ["b"]);
+  tasks.listed([{ task: "b", updated_at: 8 }]);
+  assert.deepEqual(asking(), []);
+});
+
 test("the node's transitions are remembered, bounded", () => {
   const node = new NodeState();
   for (let n = 0; n < TRANSITIONS_MAX * 2; n++) node.apply({ type: "node.state", state: n % 2 ? "running" : "switching", active: { slot: "a", epoch: n } }, n);

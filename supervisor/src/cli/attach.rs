@@ -3,12 +3,12 @@
 //! What is shown is decided in `render.rs`; this reads events, keys and signals and writes what that says. Leaving
 //! cancels nothing: the turn is the node's, and whoever attaches next sees the same events from the first on.
 
-use super::follow::Follower;
+use super::follow::{Follower, Start};
 use super::front::Front;
 use super::output::{CliError, Output};
 use super::place::Place;
-use super::task::write;
-use super::terminal::{self, Keys};
+use super::task::{ask, write};
+use super::terminal::{self, Keys, Pressed};
 use crate::io::centrifuge_client::ClientError;
 use crate::render::{self, Choice, Renderer};
 use crate::watch::Tone;
@@ -24,6 +24,17 @@ use tokio::sync::mpsc;
 const AT_ONCE: usize = 4_096;
 /// How often it looks when nothing comes: a lost connection is said so late, and a reader who has gone is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// From where a conversation is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// From its beginning.
+    Beginning,
+    /// Its last turns, so many.
+    Last(u32),
+    /// What comes from now on.
+    Now,
+}
 
 /// How it ended.
 pub enum Ended {
@@ -57,28 +68,31 @@ pub struct Attached<'a> {
 }
 
 impl<'a> Attached<'a> {
-    /// Follows a task's conversation, from its beginning or from now on.
+    /// Follows a task's conversation.
     ///
     /// # Errors
     /// When there is no such task, or no node.
     pub async fn open(
         place: &'a Place,
         task: &str,
-        from_the_beginning: bool,
+        from: Begin,
         output: &'a Output,
     ) -> Result<Self, CliError> {
-        let opened = Follower::open(place, &format!("conversation:{task}"), from_the_beginning).await;
+        let (start, more) = start(place, task, from).await?;
+        let opened = Follower::open(place, &format!("conversation:{task}"), start).await;
         let follower = opened.map_err(|error| match error {
             CliError::Session(ClientError::Refused { code, .. }) if code == Code::UnknownChannel.number() => {
-                let message = format!("there is no task {task}; `holdfast task open {task}` opens one");
-                CliError::Refused(ApiError::new(Code::TaskNotFound, message))
+                no_task(task)
             }
             error => error,
         })?;
         let shown_on = shown_on(output);
         let live = matches!(shown_on, render::Place::Live { .. });
         let principal = format!("local:{}", nix::unistd::geteuid());
-        let mut renderer = Renderer::new(shown_on, task, &principal, from_the_beginning);
+        let mut renderer = Renderer::new(shown_on, task, &principal, from != Begin::Now);
+        if more && !output.json {
+            renderer.note(Tone::Quiet, "[earlier turns are not shown; --all shows them]");
+        }
         if !std::io::stdin().is_terminal() {
             renderer.without_keys();
         }
@@ -118,7 +132,7 @@ impl<'a> Attached<'a> {
         let mut caught = vec![libc::SIGINT];
         let mut keys = mpsc::channel(1).1;
         if self.live {
-            caught.extend([libc::SIGTERM, libc::SIGHUP, libc::SIGWINCH, libc::SIGTSTP]);
+            caught.extend([libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH, libc::SIGTSTP]);
             keys = terminal::pressed();
         }
         let mut signals = Signals::listen(&caught).map_err(CliError::system("catch signals"))?;
@@ -137,15 +151,31 @@ impl<'a> Attached<'a> {
                     libc::SIGTSTP => self.pause(),
                     _ => return Ok(self.detached()),
                 },
-                Some(key) = keys.recv() => match self.renderer.choice(key) {
-                    Some(choice) if self.front.takes_keys(Instant::now()) => self.answer(choice),
-                    Some(_) => self.renderer.note(Tone::Warn, "another question stands there now; press again"),
-                    None if terminal::leaves(key) => return Ok(self.detached()),
-                    None => {}
+                Some(pressed) = keys.recv() => match pressed {
+                    Pressed::Key(key) if self.key(key) => return Ok(self.detached()),
+                    Pressed::Key(_) => {}
+                    Pressed::Paste => self.pasted(),
                 },
                 (choice, answer) = answer_of(&mut self.answering) => self.answered(&choice, answer),
                 () = tokio::time::sleep(LOOK_AGAIN) => self.gone |= self.output.reader_is_gone(),
             }
+        }
+    }
+
+    /// A key was pressed; whether it detaches.
+    fn key(&mut self, key: u8) -> bool {
+        match self.renderer.choice(key) {
+            Some(choice) if self.front.takes_keys(Instant::now()) => self.answer(choice),
+            Some(_) => self.renderer.note(Tone::Warn, "another question stands there now; press again"),
+            None => return terminal::leaves(key),
+        }
+        false
+    }
+
+    /// Pasted text answers nothing and ends nothing. Where a question stands that is said.
+    fn pasted(&mut self) {
+        if self.renderer.pending().is_some() {
+            self.renderer.note(Tone::Warn, "pasted text is no answer; press a key");
         }
     }
 
@@ -228,6 +258,33 @@ impl<'a> Attached<'a> {
         };
         self.renderer.note(Tone::Warn, &note);
     }
+}
+
+/// Where to begin, and whether there is more before it. A runtime of a release that knows no turns from the end shows all.
+async fn start(place: &Place, task: &str, from: Begin) -> Result<(Start, bool), CliError> {
+    let turns = match from {
+        Begin::Beginning => return Ok((Start::Beginning, false)),
+        Begin::Now => return Ok((Start::Now, false)),
+        Begin::Last(turns) => turns,
+    };
+    let asked = json!({"conversation": task, "last": {"turns": turns}, "limit": 0});
+    match ask(place, "conversation.history", &asked).await {
+        Ok(answer) => {
+            let epoch = answer["epoch"].as_str().unwrap_or_default().to_owned();
+            let offset = answer["since"]["offset"].as_u64().unwrap_or_default();
+            Ok((Start::Behind { epoch, offset }, answer["more"] == true))
+        }
+        Err(CliError::Refused(refused)) if refused.code == Code::TaskNotFound => Err(no_task(task)),
+        Err(CliError::Refused(refused)) if refused.code == Code::InvalidRequest => {
+            Ok((Start::Beginning, false))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn no_task(task: &str) -> CliError {
+    let message = format!("there is no task {task}; `holdfast task open {task}` opens one");
+    CliError::Refused(ApiError::new(Code::TaskNotFound, message))
 }
 
 /// The answer that is under way, if one is; else never.

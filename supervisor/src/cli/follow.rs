@@ -16,6 +16,22 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// After so long without a session, the node is taken for gone.
 const GIVES_UP: Duration = Duration::from_secs(60);
 
+/// Where a channel is watched from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Its beginning.
+    Beginning,
+    /// Behind this event of it.
+    Behind {
+        /// The epoch of the offset.
+        epoch: String,
+        /// The event's offset.
+        offset: u64,
+    },
+    /// What comes from now on.
+    Now,
+}
+
 /// A watched channel.
 pub struct Follower<'a> {
     place: &'a Place,
@@ -28,15 +44,22 @@ pub struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    /// Watches a channel from its beginning, or from now on.
+    /// Watches a channel. Where it is not any more what `start` is a place in, from its beginning.
     ///
     /// # Errors
     /// When the node is not there, or refuses.
-    pub async fn open(place: &'a Place, channel: &str, from_beginning: bool) -> Result<Self, CliError> {
+    pub async fn open(place: &'a Place, channel: &str, start: Start) -> Result<Self, CliError> {
         let mut session = connect(place).await?;
-        let since = from_beginning.then_some(("", 0));
+        let since = match &start {
+            Start::Now => None,
+            Start::Beginning => Some(("", 0)),
+            Start::Behind { epoch, offset } => Some((epoch.as_str(), *offset)),
+        };
         let subscribed = retry_temporary(&mut session, channel, since).await?;
-        let offset = if from_beginning { 0 } else { subscribed.offset };
+        if matches!(start, Start::Behind { .. }) && !subscribed.recovered {
+            return Box::pin(Self::open(place, channel, Start::Beginning)).await;
+        }
+        let offset = since.map_or(subscribed.offset, |(_, offset)| offset);
         Ok(Self {
             place,
             channel: channel.to_owned(),

@@ -1,6 +1,6 @@
 //! `task ...` and `rpc`: commands as browsers send them, over the sidecar's control socket.
 
-use super::attach::{Attached, Ended};
+use super::attach::{Attached, Begin, Ended};
 use super::output::{CliError, Output};
 use super::place::Place;
 use crate::render::{json_text, one_line};
@@ -45,11 +45,17 @@ pub enum TaskCommand {
         #[arg(required = true)]
         text: Vec<String>,
     },
-    /// Show a task's whole conversation and go on live; on a terminal, keys answer what an agent asks. q or Ctrl-C
-    /// detaches; the work goes on.
+    /// Show the turn of a task that runs, or its last one, and go on live; on a terminal, keys answer what an agent asks.
+    /// q or Ctrl-C detaches; the work goes on.
     Attach {
         /// The task.
         task: String,
+        /// Begin so many turns before the end.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+        turns: u32,
+        /// Begin with the first turn.
+        #[arg(long, conflicts_with = "turns")]
+        all: bool,
     },
     /// Put an agent into one of its modes; `task list` shows them.
     Mode {
@@ -101,8 +107,9 @@ pub fn task(place: &Place, command: TaskCommand, output: &Output) -> Result<u8, 
             TaskCommand::Prompt { task, queue, wait, text } => {
                 return prompt(place, &task, &text.join(" "), queue, wait, output).await;
             }
-            TaskCommand::Attach { task } => {
-                let attached = Attached::open(place, &task, true, output).await?;
+            TaskCommand::Attach { task, turns, all } => {
+                let from = if all { Begin::Beginning } else { Begin::Last(turns) };
+                let attached = Attached::open(place, &task, from, output).await?;
                 if let Ended::Detached { running } = attached.run().await? {
                     detached(&task, running, output);
                 }
@@ -158,9 +165,14 @@ async fn call(place: &Place, method: &str, params: &Value) -> Result<Value, CliE
 /// A command with an id: asked for again, under it, until its outcome is known. It happens once.
 pub(super) async fn write(place: &Place, method: &str, mut params: Value) -> Result<Value, CliError> {
     params["command_id"] = json!(uuid::Uuid::now_v7());
+    ask(place, method, &params).await
+}
+
+/// A read, or a command that has its id: asked again until its outcome is known.
+pub(super) async fn ask(place: &Place, method: &str, params: &Value) -> Result<Value, CliError> {
     let deadline = Instant::now() + ASKS_AGAIN;
     loop {
-        let error = match call(place, method, &params).await {
+        let error = match call(place, method, params).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
@@ -187,7 +199,7 @@ async fn prompt(
 ) -> Result<u8, CliError> {
     // Watching begins before the prompt, so nothing of the turn is missed.
     let attached = match wait {
-        true => Some(Attached::open(place, task, false, output).await?),
+        true => Some(Attached::open(place, task, Begin::Now, output).await?),
         false => None,
     };
     let answer = write(place, "task.prompt", json!({"task": task, "text": text, "queue": queue})).await?;
@@ -248,10 +260,12 @@ fn permitted(task: &str, answer: &Value) -> String {
 fn table(tasks: &Value) -> String {
     let row = |task: &Value| {
         let mode = text(&task["modes"]["currentModeId"]);
+        let asks = task["permissions"].as_u64().unwrap_or_default() > 0;
+        let state = if asks { "asks you".to_owned() } else { text(&task["state"]) };
         format!(
             "{:<24} {:<10} {:<16} {:<9} {:<9} {mode}",
             text(&task["task"]),
-            text(&task["state"]),
+            state,
             text(&task["skill"]),
             text(&task["protocol"]),
             text(&task["worker"]),
@@ -274,6 +288,14 @@ fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_says_which_task_asks() {
+        let task = |name: &str, permissions: Value| json!({"task": name, "state": "active", "skill": "demo", "protocol": "acp", "worker": "warm", "permissions": permissions});
+        let shown = table(&json!([task("a", json!(2)), task("b", json!(0)), task("older", Value::Null)]));
+        let states: Vec<&str> = shown.lines().map(|line| line[24..36].trim()).collect();
+        assert_eq!(states, ["asks you", "active", "active"], "{shown}");
+    }
 
     #[test]
     fn only_a_turn_that_ended_as_it_should_is_fine() {

@@ -2,7 +2,7 @@
 
 use super::output::{CliError, Output};
 use super::place::Place;
-use super::terminal::{self, Keys};
+use super::terminal::{self, Keys, Pressed};
 use crate::watch::{Line, View, draw, status_object};
 use holdfast_shared::control::Client;
 use holdfast_shared::process::Signals;
@@ -83,7 +83,7 @@ async fn as_lines(place: &Place, output: &Output) -> Result<(), CliError> {
 
 async fn on_terminal(place: &Place, output: &Output) -> Result<(), CliError> {
     let sockets = Sockets::of(place);
-    let caught = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGWINCH, libc::SIGTSTP];
+    let caught = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH, libc::SIGTSTP];
     let mut signals = Signals::listen(&caught).map_err(CliError::system("catch signals"))?;
     let mut screen = Screen::enter(output);
     let mut keys = terminal::pressed();
@@ -99,7 +99,10 @@ async fn on_terminal(place: &Place, output: &Output) -> Result<(), CliError> {
                 }
                 _ => return Ok(()),
             },
-            Some(key) = keys.recv() => if terminal::leaves(key) { return Ok(()) },
+            Some(pressed) = keys.recv() => match pressed {
+                Pressed::Key(key) if terminal::leaves(key) => return Ok(()),
+                Pressed::Key(_) | Pressed::Paste => {}
+            },
             () = tokio::time::sleep(LOOK_AGAIN) => {}
         }
     }

@@ -406,6 +406,17 @@ fn a_waiting_turn_that_is_taken_back_ends_nothing_of_the_one_that_runs() {
 }
 
 #[test]
+fn a_prompt_taken_back_that_was_queued_before_what_is_shown_ends_nothing_either() {
+    let taken_back = json!({"type": "turn.sealed", "turn": "t2", "stop_reason": "cancelled", "at": 2});
+    let mut renderer = Renderer::new(LIVE, "t", "local:0", true);
+    for event in [started(), asked("7"), taken_back] {
+        renderer.event(&event);
+    }
+    assert!(renderer.is_running());
+    assert_eq!(renderer.pending().map(|one| one.request.as_str()), Some("7"));
+}
+
+#[test]
 fn without_keys_a_question_names_the_command_that_answers_it() {
     let mut renderer =
         Renderer::new(Place::Live { width: 90, height: 24, colours: false }, "t", "local:0", true);

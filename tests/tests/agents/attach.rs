@@ -52,6 +52,71 @@ fn attach_shows_a_turn_answers_by_a_key_and_detaches() {
     });
 }
 
+/// Pasted text answers no question and ends nothing, whatever is in it; the list says that the task asks.
+#[test]
+fn attach_takes_no_answer_from_what_is_pasted() {
+    run(async {
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        let turn = stage.prompt("permit it\nsay done").await;
+        let mut attached = attach(node);
+        attached.takes_keys().await;
+        attached.shows("\u{1b}[?2004h").await;
+        attached.shows("1 \u{1b}[0mAllow").await;
+        attached.press("\u{1b}[200~1\nq and c\u{1b}[201~");
+        attached.shows("pasted text is no answer").await;
+        let list = String::from_utf8(node.holdfast_async(&["task", "list"]).await.stdout).expect("text");
+        assert!(list.contains("asks you"), "{list}");
+        let listed = node.holdfast_async(&["task", "list", "--json"]).await;
+        let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+        let task = &listed["tasks"][0];
+        assert_eq!((&task["permissions"], &task["state"]), (&json!(1), &json!("active")), "{listed}");
+        let answered = stage.events().iter().any(|event| event["type"] == "permission.answered");
+        assert!(!answered, "it still waits");
+        attached.press("2");
+        attached.shows(&format!("[{turn}] end_turn")).await;
+        attached.press("q");
+        assert_eq!(attached.ends().await.code(), Some(0));
+        attached.shows("\u{1b}[?2004l").await;
+        assert!(attached.edits_lines());
+        let list = String::from_utf8(node.holdfast_async(&["task", "list"]).await.stdout).expect("text");
+        assert!(!list.contains("asks you"), "{list}");
+    });
+}
+
+/// The turn that runs, or the last one, is shown; earlier ones where that is asked for.
+#[test]
+fn attach_begins_with_the_last_turn_or_as_many_as_are_asked_for() {
+    run(async {
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        for word in ["first", "second", "third"] {
+            let turn = stage.prompt(&format!("say {word}")).await;
+            stage.sealed(&turn).await;
+        }
+        for (more, shown, hidden) in [
+            (&[][..], &["[t3] end_turn", "earlier turns are not shown"][..], &["[t2]", "[t1]"][..]),
+            (&["--turns", "2"], &["[t2] end_turn", "[t3] end_turn", "earlier turns"], &["[t1]"]),
+            (&["--turns", "9"], &["[t1] end_turn", "[t3] end_turn"], &["earlier turns"]),
+            (&["--all"], &["[t1] end_turn", "[t3] end_turn"], &["earlier turns"]),
+        ] {
+            let arguments = [&["task", "attach", "t"], more].concat();
+            let mut attached = Terminal::start(node.command(&arguments), 80, 30);
+            for text in shown {
+                attached.shows(text).await;
+            }
+            let text = attached.text();
+            assert!(hidden.iter().all(|hidden| !text.contains(hidden)), "{more:?}: {text}");
+            attached.press("q");
+            attached.ends().await;
+        }
+        let wrong = node.holdfast_async(&["task", "attach", "t", "--turns", "0"]).await;
+        assert_eq!(wrong.status.code(), Some(2), "{}", node::told(&wrong));
+        let wrong = node.holdfast_async(&["task", "attach", "u"]).await;
+        assert!(String::from_utf8_lossy(&wrong.stderr).contains("task open u"), "{}", node::told(&wrong));
+    });
+}
+
 /// The sidecar dies under a terminal: it says so and goes on where it was.
 #[test]
 fn attach_goes_on_over_a_restart_of_the_sidecar() {
@@ -74,18 +139,21 @@ fn attach_goes_on_over_a_restart_of_the_sidecar() {
     });
 }
 
-/// SIGTERM ends it like a key does; the terminal is given back.
+/// A signal ends it like a key does; the terminal is given back.
 #[test]
 fn attach_gives_the_terminal_back_when_it_is_ended() {
     run(async {
         let stage = Stage::of_skill("", "command", |_| ()).await;
         let node = &stage.node;
-        let mut attached = attach(node);
-        attached.takes_keys().await;
-        attached.shows("q detaches").await;
-        holdfast_tests::processes::signal(attached.pid(), Signal::SIGTERM);
-        attached.ends().await;
-        assert!(attached.edits_lines());
+        for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGINT] {
+            let mut attached = attach(node);
+            attached.takes_keys().await;
+            attached.shows("q detaches").await;
+            holdfast_tests::processes::signal(attached.pid(), signal);
+            attached.ends().await;
+            assert!(attached.edits_lines(), "{signal}");
+            attached.shows("\u{1b}[?2004l").await;
+        }
     });
 }
 

@@ -21,7 +21,7 @@ pub(super) fn waits_for_people(served: &Served, task: &Task, worker: &StandingWo
 }
 
 /// Requests for permission of the running turn that are not answered.
-fn pending_permissions<'a>(
+pub(super) fn pending_permissions<'a>(
     served: &'a Served,
     task: &'a Task,
     worker: &'a StandingWorker,

@@ -7,7 +7,7 @@ use crate::task::turn_number;
 use std::sync::Arc;
 
 /// Where an offset is.
-pub(super) enum Found {
+pub(super) enum Place {
     Filed(Arc<Filed>),
     /// Nothing readable from here to there.
     Gone(u64, u64),
@@ -41,12 +41,12 @@ impl History {
         offset: u64,
         live: &Live<'_>,
         index: &impl SpanIndex,
-    ) -> Result<Found, HistoryError> {
+    ) -> Result<Place, HistoryError> {
         if let Some(first) = index.floor(conversation, offset)
             && let Some(filed) = self.load(conversation, first)?
             && (first..=filed.last()).contains(&offset)
         {
-            return Ok(Found::Filed(filed));
+            return Ok(Place::Filed(filed));
         }
         let (mut from, mut behind) = (1, None);
         for fresh in [false, true] {
@@ -55,14 +55,14 @@ impl History {
             behind = firsts.get(at).copied();
             let Some(first) = at.checked_sub(1).map(|floor| firsts[floor]) else { continue };
             match self.load(conversation, first)? {
-                Some(filed) if filed.last() >= offset => return Ok(Found::Filed(filed)),
+                Some(filed) if filed.last() >= offset => return Ok(Place::Filed(filed)),
                 Some(filed) => from = filed.last() + 1,
                 None => from = first,
             }
         }
         let from = live.last_before(offset).map_or(from, |last| from.max(last + 1));
         let next = behind.into_iter().chain(live.first_behind(offset)).min();
-        Ok(Found::Gone(from, next.map_or(live.top, |next| next - 1)))
+        Ok(Place::Gone(from, next.map_or(live.top, |next| next - 1)))
     }
 
     /// The file of the span beginning at `first`, if it can be read.

@@ -355,3 +355,4 @@ proptest::proptest! {
 }
 
 mod agents;
+mod last;

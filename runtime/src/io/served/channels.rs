@@ -2,7 +2,9 @@
 
 use super::Served;
 use crate::channels::Channel;
-use crate::io::history::{Asked, Live};
+use crate::io::history::{Asked, Found, History, HistoryError, Live, Wanted};
+use crate::io::view::View;
+use crate::params::Last;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::{Piece, Publication};
 
@@ -129,18 +131,56 @@ impl Served {
     }
 
     fn read_conversation(&mut self, id: &str, top: u64, asked: Asked) -> Result<Vec<Publication>, Unread> {
-        let Some(task) = self.folded.state.task(id) else { return Ok(Vec::new()) };
+        let read = self.with_live(id, top, |history, live, index| history.read(id, live, asked, index))?;
+        Ok(read.unwrap_or_default())
+    }
+
+    /// Where the last turns of a conversation begin; `None` where what they are to lie before is of another epoch, or not
+    /// there.
+    ///
+    /// # Errors
+    /// `UNKNOWN_CHANNEL`, `UNAVAILABLE` as [`Served::position`] and [`Served::read`].
+    pub fn last_turns(&mut self, id: &str, last: &Last) -> Result<Option<Found>, ApiError> {
+        let position = self.position(&format!("conversation:{id}"))?;
+        let end = match &last.before {
+            None => position.top,
+            Some(at) if !at.epoch.is_empty() && at.epoch != position.epoch => return Ok(None),
+            Some(at) if at.offset > position.top + 1 => return Ok(None),
+            Some(at) => at.offset.saturating_sub(1),
+        };
+        // What waits is shown with the turns: it was queued in one of them.
+        let task = self.folded.state.task(id).filter(|_| last.before.is_none());
+        let waiting: Vec<String> =
+            task.into_iter().flat_map(|task| &task.queue).map(|queued| queued.turn.clone()).collect();
+        let wanted = Wanted {
+            end,
+            turns: last.turns as usize,
+            max_events: last.max_events.unwrap_or(u64::MAX),
+            max_bytes: last.max_bytes.unwrap_or(u64::MAX),
+            waiting,
+        };
+        let found = self.with_live(id, position.top, |history, live, index| {
+            history.last_turns(id, live, wanted, index)
+        })?;
+        Ok(found)
+    }
+
+    /// Reads a conversation with what of it is not in files yet; `None` where there is none.
+    fn with_live<T>(
+        &mut self,
+        id: &str,
+        top: u64,
+        read: impl FnOnce(&mut History, &Live<'_>, &Option<&View>) -> Result<T, HistoryError>,
+    ) -> Result<Option<T>, Unread> {
+        let Some(task) = self.folded.state.task(id) else { return Ok(None) };
         let place = self.turn_place(task);
         let conversation = &task.conversation;
         let index =
             task.running.as_ref().map_or(&[][..], |running| self.spools.index_of(&running.order.spawn_id));
         let open = conversation.open.as_ref();
         let live = Live { unfiled: &conversation.unfiled, open, place, index, top };
-        let read = match &self.view {
-            Some(view) => self.history.read(id, &live, asked, view),
-            None => self.history.read(id, &live, asked, &()),
-        };
-        read.map_err(|error| {
+        let read = read(&mut self.history, &live, &self.view.as_ref());
+        read.map(Some).map_err(|error| {
             let message = format!("conversation {id} cannot be read: {error}");
             Unread::Refused(ApiError::new(Code::Unavailable, message))
         })
