@@ -4,6 +4,7 @@ use super::*;
 use crate::worker::{EndedBy, Exit, ExitStatus, Started, WorkerState};
 use proptest::prelude::*;
 use std::fs::OpenOptions;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use tempfile::TempDir;
@@ -281,6 +282,23 @@ fn a_start_that_a_power_cut_has_emptied_was_none() {
     }
     std::fs::write(Started::path(directory.path()), "{").unwrap();
     assert!(Started::read(directory.path()).is_err(), "anything else is damage, and no word of what ran");
+}
+
+#[test]
+fn a_start_that_could_not_be_made_durable_was_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = std::fs::File::open(directory.path()).unwrap();
+    // Beneath this name the directory is written like any other, but names beside it cannot be synced.
+    let through_proc = Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string());
+    let writer = SpoolWriter::create(directory.path(), "t1").unwrap();
+    let failed = started().write(&through_proc, &writer).unwrap_err();
+    assert!(matches!(failed, SpoolError::Io { operation: "sync", .. }), "{failed}");
+    assert_eq!(Started::read(directory.path()).unwrap(), None);
+    drop(writer);
+    assert_eq!(WorkerState::read(directory.path()).unwrap(), WorkerState::LostBeforeStart);
+    let again = SpoolWriter::create(directory.path(), "t1").unwrap();
+    started().write(directory.path(), &again).unwrap();
+    assert_eq!(Started::read(directory.path()).unwrap(), Some(started()));
 }
 
 #[test]
