@@ -12,7 +12,7 @@ pub mod upkeep;
 
 use crate::acp::handshake::NUMBER_MAX;
 use crate::acp::modes::Modes;
-use crate::record::{RequestTaken, SessionReady, TaskFailure, TerminalDeed, TerminalExited};
+use crate::record::{RequestTaken, SessionReady, TaskFailure, TerminalAsked, TerminalDeed, TerminalExited};
 use serde::{Deserialize, Serialize};
 pub use standing::{Ending, Sent, StandingWorker, What};
 
@@ -107,30 +107,43 @@ impl Agent {
 
     /// A request was taken.
     pub fn take(&mut self, taken: &RequestTaken) {
-        let Some(worker) = self.worker_mut(&taken.spawn_id) else { return };
-        worker.consumed(taken.consumed);
-        worker.taken_to = worker.taken_to.max(taken.seq);
-        let (seq, id) = (taken.seq, taken.id.clone());
-        let name = || terminal_name(&taken.spawn_id, seq);
-        let (waits_for, creating) = match &taken.terminal {
-            Some(TerminalDeed::Wait { terminal }) => (Some(terminal.clone()), false),
-            Some(TerminalDeed::Create { .. }) if taken.number == 0 => (Some(name()), true),
-            _ => (None, false),
-        };
-        match waits_for {
-            Some(terminal) => worker.waiting.push(Wait { seq, id, terminal, creating, called_off: false }),
-            None => worker.send(taken.number, What::Answer { seq, id, terminal: None, called_off: false }),
+        let RequestTaken { task, spawn_id, seq, id, number, consumed, terminal } = taken.clone();
+        // As earlier releases have it; with a number the answer was decided on at once.
+        if let (Some(TerminalDeed::Create { bytes }), 0) = (&terminal, number) {
+            return self.asked(&TerminalAsked { task, spawn_id, seq, id, consumed, bytes: *bytes });
         }
-        match &taken.terminal {
-            Some(TerminalDeed::Create { bytes }) => {
-                self.terminals.push(TerminalWorker { spawn_id: name(), bytes: *bytes, released: false });
+        let Some(worker) = self.worker_mut(&spawn_id) else { return };
+        worker.taken(seq, consumed);
+        match terminal {
+            Some(TerminalDeed::Wait { terminal }) => {
+                return worker.waiting.push(Wait { seq, id, terminal, creating: false, called_off: false });
             }
-            Some(TerminalDeed::Release { terminal }) => {
-                let released = self.terminals.iter_mut().filter(|one| one.spawn_id == *terminal);
-                released.for_each(|one| one.released = true);
-            }
-            Some(TerminalDeed::Wait { .. }) | None => {}
+            Some(TerminalDeed::Create { bytes }) => self.add_terminal(terminal_name(&spawn_id, seq), bytes),
+            Some(TerminalDeed::Release { terminal }) => self.release(&terminal),
+            None => {}
         }
+        if let Some(worker) = self.worker_mut(&spawn_id) {
+            worker.send(number, What::Answer { seq, id, terminal: None, called_off: false });
+        }
+    }
+
+    /// A command was asked for.
+    pub fn asked(&mut self, asked: &TerminalAsked) {
+        let TerminalAsked { spawn_id, seq, id, consumed, bytes, .. } = asked;
+        let Some(worker) = self.worker_mut(spawn_id) else { return };
+        worker.taken(*seq, *consumed);
+        let (seq, id, terminal) = (*seq, id.clone(), terminal_name(spawn_id, *seq));
+        worker.waiting.push(Wait { seq, id, terminal: terminal.clone(), creating: true, called_off: false });
+        self.add_terminal(terminal, *bytes);
+    }
+
+    fn add_terminal(&mut self, spawn_id: String, bytes: u64) {
+        self.terminals.push(TerminalWorker { spawn_id, bytes, released: false });
+    }
+
+    fn release(&mut self, terminal: &str) {
+        let released = self.terminals.iter_mut().filter(|one| one.spawn_id == terminal);
+        released.for_each(|one| one.released = true);
     }
 
     /// A command that was waited for has ended, or it is known whether one runs.

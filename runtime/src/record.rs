@@ -149,12 +149,16 @@ kinds! {
     TaskSwitching "task.switching";
     /// Something about a task failed.
     TaskError "task.error";
-    /// A command that an agent waits for has ended, or it is known whether one that it asked for runs.
+    /// A command that an agent waits for has ended.
     TerminalExited "terminal.exited";
     /// A command of an agent is ended and removed.
     TerminalGone "terminal.gone";
     /// So many of an agent's requests for permission wait for people.
     PermissionsPending "permissions.pending";
+    /// A command that an agent asks for is to run; its answer is decided on when it is known whether it does.
+    TerminalAsked "terminal.asked";
+    /// It is known whether a command that an agent asked for runs.
+    TerminalSettled "terminal.settled";
 }
 
 /// The kind of [`Body::SpanFiled`].
@@ -188,7 +192,9 @@ impl Body {
             | Body::TaskError(TaskError { task, .. })
             | Body::TerminalExited(TerminalExited { task, .. })
             | Body::TerminalGone(TerminalGone { task, .. })
-            | Body::PermissionsPending(PermissionsPending { task, .. }) => Some(task),
+            | Body::PermissionsPending(PermissionsPending { task, .. })
+            | Body::TerminalAsked(TerminalAsked { task, .. })
+            | Body::TerminalSettled(TerminalSettled { task, .. }) => Some(task),
             Body::NodeBooted(_) | Body::CommandAnswered(_) => None,
         }
     }
@@ -326,7 +332,7 @@ pub(crate) mod tests {
                 id: "\"a\"".into(),
                 number: 20,
                 consumed: 17,
-                terminal: Some(TerminalDeed::Create { bytes: 9 }),
+                terminal: Some(TerminalDeed::Release { terminal: "w-1-2-t7".into() }),
             }),
             Body::PermissionAnswered(PermissionAnswered {
                 task: task.clone(),
@@ -364,7 +370,20 @@ pub(crate) mod tests {
                 consumed: 17,
             }),
             Body::TerminalGone(TerminalGone { task: task.clone(), terminal: "w-1-2-t7".into() }),
-            Body::PermissionsPending(PermissionsPending { task, spawn_id, pending: 2 }),
+            Body::PermissionsPending(PermissionsPending {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                pending: 2,
+            }),
+            Body::TerminalAsked(TerminalAsked {
+                task: task.clone(),
+                spawn_id: spawn_id.clone(),
+                seq: 10,
+                id: "\"c\"".into(),
+                consumed: 17,
+                bytes: 9,
+            }),
+            Body::TerminalSettled(TerminalSettled { task, spawn_id, seq: 10, number: 24, consumed: 17 }),
         ]
     }
 
@@ -413,6 +432,37 @@ pub(crate) mod tests {
             let record = Record::decode(kind, payload.as_bytes()).unwrap().unwrap();
             assert_eq!(String::from_utf8(record.encode().payload).unwrap(), payload);
         }
+    }
+
+    /// As releases wrote them before a command that is asked for had kinds of its own: read so for ever.
+    const COMMANDS_BEFORE: [(&str, &str); 3] = [
+        (
+            "request.taken",
+            r#"{"at":1,"task":"x","spawn_id":"w-1-2","seq":7,"id":"1","number":16,"consumed":15,"terminal":{"does":"create","bytes":9}}"#,
+        ),
+        (
+            "request.taken",
+            r#"{"at":1,"task":"x","spawn_id":"w-1-2","seq":8,"id":"2","number":0,"consumed":15,"terminal":{"does":"create","bytes":9}}"#,
+        ),
+        ("terminal.exited", r#"{"at":1,"task":"x","spawn_id":"w-1-2","seq":8,"number":17,"consumed":15}"#),
+    ];
+
+    #[test]
+    fn commands_that_were_asked_for_under_earlier_kinds_are_read() {
+        let mut agent = crate::agent::Agent::default();
+        agent.order("w-1-2", 1, 0);
+        for (kind, payload) in COMMANDS_BEFORE {
+            match Record::decode(kind, payload.as_bytes()).unwrap().unwrap().body {
+                Body::RequestTaken(taken) => agent.take(&taken),
+                Body::TerminalExited(exited) => agent.exited(&exited),
+                other => panic!("{other:?}"),
+            }
+        }
+        let worker = agent.worker.unwrap();
+        assert_eq!(worker.messages.iter().map(|sent| sent.number).collect::<Vec<u64>>(), [16, 17]);
+        assert_eq!((worker.needed(0), worker.waiting), ([7, 8].into(), Vec::new()));
+        let terminals: Vec<&str> = agent.terminals.iter().map(|one| one.spawn_id.as_str()).collect();
+        assert_eq!(terminals, ["w-1-2-t7", "w-1-2-t8"]);
     }
 
     #[test]

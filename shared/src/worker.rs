@@ -176,8 +176,16 @@ impl Started {
     /// before the first sync.
     ///
     /// # Errors
-    /// When one cannot be written or synced; the worker's program may not run then.
+    /// When one cannot be written or synced; the worker's program may not run then, and the file is gone again: nobody
+    /// takes the order for consumed. Where not even that can be done the worker is lost, and so its prompt given to nobody.
     pub fn write(&self, directory: &Path, spool: &SpoolWriter) -> Result<(), SpoolError> {
+        self.write_durably(directory, spool).inspect_err(|_| {
+            // Under the spool's lock, so that nobody was told yet whether the worker has started.
+            let _ = std::fs::remove_file(Self::path(directory));
+        })
+    }
+
+    fn write_durably(&self, directory: &Path, spool: &SpoolWriter) -> Result<(), SpoolError> {
         let path = Self::path(directory);
         let bytes = serde_json::to_vec(self).map_err(io::Error::from);
         let placed = bytes.and_then(|bytes| durable_file::place(&path, &bytes));
@@ -312,9 +320,9 @@ fn abandoned_path(directory: &Path) -> PathBuf {
 }
 
 fn find_exit(directory: &Path) -> Result<Option<Exit>, SpoolError> {
-    // The earlier ones may have been removed with the turns they held.
-    let first = spool::segments(directory)?.first().copied().unwrap_or_default();
-    let mut tail = SpoolTail::open_at(directory, first);
+    // It is the last record of the last one. Earlier ones may have been removed with the turns they held, or be damaged.
+    let last = spool::segments(directory)?.last().copied().unwrap_or_default();
+    let mut tail = SpoolTail::open_at(directory, last);
     while !tail.poll(spool::TAIL_PIECE_BYTES_MAX)?.is_empty() {}
     Ok(tail.exit())
 }

@@ -152,6 +152,12 @@ impl StandingWorker {
         self.messages.retain(|sent| sent.number > number);
     }
 
+    /// The request in this record is taken, messages up to `consumed` being consumed.
+    pub(super) fn taken(&mut self, seq: u64, consumed: u64) {
+        self.consumed(consumed);
+        self.taken_to = self.taken_to.max(seq);
+    }
+
     /// Requests whose answer is still needed, messages up to `consumed` being taken.
     pub fn needed(&self, consumed: u64) -> BTreeSet<u64> {
         let sent = self.messages.iter().filter(|sent| sent.number > consumed);

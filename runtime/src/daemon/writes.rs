@@ -185,6 +185,8 @@ fn has_effect(body: &Body) -> bool {
             | Body::ModeSet(_)
             | Body::TerminalExited(_)
             | Body::TerminalGone(_)
+            | Body::TerminalAsked(_)
+            | Body::TerminalSettled(_)
     )
 }
 

@@ -126,7 +126,7 @@ pub struct RequestTaken {
     pub seq: u64,
     /// The agent's id of the request, as JSON text.
     pub id: String,
-    /// The inbox message that will answer it; 0 where that is decided on later.
+    /// The inbox message that will answer it; 0 where it waits for a command, whose end decides on that.
     pub number: u64,
     /// Messages up to this one are known to be consumed.
     #[serde(default)]
@@ -140,7 +140,7 @@ pub struct RequestTaken {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "does", rename_all = "snake_case")]
 pub enum TerminalDeed {
-    /// A command is run; named by worker and record.
+    /// A command is run; named by worker and record. Of earlier releases: [`TerminalAsked`] says it now.
     Create {
         /// Bytes of its output that an answer carries at most.
         bytes: u64,
@@ -172,6 +172,28 @@ pub struct TerminalExited {
     #[serde(default)]
     pub consumed: u64,
 }
+
+/// See [`Body::TerminalAsked`](super::Body::TerminalAsked). A kind of its own: a release that takes each request as
+/// answered by the message in its record must not become active while one of these waits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TerminalAsked {
+    /// The task.
+    pub task: String,
+    /// The agent's worker.
+    pub spawn_id: String,
+    /// The record that ends the request's line, and names the command.
+    pub seq: u64,
+    /// The agent's id of the request, as JSON text.
+    pub id: String,
+    /// Messages up to this one are known to be consumed.
+    #[serde(default)]
+    pub consumed: u64,
+    /// Bytes of its output that an answer carries at most.
+    pub bytes: u64,
+}
+
+/// See [`Body::TerminalSettled`](super::Body::TerminalSettled): says what the end of a command says, of its beginning.
+pub type TerminalSettled = TerminalExited;
 
 /// See [`Body::TerminalGone`](super::Body::TerminalGone).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

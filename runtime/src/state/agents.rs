@@ -27,7 +27,10 @@ impl State {
                 }
             }
             Body::RequestTaken(taken) => self.agent(&taken.task, |agent| agent.take(taken)),
-            Body::TerminalExited(exited) => self.agent(&exited.task, |agent| agent.exited(exited)),
+            Body::TerminalAsked(asked) => self.agent(&asked.task, |agent| agent.asked(asked)),
+            Body::TerminalExited(exited) | Body::TerminalSettled(exited) => {
+                self.agent(&exited.task, |agent| agent.exited(exited));
+            }
             Body::TerminalGone(gone) => self.agent(&gone.task, |agent| {
                 agent.terminals.retain(|terminal| terminal.spawn_id != gone.terminal);
             }),

@@ -287,6 +287,32 @@ fn one_record_is_one_event_of_each_channel_it_concerns() {
 }
 
 #[test]
+fn only_a_seal_with_a_code_owes_those_who_look_an_error() {
+    let failed = |code: Option<&str>| {
+        let mut life = Lifetime::default();
+        life.does("task.open", json!({"task": "x", "skill": "demo"}));
+        life.does("task.prompt", json!({"task": "x", "text": "a"}));
+        let sealed = record::TurnSealed {
+            task: "x".into(),
+            turn: "t1".into(),
+            stop_reason: StopReason::Failed,
+            exit_code: None,
+            outputs: 0,
+            errored: Some("broken".into()),
+            code: code.map(str::to_owned),
+            agent: Some(record::AgentSeal { worker_ended: true, ..record::AgentSeal::default() }),
+        };
+        life.take(Record::new(NOW, Body::TurnSealed(sealed)));
+        let task = life.state.task("x").expect("opened");
+        assert_eq!(task.standing, Standing::Errored("broken".into()));
+        task.agent.as_ref().expect("an agent's").failed.clone()
+    };
+    // As a release before codes sealed: its turn was over long before this one reads it.
+    assert_eq!(failed(None), None);
+    assert_eq!(failed(Some("WORKER_DEAD")).expect("owed").code, "WORKER_DEAD");
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_remembered_and_named() {
     let mut state = State::empty();
     let payload = br#"{"at":1}"#.to_vec();

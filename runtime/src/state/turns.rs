@@ -7,7 +7,6 @@ use crate::record::{self, TaskFailure};
 use crate::span::Seal;
 use crate::task::{Queued, Running, Standing, Task};
 use crate::turn::TurnState;
-use holdfast_shared::error::Code;
 
 pub(super) fn start(task: &mut Task, started: &record::TurnStarted, at: u64) -> Vec<u64> {
     match task.queue.front() {
@@ -102,9 +101,9 @@ pub(super) fn seal(task: &mut Task, sealed: &record::TurnSealed, at: u64) -> Vec
         if task.standing == Standing::Open {
             task.standing = Standing::Errored(error.clone());
         }
-        if let Some(agent) = &mut task.agent {
-            let code = sealed.code.clone().unwrap_or_else(|| Code::BootstrapFailed.as_str().to_owned());
-            agent.failed = Some(TaskFailure { code, message: error.clone() });
+        // Who sealed without a code (a release before them) owes no word beside the seal: what was over then stays so.
+        if let (Some(agent), Some(code)) = (&mut task.agent, &sealed.code) {
+            agent.failed = Some(TaskFailure { code: code.clone(), message: error.clone() });
         }
     }
     if task.standing == Standing::Stopping {

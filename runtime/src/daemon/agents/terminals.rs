@@ -11,7 +11,7 @@ use crate::agent::{Agent, StandingWorker, TERMINALS, TerminalWorker, Wait, termi
 use crate::io::served::Served;
 use crate::io::terminals::{Seen, ended, exit, is_lost, look};
 use crate::io::workspace::Workspace;
-use crate::record::{Body, RequestTaken, TerminalDeed, TerminalExited};
+use crate::record::{Body, RequestTaken, TerminalAsked, TerminalDeed, TerminalExited};
 use crate::task::Task;
 use holdfast_shared::home::Home;
 use holdfast_shared::supervisor_control::{self, SpawnWorker};
@@ -54,16 +54,24 @@ impl Active {
             let served = self.shared.borrow();
             let task = served.folded.state.task(id);
             let agent = task.and_then(|task| task.agent.as_ref());
-            let Some(worker) = agent.and_then(|agent| agent.worker.as_ref()) else { return false };
+            let Some(agent) = agent else { return false };
+            let Some(worker) = agent.worker.as_ref() else { return false };
             let wanted = worker.waiting.iter().filter(|wait| wait.creating && !wait.called_off);
             let unknown = wanted.filter(|wait| !self.is_answered(&worker.spawn_id, wait.seq));
-            (worker.spawn_id.clone(), unknown.cloned().collect::<Vec<Wait>>())
+            let placed = unknown.map(|wait| (wait.clone(), agent.terminal(&wait.terminal).is_some()));
+            (worker.spawn_id.clone(), placed.collect::<Vec<(Wait, bool)>>())
         };
         let mut known = false;
-        for wait in wanted {
+        for (wait, is_placed) in wanted {
             let Some(name) = RequestId::new(&wait.id) else { continue };
             if let Some(answer) = self.answer_to(id, &worker, (wait.seq, &name), None) {
-                self.agents.entry(worker.clone()).or_default().answers.insert(wait.seq, answer);
+                let held = self.agents.entry(worker.clone()).or_default();
+                held.answers.insert(wait.seq, answer);
+                // What was to run cannot be read any more: the place is given back before the agent hears of it.
+                if is_placed {
+                    held.in_vain.insert(wait.seq);
+                    self.look_at.insert(id.to_owned());
+                }
                 known = true;
             }
         }
@@ -85,7 +93,8 @@ impl Active {
             false => has_ended(&served, agent, &wait.terminal),
         };
         let over = worker.waiting.iter().find(over)?;
-        Some(Body::TerminalExited(TerminalExited {
+        let said = if over.creating { Body::TerminalSettled } else { Body::TerminalExited };
+        Some(said(TerminalExited {
             task: task.id.clone(),
             spawn_id: worker.spawn_id.clone(),
             seq: over.seq,
@@ -230,10 +239,14 @@ impl Active {
     }
 }
 
-/// The record that a request is taken, with what it does about terminals.
+/// The record that a request is taken, with what it does about terminals. The message that answers it is decided on when
+/// the command has ended, or is known to run: until then others go first.
 pub(super) fn taken(mut taken: RequestTaken, deed: Option<TerminalDeed>) -> Body {
-    if matches!(deed, Some(TerminalDeed::Wait { .. } | TerminalDeed::Create { .. })) {
-        // Its message is decided on when the command has ended, or is known to run: until then others go first.
+    if let Some(TerminalDeed::Create { bytes }) = deed {
+        let RequestTaken { task, spawn_id, seq, id, consumed, .. } = taken;
+        return Body::TerminalAsked(TerminalAsked { task, spawn_id, seq, id, consumed, bytes });
+    }
+    if matches!(deed, Some(TerminalDeed::Wait { .. })) {
         taken.number = 0;
     }
     taken.terminal = deed;
@@ -257,4 +270,41 @@ fn to_run(command: Command, cwd: String) -> supervisor_control::Terminal {
         return supervisor_control::Terminal { command: "/bin/sh".to_owned(), args, env, cwd };
     }
     supervisor_control::Terminal { command, args, env, cwd }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{KINDS, Record};
+    use holdfast_shared::journal::takeover::{Refused, check_successor};
+
+    /// What releases read that take each command which is asked for as answered by the message in its record.
+    fn read_before() -> Vec<&'static str> {
+        let later = ["terminal.asked", "terminal.settled"];
+        KINDS.iter().copied().filter(|kind| !later.contains(kind)).collect()
+    }
+
+    #[test]
+    fn a_command_that_is_asked_for_is_refused_by_releases_that_would_misread_it() {
+        let request = RequestTaken {
+            task: "x".into(),
+            spawn_id: "w-1-2".into(),
+            seq: 7,
+            id: "1".into(),
+            number: 16,
+            consumed: 15,
+            terminal: None,
+        };
+        let refused = |deed| {
+            let new = Record::new(1, taken(request.clone(), deed)).encode();
+            assert!(new.must_understand, "{}", new.kind);
+            let in_journal = std::iter::once(new.kind.into_owned()).collect();
+            check_successor(2, 1, &in_journal, &read_before())
+        };
+        let kind = "terminal.asked".to_owned();
+        assert_eq!(refused(Some(TerminalDeed::Create { bytes: 9 })), Err(Refused::MustUnderstand { kind }));
+        for earlier in [None, Some(TerminalDeed::Wait { terminal: "w-1-2-t5".into() })] {
+            assert_eq!(refused(earlier), Ok(()));
+        }
+    }
 }

@@ -3,11 +3,12 @@
 
 use super::{Permit, is_name, remove_unused};
 use holdfast_shared::home::Home;
-use holdfast_shared::spool::{is_locked, segments};
-use holdfast_shared::worker::{Order, Protocol};
+use holdfast_shared::spool::{SpoolTail, TAIL_PIECE_BYTES_MAX, is_locked, segments};
+use holdfast_shared::worker::{Order, Protocol, Started};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 /// Directories that one sweep looks at; others have their turn with another activation.
 const LOOKED_AT: usize = 20_000;
@@ -53,19 +54,51 @@ fn is_of_before(name: &str, epoch: u64, in_use: &BTreeSet<String>) -> bool {
 /// It was for no turn when it was ordered, and none was brought to it. Where that cannot be told, it stays.
 fn is_unused(home: &Home, name: &str) -> bool {
     let directory = home.worker(name);
-    let Ok(order) = Order::read(&directory) else { return false };
-    let is_command = name.contains("-t") && order.protocol == Protocol::Command;
-    let is_agent = || order.protocol == Protocol::Acp && served_none(&directory);
-    order.turn.is_empty() && (is_command || is_agent()) && matches!(is_locked(&directory), Ok(false))
+    let served_no_turn = match Order::read(&directory) {
+        Ok(order) => {
+            let is_command = name.contains("-t") && order.protocol == Protocol::Command;
+            let is_agent = || order.protocol == Protocol::Acp && served_none(&directory);
+            order.turn.is_empty() && (is_command || is_agent())
+        }
+        Err(_) => lost_its_order(&directory) && served_none(&directory) && was_for_none(&directory),
+    };
+    served_no_turn && matches!(is_locked(&directory), Ok(false))
 }
 
-fn served_none(directory: &std::path::Path) -> bool {
+/// A power cut took the order, which nobody waits for: the file is cut, or not there.
+fn lost_its_order(directory: &Path) -> bool {
+    match fs::read(Order::path(directory)) {
+        Ok(bytes) => is_cut(&bytes),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// The same, by what is on disk before a program runs: it did not start, or its spool begins without a turn.
+fn was_for_none(directory: &Path) -> bool {
+    match Started::read(directory) {
+        Ok(None) => true,
+        Ok(Some(_)) => {
+            let mut tail = SpoolTail::open(directory);
+            tail.poll(TAIL_PIECE_BYTES_MAX).is_ok() && tail.turn() == Some("")
+        }
+        Err(_) => false,
+    }
+}
+
+/// Nothing, nothing but zeros, or a text that ends before its end. Anything else may be another release's.
+fn is_cut(bytes: &[u8]) -> bool {
+    let written = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    serde_json::from_slice::<serde::de::IgnoredAny>(written).is_err_and(|error| error.is_eof())
+}
+
+fn served_none(directory: &Path) -> bool {
     segments(directory).is_ok_and(|segments| segments.iter().all(|segment| *segment == 0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_shared::spool::SpoolWriter;
     use serde_json::json;
 
     struct Always;
@@ -103,6 +136,7 @@ mod tests {
         worker(&home, "w-2-1", "", "acp", &[0]);
         worker(&home, "odd", "", "acp", &[0]);
         fs::create_dir_all(home.worker("w-1-6")).unwrap();
+        fs::write(Order::path(&home.worker("w-1-6")), "[]").unwrap();
         let in_use = BTreeSet::from(["w-1-3".to_owned()]);
         assert_eq!(sweep_unused(&home, 2, &in_use, &Always).unwrap(), 2);
         let mut left: Vec<String> = fs::read_dir(home.workers())
@@ -112,5 +146,41 @@ mod tests {
         left.sort_unstable();
         assert_eq!(left, ["odd", "w-1-2", "w-1-3", "w-1-3-t5", "w-1-4", "w-1-5", "w-1-6", "w-2-1"]);
         assert_eq!(sweep_unused(&home, 2, &in_use, &Always).unwrap(), 0);
+    }
+
+    /// What a power cut leaves of an order that was not on disk yet.
+    const CUT: [Option<&[u8]>; 4] = [None, Some(b""), Some(&[0; 64]), Some(b"{\"spawn_id\":\"w-1\0\0")];
+
+    fn start(home: &Home, name: &str, turn: &str, order: Option<&[u8]>) {
+        let directory = home.worker(name);
+        fs::create_dir_all(&directory).unwrap();
+        if let Some(bytes) = order {
+            fs::write(Order::path(&directory), bytes).unwrap();
+        }
+        let (boot_id, contracts) = ("b".to_owned(), Default::default());
+        let started = Started { pid: 1, start_time: 2, boot_id, holder_pid: 3, contracts };
+        started.write(&directory, &SpoolWriter::create(&directory, turn).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_a_power_cut_left_without_its_order_is_swept_unless_a_turn_may_be_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let home = Home::new(directory.path());
+        for (number, order) in CUT.into_iter().enumerate() {
+            // Never started; an agent or a command of one, started; the same of a turn.
+            fs::create_dir_all(home.worker(&format!("w-1-{number}1"))).unwrap();
+            if let Some(bytes) = order {
+                fs::write(Order::path(&home.worker(&format!("w-1-{number}1"))), bytes).unwrap();
+            }
+            start(&home, &format!("w-1-{number}2"), "", order);
+            start(&home, &format!("w-1-{number}3"), "t1", order);
+        }
+        worker(&home, "w-1-9", "", "acp", &[0, 1]);
+        fs::write(Order::path(&home.worker("w-1-9")), "").unwrap();
+        let in_use = BTreeSet::from(["w-1-01".to_owned()]);
+        assert_eq!(sweep_unused(&home, 2, &in_use, &Always).unwrap(), 2 * CUT.len() - 1);
+        for name in ["w-1-01", "w-1-03", "w-1-13", "w-1-23", "w-1-33", "w-1-9"] {
+            assert!(home.worker(name).exists(), "{name}");
+        }
     }
 }
