@@ -104,13 +104,13 @@ pub fn created(terminal_id: &str) -> Value {
 /// The result of `terminal/output`: the end of what was written that fits, cut at a character, invalid UTF-8
 /// replaced. `dropped` says that `written` is itself not all of it.
 pub fn output(written: &[u8], dropped: bool, limit_bytes: usize, exit: Option<&Exit>) -> Value {
-    let mut from = written.len().saturating_sub(limit_bytes);
-    // At most three bytes go on from a character before.
-    while from > 0 && from < written.len() && written[from] & 0xc0 == 0x80 && limit_bytes > 0 {
-        from += 1;
-    }
+    let begin = written.len().saturating_sub(limit_bytes);
+    let is_cut = dropped || begin > 0;
+    // At most three bytes go on from a character before; whoever read `written` may have cut it already.
+    let goes_on = |byte: &&u8| **byte & 0xc0 == 0x80;
+    let from = begin + written[begin..].iter().take(3).take_while(|byte| is_cut && goes_on(byte)).count();
     let text = String::from_utf8_lossy(&written[from..]);
-    json!({"output": text, "truncated": dropped || from > 0, "exitStatus": exit.map(exited)})
+    json!({"output": text, "truncated": is_cut, "exitStatus": exit.map(exited)})
 }
 
 /// The result of `terminal/wait_for_exit`, and the status in that of `terminal/output`.
@@ -200,6 +200,10 @@ mod tests {
         assert_eq!(of("äöü", 3)["output"], "ü");
         assert_eq!(of("äöü", 0)["output"], "");
         assert_eq!(of("", 0)["truncated"], false);
+        let cut_before =
+            |from: usize| output(&"äöü".as_bytes()[from..], true, 6 - from, None)["output"].clone();
+        assert_eq!((cut_before(3), cut_before(4), cut_before(5)), (json!("ü"), json!("ü"), json!("")));
+        assert_eq!(output(&"x😀".as_bytes()[2..], true, 3, None)["output"], "");
         assert_eq!(output(b"a\xffb", true, 9, None)["output"], "a\u{fffd}b");
         assert_eq!(output(b"a", true, 9, None)["truncated"], true);
     }
