@@ -320,9 +320,9 @@ fn abandoned_path(directory: &Path) -> PathBuf {
 }
 
 fn find_exit(directory: &Path) -> Result<Option<Exit>, SpoolError> {
-    // The earlier ones may have been removed with the turns they held.
-    let first = spool::segments(directory)?.first().copied().unwrap_or_default();
-    let mut tail = SpoolTail::open_at(directory, first);
+    // It is the last record of the last one. Earlier ones may have been removed with the turns they held, or be damaged.
+    let last = spool::segments(directory)?.last().copied().unwrap_or_default();
+    let mut tail = SpoolTail::open_at(directory, last);
     while !tail.poll(spool::TAIL_PIECE_BYTES_MAX)?.is_empty() {}
     Ok(tail.exit())
 }

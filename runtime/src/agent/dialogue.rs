@@ -138,6 +138,12 @@ impl Dialogue {
         *self = Self { opening: None, requests, request_bytes, ..kept };
     }
 
+    /// What comes next does not go on from what came before: the line that was being written is lost.
+    pub fn lose_line(&mut self) {
+        self.lines = Lines::new(LINE_BYTES_MAX);
+        (self.line_begin, self.begun_before) = (None, false);
+    }
+
     /// Takes the next output record.
     pub fn take(&mut self, seq: u64, stream: Stream, more: bool, bytes: &Bytes) {
         if stream != Stream::Stdout {

@@ -5,6 +5,7 @@ mod followed;
 use crate::agent::dialogue::Dialogue;
 use crate::workers::KnownRequests;
 pub use followed::TurnPlace;
+pub(super) use followed::is_damage;
 use followed::{Followed, end_of};
 use holdfast_shared::spool::{Position, SpoolError, SpoolWatch, WatchToken, segment_path};
 use holdfast_shared::worker::{Exit, Protocol};
@@ -115,7 +116,7 @@ impl Spools {
                 followed.mark = followed.mark.filter(|mark| more && followed.tail.position() < *mark);
                 more
             }
-            Err(error) if is_passing(&error) => {
+            Err(error @ SpoolError::Io { .. }) if !is_damage(&error) => {
                 if !std::mem::replace(&mut followed.failed, true) {
                     tracing::warn!(%error, worker = spawn_id, "spool cannot be read on now");
                 }
@@ -263,13 +264,6 @@ impl Spools {
         let position = followed.tail.position();
         (position.byte > 0).then(|| segment_path(&followed.directory, position.segment))
     }
-}
-
-/// What the disk says that it cannot give is damage: a turn does not wait for it for ever. Any other refusal (too many
-/// open files, missing rights) is no word about the spool itself, and the same may be read later.
-fn is_passing(error: &SpoolError) -> bool {
-    let SpoolError::Io { source, .. } = error else { return false };
-    !source.raw_os_error().is_some_and(|error| [libc::EIO, libc::EUCLEAN].contains(&error))
 }
 
 #[cfg(test)]

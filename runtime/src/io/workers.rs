@@ -5,7 +5,7 @@ mod syncs;
 
 use crate::agent::StandingWorker;
 use crate::daemon::Event;
-use crate::io::spools::Spools;
+use crate::io::spools::{Spools, is_damage};
 use crate::settings::Settings;
 use crate::task::Task;
 use crate::workers::{KnownRequests, Life, Observed, Wanted};
@@ -146,7 +146,7 @@ impl Workers {
         }
         let state = match WorkerState::read(&directory) {
             // Not locked, and no exit can be found: lost, as far as anyone can tell.
-            Err(SpoolError::Damaged { .. }) => None,
+            Err(error) if is_damage(&error) => None,
             state => Some(state?),
         };
         if state != Some(WorkerState::NotStarted) {

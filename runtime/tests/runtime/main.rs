@@ -4,6 +4,7 @@
 
 mod agent;
 mod agent_answers;
+mod agent_damage;
 mod agent_edges;
 mod agents;
 mod full;

@@ -83,6 +83,23 @@ impl SpoolTail {
         }
     }
 
+    /// After an error: goes on where the next segment begins, if there is one; whether there is. What was between is not
+    /// given, and may be of no use any more: a segment is begun only when those before it are complete.
+    ///
+    /// # Errors
+    /// When the next segment cannot be looked for.
+    pub fn pass_over(&mut self) -> Result<bool, SpoolError> {
+        // One that does not go on from what was read may be whole itself.
+        let continues_badly = self.begun && self.file.is_none();
+        let next = if continues_badly { self.segment } else { self.segment + 1 };
+        let path = segment_path(&self.directory, next);
+        if self.exit.is_some() || !path.try_exists().map_err(SpoolError::io("look for", &path))? {
+            return Ok(false);
+        }
+        (self.segment, self.byte, self.begun, self.file) = (next, 0, false, None);
+        Ok(true)
+    }
+
     /// How the worker ended, once that was read.
     pub fn exit(&self) -> Option<Exit> {
         self.exit

@@ -273,6 +273,36 @@ fn an_end_is_known_also_when_earlier_segments_are_gone() {
 }
 
 #[test]
+fn an_end_is_known_also_when_an_earlier_segment_is_damaged() {
+    let (directory, _) = two_segments();
+    std::fs::write(Started::path(directory.path()), serde_json::to_vec(&started()).unwrap()).unwrap();
+    let first = OpenOptions::new().write(true).open(segment_path(directory.path(), 0)).unwrap();
+    first.write_all_at(b"damage", SEGMENT_HEAD_BYTES as u64).unwrap();
+    assert_eq!(WorkerState::read(directory.path()).unwrap(), WorkerState::Ended(exit(5)));
+}
+
+#[test]
+fn damage_is_passed_over_only_where_another_segment_follows() {
+    let (directory, _) = two_segments();
+    let damage = |segment| {
+        let file = OpenOptions::new().write(true).open(segment_path(directory.path(), segment)).unwrap();
+        file.write_all_at(b"damage", SEGMENT_HEAD_BYTES as u64).unwrap();
+    };
+    damage(0);
+    let mut tail = SpoolTail::open(directory.path());
+    assert!(matches!(tail.poll(1), Err(SpoolError::Damaged { byte: 64, .. })));
+    assert!(tail.pass_over().unwrap());
+    let mut records = tail.poll(TAIL_PIECE_BYTES_MAX).unwrap();
+    assert_eq!(outputs(&records), [(4, "delta".to_owned()), (5, "epsilon".to_owned())]);
+    assert_eq!((tail.exit(), tail.turn()), (Some(exit(5)), Some("t2")));
+    damage(1);
+    tail = SpoolTail::open_at(directory.path(), 1);
+    assert!(tail.poll(1).is_err() && !tail.pass_over().unwrap());
+    records = read_all(directory.path()).unwrap_or_default();
+    assert_eq!(outputs(&records), []);
+}
+
+#[test]
 fn a_start_that_a_power_cut_has_emptied_was_none() {
     let directory = tempfile::tempdir().unwrap();
     for emptied in [&b""[..], &[0; 4096]] {

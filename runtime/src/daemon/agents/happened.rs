@@ -121,7 +121,9 @@ impl Active {
                 (death, said_of_exit(death, exit, ending))
             }
             Life::Lost if observed.read_to_end => {
-                (Death::Lost, "the agent was lost: nobody knows how it ended".to_owned())
+                let told = ending.and_then(|ending| ending.detail.clone());
+                let lost = || "the agent was lost: nobody knows how it ended".to_owned();
+                (Death::Lost, told.unwrap_or_else(lost))
             }
             Life::Abandoned if observed.refused => {
                 (Death::Refused, self.workers.refusal(&worker.spawn_id).unwrap_or_default())

@@ -54,16 +54,24 @@ impl Active {
             let served = self.shared.borrow();
             let task = served.folded.state.task(id);
             let agent = task.and_then(|task| task.agent.as_ref());
-            let Some(worker) = agent.and_then(|agent| agent.worker.as_ref()) else { return false };
+            let Some(agent) = agent else { return false };
+            let Some(worker) = agent.worker.as_ref() else { return false };
             let wanted = worker.waiting.iter().filter(|wait| wait.creating && !wait.called_off);
             let unknown = wanted.filter(|wait| !self.is_answered(&worker.spawn_id, wait.seq));
-            (worker.spawn_id.clone(), unknown.cloned().collect::<Vec<Wait>>())
+            let placed = unknown.map(|wait| (wait.clone(), agent.terminal(&wait.terminal).is_some()));
+            (worker.spawn_id.clone(), placed.collect::<Vec<(Wait, bool)>>())
         };
         let mut known = false;
-        for wait in wanted {
+        for (wait, is_placed) in wanted {
             let Some(name) = RequestId::new(&wait.id) else { continue };
             if let Some(answer) = self.answer_to(id, &worker, (wait.seq, &name), None) {
-                self.agents.entry(worker.clone()).or_default().answers.insert(wait.seq, answer);
+                let held = self.agents.entry(worker.clone()).or_default();
+                held.answers.insert(wait.seq, answer);
+                // What was to run cannot be read any more: the place is given back before the agent hears of it.
+                if is_placed {
+                    held.in_vain.insert(wait.seq);
+                    self.look_at.insert(id.to_owned());
+                }
                 known = true;
             }
         }

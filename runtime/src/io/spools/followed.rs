@@ -122,12 +122,28 @@ impl Followed {
         }
     }
 
+    /// Goes on behind damage if a later turn was marked since: those before it are sealed, and what was asked there and
+    /// is still to be answered is refused. Whether it does.
+    fn pass_over(&mut self) -> Result<bool, SpoolError> {
+        let passed = self.tail.pass_over()?;
+        if passed && let Some(dialogue) = &mut self.dialogue {
+            dialogue.lose_line();
+        }
+        Ok(passed)
+    }
+
     pub(super) fn is_behind(&self) -> bool {
         self.failed || self.mark.is_some()
     }
 
     pub(super) fn advance(&mut self) -> Result<bool, SpoolError> {
-        let records = self.tail.poll(TAIL_PIECE_BYTES_MAX)?;
+        let records = match self.tail.poll(TAIL_PIECE_BYTES_MAX) {
+            Err(error) if is_damage(&error) && self.pass_over()? => {
+                tracing::warn!(%error, "what an ended turn left in a spool cannot be read; its worker goes on");
+                return Ok(true);
+            }
+            records => records?,
+        };
         records.iter().for_each(|record| self.take(record));
         if records.iter().any(|record| matches!(record, SpoolRecord::Output { .. })) {
             self.heard_at = Some(Instant::now());
@@ -174,6 +190,18 @@ pub(super) fn end_of(directory: &Path, mut segment: u32) -> std::io::Result<Posi
         Ok(metadata) => Ok(Position { segment, byte: metadata.len() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Position { segment, byte: 0 }),
         Err(error) => Err(error),
+    }
+}
+
+/// What the disk says that it cannot give is damage: a turn does not wait for it for ever. Any other refusal (too many
+/// open files, missing rights) is no word about the spool itself, and the same may be read later.
+pub(in crate::io) fn is_damage(error: &SpoolError) -> bool {
+    match error {
+        SpoolError::Damaged { .. } => true,
+        SpoolError::Io { source, .. } => {
+            source.raw_os_error().is_some_and(|error| [libc::EIO, libc::EUCLEAN].contains(&error))
+        }
+        _ => false,
     }
 }
 

@@ -101,6 +101,69 @@ fn damage_ends_the_reading_where_it_is() {
     assert_eq!((spools.outputs("w"), spools.is_damaged("w")), (3, true));
 }
 
+/// Three turns of an agent, three records each behind one of its handshake.
+fn three_turns(sample: &Sample) -> SpoolWriter {
+    let mut spool = sample.spool("w");
+    write(&mut spool, 1, 100);
+    for (turn, number) in [("t1", 16), ("t2", 18), ("t3", 20)] {
+        assert_eq!(spool.next_segment(turn, number).unwrap(), Flushed::Done);
+        write(&mut spool, 3, 100);
+    }
+    spool
+}
+
+/// Does something to a segment.
+type Damage = fn(&mut Vec<u8>);
+
+#[test]
+fn damage_before_the_last_turns_mark_is_passed_over() {
+    let cases: [(&str, Damage); 4] = [
+        ("a record", |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }),
+        ("its head", |bytes| bytes[20] ^= 1),
+        ("its last record is cut", |bytes| bytes.truncate(bytes.len() - 10)),
+        ("its last record is gone", |bytes| bytes.truncate(bytes.len() - 117)),
+    ];
+    for (what, damage) in cases {
+        let sample = Sample::new();
+        let mut spool = three_turns(&sample);
+        let directory = sample.home.worker("w");
+        let path = segment_path(&directory, 2);
+        let mut bytes = std::fs::read(&path).unwrap();
+        damage(&mut bytes);
+        std::fs::write(&path, bytes).unwrap();
+        let mut spools = Spools::new().unwrap();
+        spools.follow("w", &directory, Protocol::Acp, &KnownRequests::default()).unwrap();
+        spools.catch_up("w");
+        assert!(!spools.is_damaged("w") && !spools.is_behind("w"), "{what}");
+        assert_eq!((spools.turn("w"), spools.outputs("w"), spools.consumed("w")), ("t3", 10, 20), "{what}");
+        let place = TurnPlace { segment: 3, base: 7, outputs: 3, given: None };
+        assert_eq!(spools.of_turn("w", "t3"), place, "{what}");
+        let exit = end(&mut spool);
+        spools.catch_up("w");
+        assert_eq!(spools.exit("w"), Some(exit), "{what}");
+    }
+}
+
+#[test]
+fn damage_in_the_last_turn_ends_the_reading() {
+    let sample = Sample::new();
+    let _spool = three_turns(&sample);
+    let directory = sample.home.worker("w");
+    let path = segment_path(&directory, 3);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut spools = Spools::new().unwrap();
+    spools.follow("w", &directory, Protocol::Acp, &KnownRequests::default()).unwrap();
+    // What is good is read first.
+    (0..2).for_each(|_| spools.catch_up("w"));
+    assert_eq!((spools.is_damaged("w"), spools.outputs("w")), (true, 9));
+}
+
 #[test]
 fn what_is_left_is_no_news_any_more() {
     let sample = Sample::new();
