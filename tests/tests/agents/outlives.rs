@@ -4,10 +4,9 @@ use holdfast_shared::home::Role;
 use holdfast_tests::agents::{self, Agent, Stage, Step, TASK, counts, of_kind, said, wait_said};
 use holdfast_tests::client::Client;
 use holdfast_tests::work::{SEALED_DEADLINE, conversation};
-use holdfast_tests::{processes, run, wait};
+use holdfast_tests::{processes, run};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use std::time::Duration;
 
 const WATCHERS: usize = 4;
 /// Counted before and after the question: 4 s each, so that faults come in the middle.
@@ -173,12 +172,15 @@ pub fn a_death(agent: Agent) {
         let recalls = trial.prompt(&[Step::Recall]).await;
         let seal = trial.stage.sealed(&recalls).await;
         assert_eq!(seal["stop_reason"], json!("end_turn"), "{seal}");
-        // What an agent replays late would have come by then.
-        wait::pass(Duration::from_millis(300)).await;
+        // What an agent replays late lies before what it says to a prompt that it is given later.
+        let follows = trial.prompt(&[Step::Recall]).await;
+        trial.stage.sealed(&follows).await;
         let events = trial.stage.events();
-        let recalled = said(&events, &recalls);
-        assert!(recalled.contains("blue"), "{recalled}");
-        assert!(!recalled.contains("5\n"), "a replay was recorded: {recalled}");
+        for turn in [&recalls, &follows] {
+            let recalled = said(&events, turn);
+            assert!(recalled.contains("blue"), "{recalled}");
+            assert!(!recalled.contains("5\n"), "a replay was recorded: {recalled}");
+        }
         assert_eq!(said(&events, &told), before);
         let now = agents::workers(&trial.stage.node, TASK);
         assert!(!now.is_empty() && now.iter().all(|pid| !workers.contains(pid)), "another process");
