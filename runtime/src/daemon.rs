@@ -17,6 +17,7 @@ mod writes;
 
 use crate::io::history::History;
 use crate::io::journal::{Fatal, Following, Writing};
+use crate::io::late::LateAnswers;
 use crate::io::readable::Readable;
 use crate::io::served::{Served, Shared};
 use crate::io::spools::Spools;
@@ -152,6 +153,7 @@ impl Daemon {
             folded,
             spools,
             history: History::new(start.home.clone()),
+            late: LateAnswers::start(start.home.clone()),
             view: start_view(start),
             links: Vec::new(),
         };

@@ -1,12 +1,13 @@
 //! Calls that need no record: refusals, reads, probes.
 
 use super::{IncomingCall, now_ms};
-use crate::commands::{self, Call, Decision, Given};
+use crate::commands::{self, Call, Decision, Given, Late};
 use crate::io::served::{Served, Shared};
 use crate::params::History;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::PIECE_BYTES;
 use serde_json::{Value, json};
+use std::rc::Rc;
 
 /// Events of one `conversation.history` answer.
 const HISTORY_EVENTS: usize = 1000;
@@ -46,7 +47,7 @@ pub(super) fn answer_read(shared: &Shared, call: &IncomingCall, decided: Result<
         Err(error) => Err(error),
         Ok(Decision::Answer { result, .. }) => Ok(result),
         Ok(Decision::History(history)) => read_history(&mut shared.borrow_mut(), &history),
-        Ok(Decision::Late(late)) => shared.borrow_mut().late_permission(&late),
+        Ok(Decision::Late(late)) => return answer_late(shared, call, late),
         Ok(Decision::Probe) => Ok(probe(&shared.borrow())),
         // A write is decided on only by the active, which takes it before this.
         Ok(Decision::Write(_)) => Err(ApiError::new(Code::NotActive, "this runtime is not the active one")),
@@ -55,6 +56,19 @@ pub(super) fn answer_read(shared: &Shared, call: &IncomingCall, decided: Result<
         Ok(result) => call.link.reply(call.id, Ok(&result)),
         Err(error) => call.link.reply(call.id, Err(error)),
     }
+}
+
+/// Whoever asked is answered in turn, or gone by then.
+fn answer_late(shared: &Shared, call: &IncomingCall, late: Late) {
+    let mut served = shared.borrow_mut();
+    let answer = served.late_permission(late);
+    let (link, id) = (Rc::downgrade(&call.link), call.id);
+    let reply = move |answer: Result<Value, ApiError>| {
+        if let Some(link) = link.upgrade() {
+            link.reply(id, answer.as_ref().map_err(Clone::clone));
+        }
+    };
+    served.late.give(Box::new(reply), answer);
 }
 
 fn probe(served: &Served) -> Value {

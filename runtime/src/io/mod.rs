@@ -6,6 +6,7 @@ pub mod files;
 pub mod filing;
 pub mod history;
 pub mod journal;
+pub mod late;
 pub mod link;
 pub mod readable;
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod late;
 
 use crate::commands::{PendingPermission, Seen};
 use crate::io::history::History;
+use crate::io::late::LateAnswers;
 use crate::io::link::Link;
 use crate::io::spools::{Spools, TurnPlace};
 use crate::io::view::View;
@@ -24,6 +25,7 @@ use holdfast_shared::runtime_control::{LastRecord, RuntimeReport};
 use holdfast_shared::skill;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::worker::Protocol;
+pub use late::{LateAnswer, LookUp};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -72,6 +74,8 @@ pub struct Served {
     pub spools: Spools,
     /// Reads conversations.
     pub history: History,
+    /// Answers to requests for permission of turns that are over.
+    pub late: LateAnswers,
     /// Where ended turns are found quickly; without it they are found all the same.
     pub view: Option<View>,
     /// Living links.

@@ -18,15 +18,20 @@ impl History {
     /// the order in which they ran, so their files are halved.
     ///
     /// # Errors
-    /// As [`read`](Self::read). A file that is damaged ends the search.
+    /// As [`read`](Self::read). A file that is damaged ends the search. Parses a file for each half: not for a loop.
     pub fn turn(&mut self, conversation: &str, turn: u64) -> Result<Option<Arc<Filed>>, HistoryError> {
         let firsts = self.listing(conversation, false)?;
         let (mut low, mut high) = (0, firsts.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            let Some(filed) = self.load(conversation, firsts[middle])? else { return Ok(None) };
+            let first = firsts[middle];
+            let Some(filed) = self.parse(conversation, first)? else { return Ok(None) };
             match turn_number(filed.turn()) {
-                Some(found) if found == turn => return Ok(Some(filed)),
+                // The others are not kept: each may be long.
+                Some(found) if found == turn => {
+                    let key = (conversation.to_owned(), first);
+                    return Ok(Some(Arc::clone(self.parsed.put(key, Arc::new(filed)))));
+                }
                 Some(found) if found < turn => low = middle + 1,
                 Some(_) => high = middle,
                 None => return Ok(None),
@@ -71,8 +76,13 @@ impl History {
         if let Some(filed) = self.parsed.get(&key) {
             return Ok(Some(Arc::clone(filed)));
         }
+        let filed = self.parse(conversation, first)?;
+        Ok(filed.map(|filed| Arc::clone(self.parsed.put(key, Arc::new(filed)))))
+    }
+
+    fn parse(&self, conversation: &str, first: u64) -> Result<Option<Filed>, HistoryError> {
         match filing::load(&self.home, conversation, first) {
-            Ok(filed) => Ok(Some(Arc::clone(self.parsed.put(key, Arc::new(filed))))),
+            Ok(filed) => Ok(Some(filed)),
             Err(error) if error.is_lasting() => {
                 tracing::warn!(%error, "filed span cannot be read");
                 Ok(None)
