@@ -3,13 +3,15 @@
 
 mod contents;
 mod error;
+mod limits;
 mod path;
 mod rules;
 
 pub use contents::{Contents, EntryKind};
 pub use error::BundleError;
+pub use limits::Limits;
 pub use path::{PathFault, check_path};
-pub use rules::{Limits, Rules, judge, no_common_contract, parse};
+pub use rules::{Rules, judge, no_common_contract, parse};
 
 /// Path of the runtime's binary in a bundle and below a slot.
 pub const RUNTIME: &str = "bin/holdfast-runtime";

@@ -6,7 +6,7 @@ use super::output::{CliError, Output};
 use super::place::Place;
 use crate::doctor::{self, Check, State};
 use crate::io::home::{free_bytes, look};
-use crate::io::{logs, slots, systemd};
+use crate::io::{logs, programs, slots, systemd};
 use crate::memory;
 use crate::settings::Settings;
 use holdfast_shared::home::Role;
@@ -161,7 +161,7 @@ fn memory_check(place: &Place, restricted: &[Restricted]) -> Check {
 
 fn binaries() -> Check {
     let missing =
-        ["holdfast-runtime", slots::SIDECAR].into_iter().find_map(|name| slots::beside_us(name).err());
+        ["holdfast-runtime", programs::SIDECAR].into_iter().find_map(|name| programs::beside_us(name).err());
     match missing {
         None => Check::ok("binaries", "runtime and sidecar are built"),
         Some(error) => {

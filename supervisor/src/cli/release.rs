@@ -1,18 +1,21 @@
 //! `release keygen|trust|pack|verify`. Needs no node.
 
+mod described;
+
 use super::output::{CliError, Output};
 use super::place::Place;
-use crate::io::bundle::{TrustedKeys, Verified, keys, root_changes, verify};
+use crate::io::bundle::{TrustedKeys, keys, root_changes, verify};
 use crate::io::packing::{PackError, Packed, Packing, pack};
+use crate::io::programs::beside_us;
 use crate::io::signing::{SigningError, SigningKey, generate};
-use crate::io::slots::{beside_us, target};
+use crate::io::slots::target;
 use crate::release::{BundleError, Limits, Rules};
 use clap::Subcommand;
+use described::{described, mib, verified_words, words};
 use holdfast_shared::error::{ApiError, Code};
-use holdfast_shared::release::{BundleManifest, Part};
 use holdfast_shared::slot::Slot;
 use holdfast_shared::version;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Long enough for a release to reach every node, short enough that an old one with a hole is not installed for ever.
@@ -247,53 +250,6 @@ fn verify_release(
     value["root_changes"] = json!(root);
     output.result(&value, || verified_words(file, &verified, &root));
     Ok(crate::exit::FINE)
-}
-
-fn verified_words(file: &Path, verified: &Verified, root: &[String]) -> String {
-    let root = match root {
-        [] => "Supervisor and sidecar are those that are here.".to_owned(),
-        changed => format!("Needs a root promotion: {} differ from those here.", changed.join(", ")),
-    };
-    let key = verified.key_name();
-    let size = mib(verified.bundle_bytes());
-    format!("{} ({size}) is valid, signed by {key}.\n{}{root}", file.display(), words(verified.manifest()))
-}
-
-fn described(manifest: &BundleManifest) -> Value {
-    let file = |(path, file): (&String, &holdfast_shared::release::BundleFile)| json!({"path": path, "size_bytes": file.size_bytes, "sha256": file.sha256, "part": file.part});
-    json!({
-        "version": manifest.version, "target": manifest.target,
-        "created_at": manifest.created_at, "expires_at": manifest.expires_at,
-        "contracts": manifest.contracts, "reads": manifest.reads, "writes": manifest.writes,
-        "must_understand": manifest.must_understand,
-        "files": manifest.files.iter().map(file).collect::<Vec<Value>>(),
-    })
-}
-
-fn words(manifest: &BundleManifest) -> String {
-    let time =
-        |at| jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| at.to_string());
-    let mut text = format!(
-        "version {} for {}, packed {}, expires {}\n",
-        manifest.version,
-        manifest.target,
-        time(manifest.created_at),
-        time(manifest.expires_at)
-    );
-    for (path, file) in &manifest.files {
-        let part = match file.part {
-            Part::Root => "root",
-            Part::Units => "units",
-            Part::Runtime => "runtime",
-        };
-        text.push_str(&format!("  {:<8} {:>12}  {path}\n", part, mib(file.size_bytes)));
-    }
-    text
-}
-
-fn mib(bytes: u64) -> String {
-    const MIB: f64 = 1024.0 * 1024.0;
-    format!("{:.1} MiB", bytes as f64 / MIB)
 }
 
 /// The first line, without its end.

@@ -2,7 +2,7 @@
 
 use super::output::{CliError, Output};
 use super::place::Place;
-use crate::io::slots::own_program;
+use crate::io::programs::own_program;
 use crate::io::systemd::INSTALLED_HOME;
 use crate::io::units::placing::{Places, apply, remove};
 use crate::io::units::systemctl::Systemctl;

@@ -8,7 +8,7 @@ use super::Event;
 use crate::breaker::Breaker;
 use crate::io::child;
 use crate::io::reap::reap_others;
-use crate::io::slots;
+use crate::io::{programs, slots};
 use crate::restart::Restarts;
 use holdfast_shared::control::Client;
 use holdfast_shared::home::{Home, Role};
@@ -194,7 +194,7 @@ impl Processes {
     ) -> std::io::Result<i32> {
         let program = match role {
             Role::Runtime(slot) => self.home.slot(slot).join(slots::RUNTIME),
-            _ => slots::beside_us(slots::SIDECAR).map_err(std::io::Error::other)?,
+            _ => programs::beside_us(programs::SIDECAR).map_err(std::io::Error::other)?,
         };
         let mut arguments = vec!["--home".into(), self.home.path().into()];
         if let Role::Runtime(slot) = role {

@@ -18,6 +18,7 @@ pub use signature::{SIGNATURE_BYTES, signature_path, text as signature_text};
 pub use units::units;
 pub use unpacking::{StageProgress, Step, stage};
 
+use crate::io::programs::beside_us;
 use crate::io::{root, slots};
 use crate::release::{BundleError, Limits, MANIFEST, Rules, judge};
 use holdfast_shared::error::ApiError;
@@ -130,7 +131,7 @@ pub fn root_changes(home: Option<&Home>, manifest: &Manifest) -> Result<Vec<Stri
     let mut changed = Vec::new();
     for path in &manifest.root {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let own = match (&promoted, slots::beside_us(name)) {
+        let own = match (&promoted, beside_us(name)) {
             (Some(promoted), _) => promoted.digests.get(name).cloned(),
             (None, Ok(own)) => {
                 Some(slots::digest(&own).map_err(|error| crate::io::home::on_file("read", &own, &error))?)

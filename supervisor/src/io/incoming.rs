@@ -5,20 +5,22 @@
 //! the next offer then gives its path. Everything may be repeated, by several at once. Nothing here is trusted: what is
 //! handed over is verified like any other bundle.
 
+mod files;
+
 use crate::io::bundle::{SIGNATURE_BYTES, signature_path};
 use crate::io::home::{free_bytes, on_file, write_file};
 use crate::io::slots::digest;
 use crate::release::Limits;
+use files::{check_digest, digest_in, open_part, paths, touch};
 use holdfast_shared::durable_file::sync_directory;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::home::Home;
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::DirBuilder;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 /// Bytes of a piece at most; half of what a control socket takes as a body.
@@ -28,12 +30,6 @@ const BUNDLES: usize = 4;
 /// What no attempt names goes when nothing was done to it for so long. Between two pieces, and between the last one and
 /// the request for the update, there are milliseconds.
 pub const KEPT: Duration = Duration::from_secs(60);
-/// Ending of a bundle that is whole.
-const WHOLE: &str = ".tar.zst";
-/// Ending of one that is not.
-const PART: &str = ".part";
-/// Characters of a digest.
-const DIGEST: usize = 64;
 
 /// What is to be handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,14 +148,6 @@ fn check(offer: &Offer) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// It becomes a file's name.
-fn check_digest(text: &str) -> Result<(), ApiError> {
-    match text.len() == DIGEST && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        true => Ok(()),
-        false => Err(ApiError::new(Code::InvalidRequest, "sha256 is 64 lower case hexadecimal digits")),
-    }
-}
-
 fn too_large(bytes: u64) -> ApiError {
     let limit = Limits::default().bundle_bytes;
     crate::release::BundleError::TooLarge { what: "the bundle in bytes".into(), amount: bytes, limit }.into()
@@ -189,44 +177,10 @@ fn demand_room(home: &Home, bytes: u64) -> Result<(), ApiError> {
     }
 }
 
-fn paths(home: &Home, sha256: &str) -> (PathBuf, PathBuf) {
-    let below = home.incoming();
-    (below.join(format!("{sha256}{WHOLE}")), below.join(format!("{sha256}{PART}")))
-}
-
-/// The digest in a file's name.
-fn digest_in(path: &Path) -> Option<String> {
-    let name = path.file_name()?.to_str()?;
-    let digest = name.get(..DIGEST)?;
-    check_digest(digest).is_ok().then(|| digest.to_owned())
-}
-
-/// Held alone: a piece is whole before the next one comes.
-fn open_part(part: &Path, create: bool) -> io::Result<Flock<File>> {
-    let mut options = OpenOptions::new();
-    loop {
-        let file = options.append(true).create(create).mode(0o600).open(part)?;
-        let file = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno))?;
-        // Whoever had the lock may have put this very file in its place, or removed it: then nothing is added to it.
-        match std::fs::metadata(part) {
-            Ok(there) if is_same(&file.metadata()?, &there) => return Ok(file),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-}
-
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
-fn touch(path: &Path) -> io::Result<()> {
-    OpenOptions::new().append(true).open(path)?.set_modified(SystemTime::now())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
 
     const BUNDLE: &[u8] = b"a bundle, as far as this is concerned";
 

@@ -17,6 +17,7 @@ pub mod owner;
 pub mod packing;
 pub mod preflight;
 pub mod probe;
+pub mod programs;
 pub mod reap;
 pub mod replace;
 pub mod root;

@@ -2,8 +2,9 @@
 
 use crate::io::bundle::{check_contents, signature_path};
 use crate::io::preflight::abilities;
+use crate::io::programs::{BUILT_RUNTIME, SIDECAR};
 use crate::io::signing::{SigningError, SigningKey};
-use crate::io::slots::{BUILT_RUNTIME, SIDECAR, digest, target};
+use crate::io::slots::{digest, target};
 use crate::release::{BundleError, Limits, MANIFEST, Rules, UNIT_NAMES, UNITS};
 use holdfast_shared::error::ApiError;
 use holdfast_shared::release::{

@@ -7,7 +7,7 @@ pub mod lease;
 pub use install::{install, remove};
 
 use crate::io::home::on_file;
-use crate::io::slots::own_program;
+use crate::io::programs::own_program;
 use crate::io::task_user;
 use crate::order::{SKILL_VARIABLE, Skill};
 use crate::skill::{MANIFEST, MANIFEST_BYTES_MAX, Manifest, digest};

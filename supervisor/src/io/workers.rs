@@ -3,8 +3,8 @@
 use crate::hold::{CGROUP_VARIABLE, LEASE_FD_VARIABLE};
 use crate::io::child::{self, ChildPlan};
 use crate::io::home::on_file;
+use crate::io::programs::own_program;
 use crate::io::skills::lease::Lease;
-use crate::io::slots::own_program;
 use crate::io::{cgroups, skills, task_user};
 use crate::order::{self, order};
 use crate::settings::Settings;

@@ -1,8 +1,8 @@
 //! What a keeper is given at its start: listeners by who starts it, everything else by the keeper before it in its process.
 
 use super::supervised::Supervisor;
+use crate::io::programs::own_program;
 use crate::io::replace::kept_descriptors;
-use crate::io::slots::own_program;
 use holdfast_shared::process::{PassedFd, PidFd, listen_fds};
 use std::os::fd::OwnedFd;
 use std::time::Instant;

@@ -1,48 +1,13 @@
 //! What a bundle's manifest must say to be installed here and now. Pure.
 
 use super::error::BundleError;
+use super::limits::{Limits, sizes};
 use super::path::{PathFault, check_path};
 use super::{MANIFEST, RUNTIME, UNIT_BYTES, UNITS, unit_name};
 use holdfast_shared::release::{BUNDLE_FORMAT, BundleManifest, Part};
 use holdfast_shared::version::{Contracts, VersionRange};
 use semver::Version;
 use serde::Deserialize;
-
-const MIB: u64 = 1024 * 1024;
-
-/// How large a bundle may be. Ours is about 100 MiB unpacked; the limits leave room and end long before a disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The bundle itself.
-    pub bundle_bytes: u64,
-    /// All files together.
-    pub unpacked_bytes: u64,
-    /// Number of files.
-    pub files: u64,
-    /// The manifest.
-    pub manifest_bytes: u64,
-    /// Unpacked to packed, for what is unpacked beyond `ratio_free_bytes`: programs shrink to a quarter, bombs to a
-    /// thousandth.
-    pub ratio: u64,
-    /// See `ratio`.
-    pub ratio_free_bytes: u64,
-    /// What stays free on the disk behind a staged release: the business journal's reserve is 64 MiB.
-    pub reserve_bytes: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            bundle_bytes: 512 * MIB,
-            unpacked_bytes: 1024 * MIB,
-            files: 256,
-            manifest_bytes: MIB,
-            ratio: 50,
-            ratio_free_bytes: 16 * MIB,
-            reserve_bytes: 128 * MIB,
-        }
-    }
-}
 
 /// What is demanded here and now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,22 +123,6 @@ fn not_taken(path: &str, manifest: &BundleManifest) -> Result<(), PathFault> {
     if path == MANIFEST || taken.any(|taken| taken) { Err(PathFault::Taken) } else { Ok(()) }
 }
 
-fn sizes(manifest: &BundleManifest, bundle_bytes: u64, limits: &Limits) -> Result<(), BundleError> {
-    let unpacked = manifest.unpacked_bytes().unwrap_or(u64::MAX);
-    let by_ratio = limits.ratio_free_bytes.saturating_add(bundle_bytes.saturating_mul(limits.ratio));
-    let files = manifest.files.len() as u64;
-    let checks = [
-        ("the bundle in bytes", bundle_bytes, limits.bundle_bytes),
-        ("the number of files", files, limits.files),
-        ("what it unpacks to in bytes", unpacked, limits.unpacked_bytes),
-        ("what it unpacks to in bytes, for so small a bundle,", unpacked, by_ratio),
-    ];
-    match checks.into_iter().find(|(_, amount, limit)| amount > limit) {
-        Some((what, amount, limit)) => Err(BundleError::TooLarge { what: what.to_owned(), amount, limit }),
-        None => Ok(()),
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -201,7 +150,7 @@ pub(super) mod tests {
         }
     }
 
-    fn rules() -> Rules {
+    pub fn rules() -> Rules {
         Rules {
             now_ms: NOW,
             target: "here".to_owned(),
@@ -212,13 +161,13 @@ pub(super) mod tests {
     }
 
     /// The code of the refusal of a changed manifest; empty: it is let through.
-    fn code(change: impl FnOnce(&mut BundleManifest)) -> &'static str {
+    pub fn code(change: impl FnOnce(&mut BundleManifest)) -> &'static str {
         let mut manifest = manifest();
         change(&mut manifest);
         judge(&manifest, 1000, None, &rules()).map_or_else(|error| error.code(), |()| "")
     }
 
-    fn add(manifest: &mut BundleManifest, path: &str, size_bytes: u64) {
+    pub fn add(manifest: &mut BundleManifest, path: &str, size_bytes: u64) {
         let file = BundleFile { size_bytes, sha256: "0".repeat(64), part: Part::Root };
         manifest.files.insert(path.to_owned(), file);
     }
@@ -272,21 +221,6 @@ pub(super) mod tests {
         ] {
             assert_eq!(with(path, part, size), "bundle_manifest_invalid", "{path}");
         }
-    }
-
-    #[test]
-    fn sizes_beyond_a_limit_are_refused_also_where_their_sum_is_no_number() {
-        assert_eq!(code(|manifest| add(manifest, "x", u64::MAX)), "bundle_too_large");
-        assert_eq!(code(|manifest| add(manifest, "x", 1025 * MIB)), "bundle_too_large");
-        // 1000 bytes that unpack to 100 MiB.
-        assert_eq!(code(|manifest| add(manifest, "x", 100 * MIB)), "bundle_too_large");
-        assert_eq!(code(|manifest| add(manifest, "x", 16 * MIB)), "");
-        assert_eq!(
-            code(|manifest| (0..256).for_each(|n| add(manifest, &format!("x{n}"), 1))),
-            "bundle_too_large"
-        );
-        let large = judge(&manifest(), 513 * MIB, None, &rules()).unwrap_err();
-        assert_eq!(large.code(), "bundle_too_large");
     }
 
     #[test]

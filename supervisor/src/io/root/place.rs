@@ -2,8 +2,9 @@
 
 use super::{OPERATOR, changes, program, read, running, succession, tidy_alone, write};
 use crate::io::home::on_file;
+use crate::io::programs::{SIDECAR, beside_us};
 use crate::io::reap::Awaited;
-use crate::io::slots::{self, SIDECAR, digest};
+use crate::io::slots::digest;
 use crate::promotion::Root;
 use crate::release::check_path;
 use holdfast_shared::durable_file::sync_directory;
@@ -107,7 +108,7 @@ fn source(home: &Home, manifest: &Manifest, name: &str) -> Result<(PathBuf, Opti
     let is_it = |path: &&String| path.rsplit('/').next() == Some(name) && check_path(path.as_bytes()).is_ok();
     Ok(match manifest.root.iter().find(is_it) {
         Some(path) => (home.slot(manifest.slot).join(path), manifest.digests.get(path).cloned()),
-        None => (slots::beside_us(name)?, None),
+        None => (beside_us(name)?, None),
     })
 }
 

@@ -1,7 +1,8 @@
 //! Root files of a home in a directory of its own.
 
 use super::*;
-use crate::io::slots::{self, SIDECAR, digest};
+use crate::io::programs::SIDECAR;
+use crate::io::slots::{self, digest};
 use crate::promotion::TRIAL_MS;
 use holdfast_shared::release::Manifest;
 use holdfast_shared::slot::Slot;

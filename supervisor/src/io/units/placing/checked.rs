@@ -42,7 +42,7 @@ pub(super) fn wanted(
     now_ms: i64,
 ) -> Result<BTreeMap<&'static str, String>, Refusal> {
     let trusted = trusted(places)?;
-    let removed: Vec<String> = super::read(&places.state.join(super::REMOVED)).unwrap_or_default();
+    let removed: Vec<String> = super::files::read(&places.state.join(super::REMOVED)).unwrap_or_default();
     if removed.contains(&wish.sha256) {
         return Err(refusal("bundle_removed", "a package that came after this bundle has removed its units"));
     }
