@@ -145,8 +145,7 @@ impl Workers {
             return Ok(if spools.is_damaged(spawn_id) { Life::Spoiled } else { Life::Alive });
         }
         let state = match WorkerState::read(&directory) {
-            // Not locked, and no exit can be found: lost, as far as anyone can tell.
-            Err(error) if is_damage(&error) => None,
+            Err(error) if is_damage(&error) => state_despite(&directory, error)?,
             state => Some(state?),
         };
         if state != Some(WorkerState::NotStarted) {
@@ -162,11 +161,14 @@ impl Workers {
                 _ => Life::BeforeStart,
             },
             Some(WorkerState::Ended(exit)) => Life::Ended(exit),
-            Some(WorkerState::Lost(_)) | None => {
-                known.lost = true;
-                end_lost(spawn_id, &directory);
-                Life::Lost
-            }
+            Some(WorkerState::Lost(_)) | None => match spools.exit(spawn_id) {
+                Some(exit) => Life::Ended(exit),
+                None => {
+                    known.lost = true;
+                    end_lost(spawn_id, &directory);
+                    Life::Lost
+                }
+            },
         })
     }
 
@@ -289,6 +291,16 @@ impl Workers {
     pub fn forget(&mut self, spawn_id: &str) {
         self.known.remove(spawn_id);
     }
+}
+
+/// How a worker is of whose files one cannot be read: alive where its lock is held, else lost (`None`), as far as anyone can
+/// tell. A worker that is taken for lost is not looked at again and another starts beside it, so whether it is there and
+/// whether it lives must be known.
+fn state_despite(directory: &Path, damage: SpoolError) -> Result<Option<WorkerState>, SpoolError> {
+    if !matches!(directory.try_exists(), Ok(true)) {
+        return Err(damage);
+    }
+    Ok(is_locked(directory)?.then_some(WorkerState::Alive(None)))
 }
 
 /// Before the turn is sealed: nothing of a lost worker goes on in the workspace.
