@@ -15,7 +15,7 @@ use holdfast_shared::inbox::{InboxError, InboxWriter, Message};
 use holdfast_shared::leftovers::end_leftovers;
 use holdfast_shared::spool::{SpoolError, SyncInterval, is_locked};
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
-use holdfast_shared::worker::{self, WorkerState};
+use holdfast_shared::worker::{self, Started, WorkerState};
 use spawner::outcome;
 pub use spawner::{SpawnOutcome, Spawner};
 use std::collections::HashMap;
@@ -49,6 +49,8 @@ struct Known {
     answered_at: Option<Instant>,
     failed: bool,
     refused: Option<String>,
+    /// A command that was spawned has neither a holder nor a beginning, as far as was seen since then.
+    unbegun_since: Option<Instant>,
     inbox: Option<InboxWriter>,
     lost: bool,
     sync: SyncInterval,
@@ -253,6 +255,26 @@ impl Workers {
         Ok(())
     }
 
+    /// Gives up a command that was spawned where nothing has begun it within `START_DEADLINE`: its start failed, or its
+    /// holder died before. Whether it was given up now. To be asked now and then while a command has not ended.
+    ///
+    /// # Errors
+    /// When its directory cannot be looked at or marked.
+    pub fn give_up_unbegun(&mut self, spawn_id: &str) -> Result<bool, WorkersError> {
+        let directory = self.home.worker(spawn_id);
+        let known = self.known.entry(spawn_id.to_owned()).or_default();
+        if is_locked(&directory)? || Started::path(&directory).exists() || is_given_up(&directory) {
+            known.unbegun_since = None;
+            return Ok(false);
+        }
+        let since = *known.unbegun_since.get_or_insert_with(Instant::now);
+        if since.elapsed() <= START_DEADLINE {
+            return Ok(false);
+        }
+        self.abandon(spawn_id)?;
+        Ok(is_given_up(&directory))
+    }
+
     /// Tells a worker to end.
     ///
     /// # Errors
@@ -291,6 +313,10 @@ impl Workers {
     pub fn forget(&mut self, spawn_id: &str) {
         self.known.remove(spawn_id);
     }
+}
+
+fn is_given_up(directory: &Path) -> bool {
+    worker::is_abandoned(directory).unwrap_or(false)
 }
 
 /// How a worker is of whose files one cannot be read: alive where its lock is held, else lost (`None`), as far as anyone can
