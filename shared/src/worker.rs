@@ -50,7 +50,8 @@ impl Started {
     /// takes the order for consumed. Where not even that can be done the worker is lost, and so its prompt given to nobody.
     pub fn write(&self, directory: &Path, spool: &SpoolWriter) -> Result<(), SpoolError> {
         self.write_durably(directory, spool).inspect_err(|_| {
-            // Under the spool's lock, so that nobody was told yet whether the worker has started.
+            // Under the spool's lock: a worker that is locked is alive, whatever this file says, and whoever looks at it later
+            // finds one that was never started.
             let _ = std::fs::remove_file(Self::path(directory));
         })
     }

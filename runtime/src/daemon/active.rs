@@ -156,6 +156,7 @@ impl Active {
     /// Twice a second: what the watch may have missed, and spools that are due for a sync.
     pub fn ticked(&mut self) {
         self.find_surplus();
+        self.give_up_unbegun();
         let served = self.shared.borrow();
         self.look_at.extend(served.folded.state.unfinished().map(|task| task.id.clone()));
         let now = now_ms();

@@ -16,7 +16,7 @@ use crate::io::filing::{self, FilingError};
 use crate::io::spools::TurnPlace;
 use crate::recent::Recent;
 use crate::span::{Span, Stretch};
-use files::Place;
+use files::{Keep, Place};
 use holdfast_shared::home::Home;
 use holdfast_shared::link::Publication;
 use holdfast_shared::spool::{
@@ -103,7 +103,7 @@ impl History {
                     let (place, index) = live.source_of(span);
                     self.read_span(span, place, index, &mut piece)?;
                 }
-                None => match self.find(conversation, piece.next, live, index)? {
+                None => match self.find(conversation, piece.next, live, (index, Keep::Parsed))? {
                     Place::Gone(first, last) => piece.gone("", first, last, REASON_DAMAGED),
                     Place::Filed(filed) => self.read_filed(&filed, &mut piece)?,
                 },

@@ -8,7 +8,7 @@ use holdfast_shared::spool::{
     HISTORY_PIECE_BYTES_MAX, SegmentHistory, SpoolError, SpoolRecord, SpoolTail, TAIL_PIECE_BYTES_MAX,
     is_locked,
 };
-use holdfast_shared::worker::{self, ExitStatus, Started};
+use holdfast_shared::worker::{self, ExitStatus, Started, is_abandoned};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::path::Path;
@@ -128,9 +128,11 @@ pub fn ended(home: &Home, known: &TerminalWorker, seen: Option<Seen>) -> Value {
     answers::exited(&exit.unwrap_or_else(lost))
 }
 
-/// Whether it ran, and its holder is gone. One whose holder is just starting is not lost.
+/// Whether it ran, and its holder is gone, or it was given up before its start. One whose holder is just starting is not
+/// lost.
 pub fn is_lost(directory: &Path) -> bool {
-    !is_locked(directory).unwrap_or(true) && Started::path(directory).exists()
+    let will_not_begin = || Started::path(directory).exists() || is_abandoned(directory).unwrap_or(false);
+    !is_locked(directory).unwrap_or(true) && will_not_begin()
 }
 
 /// How a worker's exit is said to an agent.

@@ -15,7 +15,7 @@ use holdfast_shared::inbox::{InboxError, InboxWriter, Message};
 use holdfast_shared::leftovers::end_leftovers;
 use holdfast_shared::spool::{SpoolError, SyncInterval, is_locked};
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
-use holdfast_shared::worker::{self, WorkerState};
+use holdfast_shared::worker::{self, Started, WorkerState};
 use spawner::outcome;
 pub use spawner::{SpawnOutcome, Spawner};
 use std::collections::HashMap;
@@ -49,6 +49,8 @@ struct Known {
     answered_at: Option<Instant>,
     failed: bool,
     refused: Option<String>,
+    /// A command that was spawned has neither a holder nor a beginning, as far as was seen since then.
+    unbegun_since: Option<Instant>,
     inbox: Option<InboxWriter>,
     lost: bool,
     sync: SyncInterval,
@@ -145,8 +147,7 @@ impl Workers {
             return Ok(if spools.is_damaged(spawn_id) { Life::Spoiled } else { Life::Alive });
         }
         let state = match WorkerState::read(&directory) {
-            // Not locked, and no exit can be found: lost, as far as anyone can tell.
-            Err(error) if is_damage(&error) => None,
+            Err(error) if is_damage(&error) => state_despite(&directory, error)?,
             state => Some(state?),
         };
         if state != Some(WorkerState::NotStarted) {
@@ -162,11 +163,14 @@ impl Workers {
                 _ => Life::BeforeStart,
             },
             Some(WorkerState::Ended(exit)) => Life::Ended(exit),
-            Some(WorkerState::Lost(_)) | None => {
-                known.lost = true;
-                end_lost(spawn_id, &directory);
-                Life::Lost
-            }
+            Some(WorkerState::Lost(_)) | None => match spools.exit(spawn_id) {
+                Some(exit) => Life::Ended(exit),
+                None => {
+                    known.lost = true;
+                    end_lost(spawn_id, &directory);
+                    Life::Lost
+                }
+            },
         })
     }
 
@@ -251,6 +255,26 @@ impl Workers {
         Ok(())
     }
 
+    /// Gives up a command that was spawned where nothing has begun it within `START_DEADLINE`: its start failed, or its
+    /// holder died before. Whether it was given up now. To be asked now and then while a command has not ended.
+    ///
+    /// # Errors
+    /// When its directory cannot be looked at or marked.
+    pub fn give_up_unbegun(&mut self, spawn_id: &str) -> Result<bool, WorkersError> {
+        let directory = self.home.worker(spawn_id);
+        let known = self.known.entry(spawn_id.to_owned()).or_default();
+        if is_locked(&directory)? || Started::path(&directory).exists() || is_given_up(&directory) {
+            known.unbegun_since = None;
+            return Ok(false);
+        }
+        let since = *known.unbegun_since.get_or_insert_with(Instant::now);
+        if since.elapsed() <= START_DEADLINE {
+            return Ok(false);
+        }
+        self.abandon(spawn_id)?;
+        Ok(is_given_up(&directory))
+    }
+
     /// Tells a worker to end.
     ///
     /// # Errors
@@ -289,6 +313,20 @@ impl Workers {
     pub fn forget(&mut self, spawn_id: &str) {
         self.known.remove(spawn_id);
     }
+}
+
+fn is_given_up(directory: &Path) -> bool {
+    worker::is_abandoned(directory).unwrap_or(false)
+}
+
+/// How a worker is of whose files one cannot be read: alive where its lock is held, else lost (`None`), as far as anyone can
+/// tell. A worker that is taken for lost is not looked at again and another starts beside it, so whether it is there and
+/// whether it lives must be known.
+fn state_despite(directory: &Path, damage: SpoolError) -> Result<Option<WorkerState>, SpoolError> {
+    if !matches!(directory.try_exists(), Ok(true)) {
+        return Err(damage);
+    }
+    Ok(is_locked(directory)?.then_some(WorkerState::Alive(None)))
 }
 
 /// Before the turn is sealed: nothing of a lost worker goes on in the workspace.

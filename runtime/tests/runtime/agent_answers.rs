@@ -5,7 +5,8 @@ use crate::agents::{begin, begin_turn, command_asked_for, opened, prompt, same_e
 use crate::support::{Link, Node, local, over_to, until};
 use holdfast_shared::error::Code;
 use holdfast_shared::slot::Slot;
-use holdfast_shared::spool::RECORD_BYTES_MAX;
+use holdfast_shared::spool::{RECORD_BYTES_MAX, SpoolWriter};
+use holdfast_shared::worker::is_abandoned;
 use serde_json::{Value, json};
 
 fn answer(asked: &Value, option: &str) -> Value {
@@ -46,6 +47,49 @@ fn a_command_that_is_being_asked_for_is_asked_for_by_the_next_runtime_too_and_ru
         agent.ends_turn(&id, "end_turn");
         sealed(&mut link, 1).await;
         assert!(agent.take().is_none(), "it is answered once");
+    });
+}
+
+#[test]
+fn a_command_that_an_agent_was_told_of_and_that_never_begins_is_ended_for_it() {
+    local(async {
+        let node = Node::new();
+        let (mut a, mut link, mut agent) = begin(&node).await;
+        prompt(&mut link, "x", "go").await;
+        let id = agent.prompted("t1", "go").await;
+        node.supervised.borrow_mut().only_directory = true;
+        let mut terminals = Vec::new();
+        for number in [1, 2] {
+            agent.asks(json!(number), "terminal/create", json!({"sessionId": "s1", "command": "make"}));
+            terminals.push(agent.line().await["result"]["terminalId"].as_str().unwrap().to_owned());
+        }
+        // The holder of the first died at once, that of the second could not make its start durable.
+        drop(SpoolWriter::create(&node.home.worker(&terminals[1]), "").unwrap());
+        let about = |terminal: &String| json!({"sessionId": "s1", "terminalId": terminal});
+        agent.asks(json!("w1"), "terminal/wait_for_exit", about(&terminals[0]));
+        agent.asks(json!("w2"), "terminal/wait_for_exit", about(&terminals[1]));
+        a.kill();
+        let b = node.active(Slot::B, 2).await;
+        let mut ended = Vec::new();
+        for _ in 0..2 {
+            let answer = agent.line().await;
+            assert_eq!(answer["result"]["signal"], "SIGKILL", "{answer}");
+            ended.push(answer["id"].as_str().unwrap().to_owned());
+        }
+        ended.sort();
+        assert_eq!(ended, ["w1", "w2"]);
+        agent.asks(json!("o"), "terminal/output", about(&terminals[0]));
+        assert_eq!(agent.line().await["result"]["exitStatus"]["signal"], "SIGKILL");
+        for terminal in &terminals {
+            assert!(
+                is_abandoned(&node.home.worker(terminal)).unwrap(),
+                "no holder that comes late begins it"
+            );
+        }
+        let mut link = b.route(2).await;
+        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        agent.ends_turn(&id, "end_turn");
+        assert_eq!(sealed(&mut link, 1).await["stop_reason"], "end_turn");
     });
 }
 

@@ -44,6 +44,29 @@ impl Active {
         }
     }
 
+    /// Twice a second: commands of which an agent was told that they run, and whose start has failed since, are given up.
+    /// Nothing would ever end them for the agent.
+    pub(in super::super) fn give_up_unbegun(&mut self) {
+        let told = {
+            let served = self.shared.borrow();
+            let tasks =
+                served.folded.state.tasks.values().filter(|task| !self.undurable.contains_key(&task.id));
+            let told = tasks.flat_map(|task| {
+                let agent = task.agent.iter();
+                agent.flat_map(told_to_run).map(|terminal| (task.id.clone(), terminal.to_owned()))
+            });
+            let told = told.filter(|(_, terminal)| served.spools.exit(terminal).is_none());
+            told.collect::<Vec<(String, String)>>()
+        };
+        for (task, terminal) in told {
+            match self.workers.give_up_unbegun(&terminal) {
+                Ok(false) => {}
+                Ok(true) => drop(self.look_at.insert(task)),
+                Err(error) => tracing::error!(%error, terminal, "command cannot be looked at"),
+            }
+        }
+    }
+
     /// The commands that the agent's worker asked for and that do not run.
     fn in_vain(&self, agent: &Agent) -> Vec<String> {
         let Some(worker) = agent.worker.as_ref().map(|worker| worker.spawn_id.as_str()) else {
@@ -101,4 +124,13 @@ impl Active {
         }
         Ok(())
     }
+}
+
+/// The commands of which an agent was told that they run, those that it has released aside.
+fn told_to_run(agent: &Agent) -> impl Iterator<Item = &str> {
+    let waiting = agent.worker.iter().flat_map(|worker| &worker.waiting);
+    let creating: Vec<&str> =
+        waiting.filter(|wait| wait.creating).map(|wait| wait.terminal.as_str()).collect();
+    let kept = agent.terminals.iter().filter(|terminal| !terminal.released);
+    kept.map(|terminal| terminal.spawn_id.as_str()).filter(move |name| !creating.contains(name))
 }

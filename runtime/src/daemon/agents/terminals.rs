@@ -275,17 +275,25 @@ fn to_run(command: Command, cwd: String) -> supervisor_control::Terminal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{KINDS, Record};
+    use crate::record::{KINDS, PermissionsPending, Record};
     use holdfast_shared::journal::takeover::{Refused, check_successor};
 
-    /// What releases read that take each command which is asked for as answered by the message in its record.
+    /// What is read by releases that take each command which is asked for as answered by the message in its record, and do
+    /// not count questions.
     fn read_before() -> Vec<&'static str> {
-        let later = ["terminal.asked", "terminal.settled"];
+        let later = ["permissions.pending", "terminal.asked", "terminal.settled"];
         KINDS.iter().copied().filter(|kind| !later.contains(kind)).collect()
     }
 
+    fn refused(body: Body) -> Result<(), Refused> {
+        let new = Record::new(1, body).encode();
+        assert!(new.must_understand, "{}", new.kind);
+        let in_journal = std::iter::once(new.kind.into_owned()).collect();
+        check_successor(2, 1, &in_journal, &read_before())
+    }
+
     #[test]
-    fn a_command_that_is_asked_for_is_refused_by_releases_that_would_misread_it() {
+    fn a_command_or_a_question_that_was_asked_is_refused_by_releases_that_would_misread_it() {
         let request = RequestTaken {
             task: "x".into(),
             spawn_id: "w-1-2".into(),
@@ -295,16 +303,19 @@ mod tests {
             consumed: 15,
             terminal: None,
         };
-        let refused = |deed| {
-            let new = Record::new(1, taken(request.clone(), deed)).encode();
-            assert!(new.must_understand, "{}", new.kind);
-            let in_journal = std::iter::once(new.kind.into_owned()).collect();
-            check_successor(2, 1, &in_journal, &read_before())
-        };
-        let kind = "terminal.asked".to_owned();
-        assert_eq!(refused(Some(TerminalDeed::Create { bytes: 9 })), Err(Refused::MustUnderstand { kind }));
+        let unknown = |kind: &str| Err(Refused::MustUnderstand { kind: kind.to_owned() });
+        let command = taken(request.clone(), Some(TerminalDeed::Create { bytes: 9 }));
+        assert_eq!(refused(command), unknown("terminal.asked"));
+        let pending = PermissionsPending { task: "x".into(), spawn_id: "w-1-2".into(), pending: 1 };
+        assert_eq!(refused(Body::PermissionsPending(pending)), unknown("permissions.pending"));
         for earlier in [None, Some(TerminalDeed::Wait { terminal: "w-1-2-t5".into() })] {
-            assert_eq!(refused(earlier), Ok(()));
+            assert_eq!(refused(taken(request.clone(), earlier)), Ok(()));
         }
+    }
+
+    #[test]
+    fn every_kind_is_demanded_of_a_release_that_an_operator_goes_back_to_written_or_not() {
+        let demanded = crate::abilities::abilities().must_understand;
+        assert!(KINDS.iter().all(|kind| demanded.iter().any(|one| one == kind)), "{demanded:?}");
     }
 }

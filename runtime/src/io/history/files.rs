@@ -1,7 +1,7 @@
 //! Finding the file of an offset or a turn: by an index that may be wrong, by the listing, by halves.
 
 use super::{History, HistoryError, Live, SpanIndex};
-use crate::filed::Filed;
+use crate::filed::{Filed, file_name};
 use crate::io::filing;
 use crate::task::turn_number;
 use std::sync::Arc;
@@ -11,6 +11,15 @@ pub(super) enum Place {
     Filed(Arc<Filed>),
     /// Nothing readable from here to there.
     Gone(u64, u64),
+}
+
+/// What becomes of a file that had to be parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// It is kept for whoever reads it next.
+    Parsed,
+    /// It is looked at only, and takes the place of none that is kept.
+    Nothing,
 }
 
 impl History {
@@ -45,10 +54,10 @@ impl History {
         conversation: &str,
         offset: u64,
         live: &Live<'_>,
-        index: &impl SpanIndex,
+        (index, keep): (&impl SpanIndex, Keep),
     ) -> Result<Place, HistoryError> {
         if let Some(first) = index.floor(conversation, offset)
-            && let Some(filed) = self.load(conversation, first)?
+            && let Some(filed) = self.load(conversation, first, keep)?
             && (first..=filed.last()).contains(&offset)
         {
             return Ok(Place::Filed(filed));
@@ -59,7 +68,7 @@ impl History {
             let at = firsts.partition_point(|first| *first <= offset);
             behind = firsts.get(at).copied();
             let Some(first) = at.checked_sub(1).map(|floor| firsts[floor]) else { continue };
-            match self.load(conversation, first)? {
+            match self.load(conversation, first, keep)? {
                 Some(filed) if filed.last() >= offset => return Ok(Place::Filed(filed)),
                 Some(filed) => from = filed.last() + 1,
                 None => from = first,
@@ -70,14 +79,45 @@ impl History {
         Ok(Place::Gone(from, next.map_or(live.top, |next| next - 1)))
     }
 
+    /// How much is to be parsed for what is at `offset`: 0 where that is in memory, or there is nothing to be had.
+    pub(super) fn bytes_to_parse(
+        &mut self,
+        conversation: &str,
+        offset: u64,
+        live: &Live<'_>,
+        index: &impl SpanIndex,
+    ) -> Result<u64, HistoryError> {
+        if live.span_at(offset).is_some() {
+            return Ok(0);
+        }
+        let first = match index.floor(conversation, offset) {
+            Some(first) => Some(first),
+            None => self.listing(conversation, false)?.iter().rfind(|first| **first <= offset).copied(),
+        };
+        let Some(first) = first else { return Ok(0) };
+        if self.parsed.get(&(conversation.to_owned(), first)).is_some() {
+            return Ok(0);
+        }
+        let path = self.home.conversation(conversation).join(file_name(first));
+        Ok(std::fs::metadata(path).map_or(0, |found| found.len()))
+    }
+
     /// The file of the span beginning at `first`, if it can be read.
-    fn load(&mut self, conversation: &str, first: u64) -> Result<Option<Arc<Filed>>, HistoryError> {
+    fn load(
+        &mut self,
+        conversation: &str,
+        first: u64,
+        keep: Keep,
+    ) -> Result<Option<Arc<Filed>>, HistoryError> {
         let key = (conversation.to_owned(), first);
         if let Some(filed) = self.parsed.get(&key) {
             return Ok(Some(Arc::clone(filed)));
         }
-        let filed = self.parse(conversation, first)?;
-        Ok(filed.map(|filed| Arc::clone(self.parsed.put(key, Arc::new(filed)))))
+        let filed = self.parse(conversation, first)?.map(Arc::new);
+        if let (Some(filed), Keep::Parsed) = (&filed, keep) {
+            self.parsed.put(key, Arc::clone(filed));
+        }
+        Ok(filed)
     }
 
     fn parse(&self, conversation: &str, first: u64) -> Result<Option<Filed>, HistoryError> {

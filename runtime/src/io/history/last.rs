@@ -1,11 +1,16 @@
 //! Where the last turns of a conversation begin: backwards from its end, or from a position, turn by turn.
 
-use super::files::Place;
+use super::files::{Keep, Place};
 use super::{History, HistoryError, Live, SpanIndex, sealed_place};
 use crate::filed::FiledBody;
 use crate::span::Span;
 use crate::turn::QUEUED_PROMPTS;
 use holdfast_shared::spool::segment_path;
+
+/// Bytes of filed spans that one answer parses, for the loop does nothing else meanwhile (some tens of milliseconds): far
+/// above what a hundred turns of an agent have, and above the prompts that can wait at a time. The first is parsed if larger,
+/// as any reader there has it parsed.
+pub(super) const PARSED_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What is wanted.
 #[derive(Clone, Debug)]
@@ -18,7 +23,8 @@ pub struct Wanted {
     pub max_events: u64,
     /// Together at most about so many bytes on disk.
     pub max_bytes: u64,
-    /// Turns that wait: those in which they were queued are wanted in any case, as far back as that can be.
+    /// Turns that wait: those in which they were queued are wanted in any case, as far back as that can be and
+    /// `PARSED_BYTES` go.
     pub waiting: Vec<String>,
 }
 
@@ -44,7 +50,8 @@ struct Stretch {
 }
 
 impl History {
-    /// Whole turns up to `wanted.end`, as many as its bounds allow, and at least one.
+    /// Whole turns up to `wanted.end`, as many as its bounds and `PARSED_BYTES` allow, and at least one. Of filed spans that
+    /// were not parsed yet only the first is kept: others read what is kept.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -55,12 +62,18 @@ impl History {
         mut wanted: Wanted,
         index: &impl SpanIndex,
     ) -> Result<Found, HistoryError> {
-        let (end, mut first, mut bytes) = (wanted.end, wanted.end + 1, 0_u64);
+        let (end, mut first, mut bytes, mut parsed) = (wanted.end, wanted.end + 1, 0_u64, 0_u64);
         for turns in 0.. {
             if first == 1 {
                 return Ok(Found { after: 0, end, more: false });
             }
-            let stretch = self.stretch_at(conversation, first - 1, live, index)?;
+            let to_parse = self.bytes_to_parse(conversation, first - 1, live, index)?;
+            if turns > 0 && parsed + to_parse > PARSED_BYTES {
+                break;
+            }
+            let keep = if parsed == 0 { Keep::Parsed } else { Keep::Nothing };
+            parsed += to_parse;
+            let stretch = self.stretch_at(conversation, first - 1, live, (index, keep))?;
             if stretch.truncated {
                 return Ok(Found { after: first - 1, end, more: false });
             }
@@ -84,7 +97,7 @@ impl History {
         conversation: &str,
         offset: u64,
         live: &Live<'_>,
-        index: &impl SpanIndex,
+        (index, keep): (&impl SpanIndex, Keep),
     ) -> Result<Stretch, HistoryError> {
         if let Some(span) = live.span_at(offset) {
             let segment = match live.open {
@@ -95,7 +108,7 @@ impl History {
             let bytes = spool.and_then(|path| std::fs::metadata(path).ok()).map_or(0, |found| found.len());
             return Ok(of_span(span, bytes));
         }
-        Ok(match self.find(conversation, offset, live, index)? {
+        Ok(match self.find(conversation, offset, live, (index, keep))? {
             Place::Gone(first, _) => Stretch { first, bytes: 0, queued: Vec::new(), truncated: false },
             Place::Filed(filed) => match &filed.body {
                 FiledBody::Turn { span, bytes, .. } => of_span(span, *bytes),

@@ -1,6 +1,7 @@
 //! Where the last turns begin.
 
 use super::*;
+use crate::io::history::last::PARSED_BYTES;
 
 fn found(sample: &Sample, live: &Live<'_>, wanted: Wanted) -> (u64, u64, bool) {
     let found = History::new(sample.home.clone()).last_turns("c", live, wanted, &()).unwrap();
@@ -40,6 +41,62 @@ fn the_bounds_end_before_a_turn_that_is_too_much_and_one_is_given_all_the_same()
     let one = sample.home.worker("c-3").join("spool").metadata().map_or(0, |found| found.len());
     assert!(one > 0, "a spool of some bytes");
     assert_eq!(found(&sample, &live, bytes(2 * one)).0, 26);
+}
+
+/// Filed turns of one event of a MiB each; their first offsets, and the last one.
+fn long_turns(sample: &Sample, count: u64) -> (Vec<u64>, u64) {
+    let (mut firsts, mut first) = (Vec::new(), 1);
+    for number in 1..=count {
+        let mut span = sample.open_turn("c", first, number, 4, 8);
+        span.place(4, event::turn_queued("t99", &"x".repeat(1 << 20), 2)).unwrap();
+        seal(&mut span, 4);
+        file(&sample.home, &span, u64::MAX, &Unfenced).unwrap();
+        firsts.push(first);
+        first = span.total().unwrap() + 1;
+    }
+    (firsts, first - 1)
+}
+
+#[test]
+fn no_answer_parses_without_bound_and_the_next_ones_go_on_to_the_beginning() {
+    let sample = Sample::new();
+    let (firsts, last) = long_turns(&sample, 10);
+    let live = Live { unfiled: &[], open: None, place: TurnPlace::default(), index: &[], top: last };
+    let at_once = usize::try_from(PARSED_BYTES >> 20).unwrap() - 1;
+    let (mut end, mut answers) = (last, Vec::new());
+    loop {
+        // Not even what is owed to a prompt that waits goes further.
+        let owed = Wanted { waiting: vec!["nobody queued it".into()], ..wanted(end, 99) };
+        let (after, _, more) = found(&sample, &live, owed);
+        let turns = firsts.iter().filter(|first| (after + 1..=end).contains(*first)).count();
+        assert!((1..=at_once).contains(&turns), "{turns} turns of a MiB and a little");
+        answers.push(turns);
+        end = after;
+        if !more {
+            break;
+        }
+    }
+    assert_eq!((answers.iter().sum::<usize>(), end), (10, 0), "{answers:?}");
+}
+
+#[test]
+fn what_others_read_stays_parsed_while_turns_are_counted() {
+    let sample = Sample::new();
+    let count = PARSED_SPANS as u64 + 8;
+    let mut first = 1;
+    for number in 1..=count {
+        let span = sample.turn("c", first, number, 2, 8);
+        file(&sample.home, &span, u64::MAX, &Unfenced).unwrap();
+        first = span.total().unwrap() + 1;
+    }
+    let live = Live { unfiled: &[], open: None, place: TurnPlace::default(), index: &[], top: first - 1 };
+    let mut history = History::new(sample.home.clone());
+    history.read("c", &live, Asked { limit: 1, ..EVERYTHING }, &()).unwrap();
+    let turns = wanted(first - 1, usize::MAX);
+    let found = history.last_turns("c", &live, turns, &()).unwrap();
+    assert_eq!((found.after, found.more), (0, false));
+    assert!(history.parsed.get(&("c".to_owned(), 1)).is_some());
+    assert_eq!(history.parsed.len(), 2, "the one that was read, and the last");
 }
 
 #[test]
