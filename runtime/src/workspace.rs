@@ -53,7 +53,7 @@ pub enum Reason {
     #[error("leads through what is no directory")]
     NotDirectory,
     /// It is a directory, or names one by a slash at its end.
-    #[error("is a directory")]
+    #[error("is or names a directory")]
     Directory,
     /// It is a FIFO.
     #[error("is a FIFO")]
@@ -145,11 +145,15 @@ impl WorkspaceError {
 
     /// As the agent sees it that named the path.
     pub fn to_agent(&self) -> Refusal {
-        let message = format!("{}: {self}", self.code().as_str());
+        let message = || format!("{}: {self}", self.code().as_str());
         match self {
-            Self::Refused { .. } => Refusal { code: code::INVALID_PARAMS, message },
-            Self::Missing { .. } => Refusal { code: code::RESOURCE_NOT_FOUND, message },
-            Self::Io { .. } => Refusal { code: code::INTERNAL_ERROR, message },
+            // Whatever it had named would have been refused.
+            Self::Refused { reason: Reason::IdentityMissing | Reason::IdentityChanged, .. } => {
+                Refusal { code: code::INTERNAL_ERROR, message: message() }
+            }
+            Self::Refused { .. } => Refusal { code: code::INVALID_PARAMS, message: message() },
+            Self::Missing { .. } => Refusal::not_found(&self.to_string()),
+            Self::Io { .. } => Refusal { code: code::INTERNAL_ERROR, message: message() },
         }
     }
 }
@@ -400,6 +404,12 @@ mod tests {
         assert!(long.chars().count() < SHOWN_CHARS_MAX + 30);
         let missing = WorkspaceError::Missing { path: "/data/x/a".to_owned() };
         assert_eq!((missing.code(), missing.to_agent().code), (Code::InvalidRequest, -32002));
+        assert_eq!(missing.to_agent().message, "not found: /data/x/a does not exist");
+        for reason in [Reason::IdentityMissing, Reason::IdentityChanged] {
+            let changed = WorkspaceError::refused("/data/x", reason).to_agent();
+            assert_eq!(changed.code, -32603, "no other path would be served");
+            assert!(changed.message.starts_with("WORKSPACE_POLICY_VIOLATION: "), "{}", changed.message);
+        }
         let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
         let full = WorkspaceError::Io { operation: "write", path: "/data/x/a".to_owned(), source: full };
         assert_eq!((full.code(), full.to_agent().code), (Code::StorageFull, -32603));

@@ -152,11 +152,12 @@ impl Active {
             Asked::ReadFile { .. } | Asked::WriteFile { .. } => {
                 held.serving.insert(seq);
                 let (home, asked, name) = (served.home.clone(), asked.clone(), task.to_owned());
+                let known = served.folded.state.task(task).and_then(|task| task.workspace.clone());
                 let (events, spawn_id, id) = (self.events.clone(), worker.to_owned(), id.clone());
                 let permit = self.writing.permit();
                 tokio::task::spawn_local(async move {
                     let task = name.clone();
-                    let serve = move || files::serve(&home, &name, &asked, &permit);
+                    let serve = move || files::serve(&home, (&name, known.as_deref()), &asked, &permit);
                     let done = tokio::task::spawn_blocking(serve).await;
                     let done = done.unwrap_or_else(|error| Err(Refusal::internal(&error.to_string())));
                     let answer = match done {

@@ -8,9 +8,9 @@ use crate::acp::line::RequestId;
 use crate::acp::outgoing;
 use crate::acp::terminal::{self, Command, Terminal};
 use crate::agent::{Agent, StandingWorker, TERMINALS, TerminalWorker, Wait, terminal_name};
+use crate::io::files;
 use crate::io::served::Served;
 use crate::io::terminals::{Seen, ended, exit, is_lost, look};
-use crate::io::workspace::Workspace;
 use crate::record::{Body, RequestTaken, TerminalAsked, TerminalDeed, TerminalExited};
 use crate::task::Task;
 use holdfast_shared::home::Home;
@@ -167,10 +167,11 @@ impl Active {
         known: TerminalWorker,
         command: &Command,
     ) {
-        let (home, skill) = {
+        let (home, skill, workspace) = {
             let served = self.shared.borrow();
-            let skill = served.folded.state.task(task).map(|task| task.skill.clone()).unwrap_or_default();
-            (served.home.clone(), skill)
+            let of = served.folded.state.task(task);
+            let skill = of.map(|task| task.skill.clone()).unwrap_or_default();
+            (served.home.clone(), skill, of.and_then(|task| task.workspace.clone()))
         };
         let called_off = Rc::new(Cell::new(false));
         self.creating.insert(known.spawn_id.clone(), called_off.clone());
@@ -179,7 +180,8 @@ impl Active {
         let (name, directory) = (task.clone(), command.cwd.clone());
         let command = command.clone();
         tokio::task::spawn_local(async move {
-            let cwd = tokio::task::spawn_blocking(move || beneath(&home, &name, directory.as_deref())).await;
+            let look = move || beneath(&home, (&name, workspace.as_deref()), directory.as_deref());
+            let cwd = tokio::task::spawn_blocking(look).await;
             let cwd = cwd.unwrap_or_else(|error| Err(Refusal::internal(&error.to_string())));
             let created = match cwd {
                 Err(refusal) => Err(refusal),
@@ -253,10 +255,14 @@ pub(super) fn taken(mut taken: RequestTaken, deed: Option<TerminalDeed>) -> Body
     Body::RequestTaken(taken)
 }
 
-/// Where a command is to start, relative to the workspace.
-fn beneath(home: &Home, task: &str, directory: Option<&str>) -> Result<String, Refusal> {
+/// Where a command is to start, relative to the workspace of this id.
+fn beneath(
+    home: &Home,
+    (task, known): (&str, Option<&str>),
+    directory: Option<&str>,
+) -> Result<String, Refusal> {
+    let workspace = files::own_workspace(home, task, known)?;
     let Some(directory) = directory else { return Ok(String::new()) };
-    let workspace = Workspace::open(&home.workspaces(), task).map_err(|error| error.to_agent())?;
     let found = workspace.directory(directory).map_err(|error| error.to_agent())?;
     Ok(found.as_str().to_owned())
 }
