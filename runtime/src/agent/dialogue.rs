@@ -4,12 +4,13 @@
 use crate::acp::answer::{Asked, Refusal, asked};
 use crate::acp::ending::Ending;
 use crate::acp::handshake::{Handshake, Numbered, Progress, Wanted};
-use crate::acp::line::{Line, RequestId, parse};
+use crate::acp::line::{Line, RequestId, RpcError, parse};
 use crate::acp::lines::{Assembled, Lines};
 use crate::acp::modes;
+use crate::acp::outline::Passed;
 use crate::acp::permission::Permission;
 use crate::acp::usage::Usage;
-use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX};
+use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX, code, method};
 use bytes::Bytes;
 use holdfast_shared::spool::Stream;
 use memchr::memmem;
@@ -25,6 +26,8 @@ pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 const RESPONSES: usize = 64;
 /// Things about its mode that are kept until they are looked at.
 const SAID: usize = 64;
+/// Requests that the agent withdrew last: those that wait are looked for among them.
+const WITHDRAWN: usize = 256;
 /// Lines of the handshake that are kept: it asks a few things, and refuses a few.
 const OPENING_LINES: usize = 64;
 
@@ -47,6 +50,10 @@ pub struct Dialogue {
     usage: Usage,
     /// The last things that concern its mode, of earlier turns too.
     said: VecDeque<(u64, Said)>,
+    /// Names of requests that it waits for no longer, and the record that says so; in a turn before, too.
+    withdrawn: VecDeque<(u64, Value)>,
+    /// It said something, in a turn before too, that may ask or answer and cannot be understood.
+    is_unclear: bool,
 }
 
 /// Something that concerns the agent's mode.
@@ -119,6 +126,8 @@ impl Default for Dialogue {
             responses: VecDeque::new(),
             usage: Usage::default(),
             said: VecDeque::new(),
+            withdrawn: VecDeque::new(),
+            is_unclear: false,
         }
     }
 }
@@ -128,14 +137,15 @@ impl Dialogue {
     /// commands before it and is not answered yet is still to be.
     pub fn begin_turn(&mut self) {
         let before = std::mem::take(self);
-        let Self { lines, line_begin, settled_to, needed, said, mut requests, .. } = before;
+        let Self { lines, line_begin, settled_to, needed, said, withdrawn, is_unclear, mut requests, .. } =
+            before;
         requests.retain(|seq, request| {
             request.permission().is_none() && (*seq > settled_to || needed.contains(seq))
         });
         let request_bytes = requests.values().map(|request| request.bytes).sum();
         let begun_before = line_begin.is_some();
         let kept = Self { lines, line_begin, begun_before, settled_to, needed, said, ..Self::default() };
-        *self = Self { opening: None, requests, request_bytes, ..kept };
+        *self = Self { opening: None, requests, request_bytes, withdrawn, is_unclear, ..kept };
     }
 
     /// What comes next does not go on from what came before: the line that was being written is lost.
@@ -154,22 +164,47 @@ impl Dialogue {
         if !more {
             (self.line_begin, self.begun_before) = (None, false);
         }
-        if let Assembled::Line(line) = self.lines.push(more, bytes)
-            && may_concern(&line)
+        match self.lines.push(more, bytes) {
+            Assembled::Line(line) if may_concern(&line) => {
+                let is_shown = !begun_before && line.len() <= SHOWN_BYTES_MAX && seq - begin < LINE_RECORDS;
+                self.take_line(seq, &line, is_shown);
+            }
+            Assembled::TooLong { passed, .. } => self.take_too_long(seq, passed),
+            Assembled::Line(_) | Assembled::Part => {}
+        }
+    }
+
+    /// Whoever waits for an answer gets one, and whoever was answered does not wait on.
+    fn take_too_long(&mut self, seq: u64, passed: Passed) {
+        match passed {
+            Passed::Request(id) => {
+                let (method, params) = (String::new(), Value::Null);
+                self.note_opening(seq, &Line::Request { id: id.clone(), method, params });
+                self.request(seq, id, Err(Refusal::too_long()), 0);
+            }
+            Passed::Response(Some(number)) => {
+                let message = format!("the answer is longer than {LINE_BYTES_MAX} bytes");
+                let outcome = Err(RpcError { code: code::PARSE_ERROR, message, data: Value::Null });
+                self.note_opening(seq, &Line::Response { id: Some(number), outcome });
+                self.answered(seq, number, true, Ending::too_long());
+            }
+            Passed::Unclear => self.is_unclear = true,
+            Passed::Notification | Passed::Response(None) | Passed::Nothing => {}
+        }
+    }
+
+    fn note_opening(&mut self, seq: u64, line: &Line) {
+        if let Some(opening) = &mut self.opening
+            && opening.len() < OPENING_LINES
+            && matches!(line, Line::Request { .. } | Line::Invalid { .. } | Line::Response { .. })
         {
-            let is_shown = !begun_before && line.len() <= SHOWN_BYTES_MAX && seq - begin < LINE_RECORDS;
-            self.take_line(seq, &line, is_shown);
+            opening.push((seq, line.clone()));
         }
     }
 
     fn take_line(&mut self, seq: u64, line: &[u8], is_shown: bool) {
         let parsed = parse(line);
-        if let Some(opening) = &mut self.opening
-            && opening.len() < OPENING_LINES
-            && matches!(parsed, Line::Request { .. } | Line::Response { .. })
-        {
-            opening.push((seq, parsed.clone()));
-        }
+        self.note_opening(seq, &parsed);
         match parsed {
             Line::Request { id, method, params } => {
                 let asked = match asked(&method, &params) {
@@ -186,16 +221,24 @@ impl Dialogue {
                 if let Ok(result) = &outcome {
                     self.usage.note_result(result);
                 }
-                self.note(seq, Said::Answered { number, refused: outcome.is_err() });
-                let response = Response { ending: Ending::of(&outcome), usage: self.usage.clone(), seq };
-                if self.responses.len() == RESPONSES {
-                    self.responses.pop_front();
-                }
-                self.responses.push_back((number, response));
+                self.answered(seq, number, outcome.is_err(), Ending::of(&outcome));
+            }
+            Line::Invalid { id } => self.request(seq, id, Err(Refusal::malformed()), 0),
+            Line::Notification { method, params } if method == method::CANCEL_REQUEST => {
+                self.withdraw(seq, params.get("requestId"));
             }
             Line::Notification { params, .. } => self.update(seq, params.get("update")),
             Line::Response { id: None, .. } | Line::Junk => {}
         }
+    }
+
+    fn answered(&mut self, seq: u64, number: u64, refused: bool, ending: Ending) {
+        self.note(seq, Said::Answered { number, refused });
+        let response = Response { ending, usage: self.usage.clone(), seq };
+        if self.responses.len() == RESPONSES {
+            self.responses.pop_front();
+        }
+        self.responses.push_back((number, response));
     }
 
     fn request(&mut self, seq: u64, id: RequestId, asked: Result<Asked, Refusal>, bytes: usize) {
@@ -214,6 +257,26 @@ impl Dialogue {
             self.request_bytes += request.bytes;
             self.requests.insert(seq, request);
         }
+    }
+
+    /// What was not taken yet is refused. What is taken is answered by what comes of it, unless it waits: whoever journals
+    /// answers looks for that.
+    fn withdraw(&mut self, seq: u64, name: Option<&Value>) {
+        let Some(name) = name.filter(|name| RequestId::new(&name.to_string()).is_some()) else { return };
+        for (_, request) in self.requests.range_mut(self.settled_to.saturating_add(1).min(seq)..seq) {
+            if request.permission().is_none() && request.id.is(name) {
+                request.asked = Err(Refusal::cancelled());
+            }
+        }
+        if self.withdrawn.len() == WITHDRAWN {
+            self.withdrawn.pop_front();
+        }
+        self.withdrawn.push_back((seq, name.clone()));
+    }
+
+    /// Whether the agent has withdrawn its request of this name in the line that ends with this record.
+    pub fn is_withdrawn(&self, seq: u64, id: &RequestId) -> bool {
+        self.withdrawn.iter().any(|(at, name)| *at > seq && id.is(name))
     }
 
     fn is_of_use(&self, seq: u64, request: &Request) -> bool {
@@ -296,6 +359,11 @@ impl Dialogue {
         self.responses.iter().find(|(of, _)| *of == number).map(|(_, response)| response)
     }
 
+    /// It said something that may ask or answer and is too long to be understood: somebody might wait for ever.
+    pub fn is_unclear(&self) -> bool {
+        self.is_unclear
+    }
+
     /// What was used so far, as far as it was said.
     pub fn usage(&self) -> &Usage {
         &self.usage
@@ -311,7 +379,11 @@ impl Dialogue {
 /// so or with escapes.
 fn may_concern(line: &[u8]) -> bool {
     let has = |word: &[u8]| memmem::find(line, word).is_some();
-    has(br#""id""#) || has(b"usage_update") || has(b"current_mode_update") || has(b"\\u006")
+    has(br#""id""#)
+        || has(b"usage_update")
+        || has(b"current_mode_update")
+        || has(b"cancel_request")
+        || has(b"\\u006")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod agent_answers;
 mod agent_damage;
 mod agent_edges;
 mod agent_ends;
+mod agent_long;
 mod agent_requests;
 mod agent_sessions;
 mod agent_turns;
