@@ -344,6 +344,7 @@ pub(crate) mod tests {
                 outcome: PermissionOutcome::Selected,
                 option_id: Some("y".into()),
                 by: Some("p".into()),
+                withdrawn: true,
                 after: 8,
                 consumed: 17,
             }),
@@ -368,6 +369,7 @@ pub(crate) mod tests {
                 seq: 9,
                 number: 23,
                 consumed: 17,
+                withdrawn: true,
             }),
             Body::TerminalGone(TerminalGone { task: task.clone(), terminal: "w-1-2-t7".into() }),
             Body::PermissionsPending(PermissionsPending {
@@ -383,7 +385,14 @@ pub(crate) mod tests {
                 consumed: 17,
                 bytes: 9,
             }),
-            Body::TerminalSettled(TerminalSettled { task, spawn_id, seq: 10, number: 24, consumed: 17 }),
+            Body::TerminalSettled(TerminalSettled {
+                task,
+                spawn_id,
+                seq: 10,
+                number: 24,
+                consumed: 17,
+                withdrawn: false,
+            }),
         ]
     }
 

@@ -11,6 +11,7 @@ mod agent_long;
 mod agent_requests;
 mod agent_sessions;
 mod agent_turns;
+mod agent_withdrawn;
 mod agents;
 mod full;
 mod identity;

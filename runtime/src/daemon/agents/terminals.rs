@@ -84,13 +84,18 @@ impl Active {
         held.is_some_and(|held| held.answers.contains_key(&seq) && !held.in_vain.contains(&seq))
     }
 
-    /// The first wait for a command that is over.
+    /// The first wait for a command that is over, or that the agent has withdrawn.
     pub(super) fn next_exit(&self, task: &Task, worker: &StandingWorker, consumed: u64) -> Option<Body> {
         let served = self.shared.borrow();
         let agent = task.agent.as_ref()?;
+        let dialogue = served.spools.dialogue(&worker.spawn_id);
+        let withdrawn = |wait: &Wait| {
+            let id = RequestId::new(&wait.id);
+            id.zip(dialogue).is_some_and(|(id, dialogue)| dialogue.is_withdrawn(wait.seq, &id))
+        };
         let over = |wait: &&Wait| match wait.creating {
             true => wait.called_off || self.is_answered(&worker.spawn_id, wait.seq),
-            false => has_ended(&served, agent, &wait.terminal),
+            false => has_ended(&served, agent, &wait.terminal) || withdrawn(wait),
         };
         let over = worker.waiting.iter().find(over)?;
         let said = if over.creating { Body::TerminalSettled } else { Body::TerminalExited };
@@ -100,6 +105,7 @@ impl Active {
             seq: over.seq,
             number: worker.next,
             consumed,
+            withdrawn: !over.creating && !has_ended(&served, agent, &over.terminal),
         }))
     }
 
