@@ -1,6 +1,8 @@
 //! What a worker said that is for the runtime itself: answers to its requests, requests of its own, use of tokens.
 //! Pure: the records of the present segment come in, in order, whichever runtime reads them.
 
+mod requests;
+
 use crate::acp::answer::{Asked, Refusal, asked};
 use crate::acp::ending::Ending;
 use crate::acp::handshake::{Handshake, Numbered, Progress, Wanted};
@@ -8,26 +10,20 @@ use crate::acp::line::{Line, RequestId, RpcError, parse};
 use crate::acp::lines::{Assembled, Lines};
 use crate::acp::modes;
 use crate::acp::outline::Passed;
-use crate::acp::permission::Permission;
 use crate::acp::usage::Usage;
 use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX, code, method};
 use bytes::Bytes;
 use holdfast_shared::spool::Stream;
 use memchr::memmem;
+use requests::Requests;
+pub use requests::{REQUEST_BYTES, REQUESTS, Request};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-/// Requests of an agent that are held until they are answered; further ones are not heard, and their agent waits. More
-/// than one read of a spool can bring.
-pub const REQUESTS: usize = 8192;
-/// Bytes of those; further ones are refused.
-pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 /// Answers of the agent that are kept until they are looked at; one prompt is asked at a time.
 const RESPONSES: usize = 64;
 /// Things about its mode that are kept until they are looked at.
 const SAID: usize = 64;
-/// Requests that the agent withdrew last: those that wait are looked for among them.
-const WITHDRAWN: usize = 256;
 /// Lines of the handshake that are kept: it asks a few things, and refuses a few.
 const OPENING_LINES: usize = 64;
 
@@ -41,17 +37,11 @@ pub struct Dialogue {
     begun_before: bool,
     /// No turn was marked yet: the handshake's segment.
     opening: Option<Vec<(u64, Line)>>,
-    requests: BTreeMap<u64, Request>,
-    request_bytes: usize,
-    /// Requests up to this record are answered or taken, and of use only if they are named.
-    settled_to: u64,
-    needed: BTreeSet<u64>,
+    requests: Requests,
     responses: VecDeque<(u64, Response)>,
     usage: Usage,
     /// The last things that concern its mode, of earlier turns too.
     said: VecDeque<(u64, Said)>,
-    /// Names of requests that it waits for no longer, and the record that says so; in a turn before, too.
-    withdrawn: VecDeque<(u64, Value)>,
     /// It said something, in a turn before too, that may ask or answer and cannot be understood.
     is_unclear: bool,
 }
@@ -68,16 +58,6 @@ pub enum Said {
         /// With an error.
         refused: bool,
     },
-}
-
-/// A request of the agent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    /// Its name for it.
-    pub id: RequestId,
-    /// What it asks for, or how it is refused.
-    pub asked: Result<Asked, Refusal>,
-    bytes: usize,
 }
 
 /// An answer of the agent.
@@ -102,16 +82,6 @@ pub struct Opened {
     pub seq: u64,
 }
 
-impl Request {
-    /// It asks for permission, and can be answered.
-    pub fn permission(&self) -> Option<&Permission> {
-        match &self.asked {
-            Ok(Asked::Permission(permission)) => Some(permission),
-            _ => None,
-        }
-    }
-}
-
 impl Default for Dialogue {
     fn default() -> Self {
         Self {
@@ -119,14 +89,10 @@ impl Default for Dialogue {
             line_begin: None,
             begun_before: false,
             opening: Some(Vec::new()),
-            requests: BTreeMap::new(),
-            request_bytes: 0,
-            settled_to: 0,
-            needed: BTreeSet::new(),
+            requests: Requests::default(),
             responses: VecDeque::new(),
             usage: Usage::default(),
             said: VecDeque::new(),
-            withdrawn: VecDeque::new(),
             is_unclear: false,
         }
     }
@@ -136,16 +102,11 @@ impl Dialogue {
     /// A turn's segment begins. A line that is being written meanwhile goes on in it, and what was asked of files and
     /// commands before it and is not answered yet is still to be.
     pub fn begin_turn(&mut self) {
-        let before = std::mem::take(self);
-        let Self { lines, line_begin, settled_to, needed, said, withdrawn, is_unclear, mut requests, .. } =
-            before;
-        requests.retain(|seq, request| {
-            request.permission().is_none() && (*seq > settled_to || needed.contains(seq))
-        });
-        let request_bytes = requests.values().map(|request| request.bytes).sum();
+        let Self { lines, line_begin, said, is_unclear, mut requests, .. } = std::mem::take(self);
+        requests.begin_turn();
         let begun_before = line_begin.is_some();
-        let kept = Self { lines, line_begin, begun_before, settled_to, needed, said, ..Self::default() };
-        *self = Self { opening: None, requests, request_bytes, withdrawn, is_unclear, ..kept };
+        let kept = Self { lines, line_begin, begun_before, said, is_unclear, ..Self::default() };
+        *self = Self { opening: None, requests, ..kept };
     }
 
     /// What comes next does not go on from what came before: the line that was being written is lost.
@@ -180,7 +141,7 @@ impl Dialogue {
             Passed::Request(id) => {
                 let (method, params) = (String::new(), Value::Null);
                 self.note_opening(seq, &Line::Request { id: id.clone(), method, params });
-                self.request(seq, id, Err(Refusal::too_long()), 0);
+                self.requests.take(seq, id, Err(Refusal::too_long()), 0);
             }
             Passed::Response(Some(number)) => {
                 let message = format!("the answer is longer than {LINE_BYTES_MAX} bytes");
@@ -215,7 +176,7 @@ impl Dialogue {
                     Ok(Asked::Unknown) => Err(Refusal::unknown_method(&method)),
                     asked => asked,
                 };
-                self.request(seq, id, asked, line.len());
+                self.requests.take(seq, id, asked, line.len());
             }
             Line::Response { id: Some(number), outcome } => {
                 if let Ok(result) = &outcome {
@@ -223,9 +184,9 @@ impl Dialogue {
                 }
                 self.answered(seq, number, outcome.is_err(), Ending::of(&outcome));
             }
-            Line::Invalid { id } => self.request(seq, id, Err(Refusal::malformed()), 0),
+            Line::Invalid { id } => self.requests.take(seq, id, Err(Refusal::malformed()), 0),
             Line::Notification { method, params } if method == method::CANCEL_REQUEST => {
-                self.withdraw(seq, params.get("requestId"));
+                self.requests.withdraw(seq, params.get("requestId"));
             }
             Line::Notification { params, .. } => self.update(seq, params.get("update")),
             Line::Response { id: None, .. } | Line::Junk => {}
@@ -241,67 +202,20 @@ impl Dialogue {
         self.responses.push_back((number, response));
     }
 
-    fn request(&mut self, seq: u64, id: RequestId, asked: Result<Asked, Refusal>, bytes: usize) {
-        if self.requests.len() >= REQUESTS {
-            return;
-        }
-        let request = match asked {
-            Err(refusal) => Request { id, asked: Err(refusal), bytes: 0 },
-            Ok(_) if self.request_bytes + bytes > REQUEST_BYTES => {
-                let refusal = Refusal::internal("too much waits to be answered");
-                Request { id, asked: Err(refusal), bytes: 0 }
-            }
-            asked => Request { id, asked, bytes },
-        };
-        if self.is_of_use(seq, &request) {
-            self.request_bytes += request.bytes;
-            self.requests.insert(seq, request);
-        }
-    }
-
-    /// What was not taken yet is refused. What is taken is answered by what comes of it, unless it waits: whoever journals
-    /// answers looks for that.
-    fn withdraw(&mut self, seq: u64, name: Option<&Value>) {
-        let Some(name) = name.filter(|name| RequestId::new(&name.to_string()).is_some()) else { return };
-        for (_, request) in self.requests.range_mut(self.settled_to.saturating_add(1).min(seq)..seq) {
-            if request.permission().is_none() && request.id.is(name) {
-                request.asked = Err(Refusal::cancelled());
-            }
-        }
-        if self.withdrawn.len() == WITHDRAWN {
-            self.withdrawn.pop_front();
-        }
-        self.withdrawn.push_back((seq, name.clone()));
-    }
-
     /// Whether the agent has withdrawn its request of this name in the line that ends with this record.
     pub fn is_withdrawn(&self, seq: u64, id: &RequestId) -> bool {
-        self.withdrawn.iter().any(|(at, name)| *at > seq && id.is(name))
-    }
-
-    fn is_of_use(&self, seq: u64, request: &Request) -> bool {
-        seq > self.settled_to || request.permission().is_some() || self.needed.contains(&seq)
+        self.requests.is_withdrawn(seq, id)
     }
 
     /// By the journal, requests up to this record are taken, those for permission left aside, and only the named ones
     /// are still needed. So whoever reads a long turn at once does not hold what was answered long ago.
     pub fn settle(&mut self, taken_to: u64, needed: BTreeSet<u64>) {
-        (self.settled_to, self.needed) = (self.settled_to.max(taken_to), needed);
-        let over: Vec<u64> = self
-            .requests
-            .range(..=self.settled_to)
-            .filter(|(seq, request)| !self.is_of_use(**seq, request))
-            .map(|(seq, _)| *seq)
-            .collect();
-        over.into_iter().for_each(|seq| self.forget(seq));
+        self.requests.settle(taken_to, needed);
     }
 
     /// Requests for permission that are over are dropped, those whose answer is still to be written left aside.
     pub fn forget_permissions(&mut self, is_over: impl Fn(u64) -> bool) {
-        let asked = self.requests.iter().filter(|(_, request)| request.permission().is_some());
-        let over: Vec<u64> =
-            asked.map(|(seq, _)| *seq).filter(|seq| !self.needed.contains(seq) && is_over(*seq)).collect();
-        over.into_iter().for_each(|seq| self.forget(seq));
+        self.requests.forget_permissions(is_over);
     }
 
     fn update(&mut self, seq: u64, update: Option<&Value>) {
@@ -339,19 +253,17 @@ impl Dialogue {
 
     /// Requests behind this output record that are there, in order.
     pub fn requests_behind(&self, seq: u64) -> impl Iterator<Item = (u64, &Request)> {
-        self.requests.range(seq.saturating_add(1)..).map(|(seq, request)| (*seq, request))
+        self.requests.behind(seq)
     }
 
     /// The request whose line ends with this record.
     pub fn request_at(&self, seq: u64) -> Option<&Request> {
-        self.requests.get(&seq)
+        self.requests.at(seq)
     }
 
     /// A request is answered for good.
     pub fn forget(&mut self, seq: u64) {
-        if let Some(request) = self.requests.remove(&seq) {
-            self.request_bytes -= request.bytes;
-        }
+        self.requests.forget(seq);
     }
 
     /// The first answer to our request with this number.

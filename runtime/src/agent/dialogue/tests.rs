@@ -1,3 +1,4 @@
+use super::requests::WITHDRAWN;
 use super::*;
 use crate::span::StopReason;
 
@@ -246,7 +247,7 @@ fn a_request_that_is_withdrawn_before_it_is_taken_is_refused() {
         take(&mut dialogue, seq, &withdraw(odd));
     }
     (20..20 + 2 * WITHDRAWN as u64).for_each(|seq| take(&mut dialogue, seq, &withdraw("3")));
-    assert_eq!(dialogue.withdrawn.len(), WITHDRAWN);
+    assert_eq!(dialogue.requests.withdrawn.len(), WITHDRAWN);
 }
 
 fn permission_id() -> RequestId {
