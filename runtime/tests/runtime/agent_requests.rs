@@ -115,7 +115,9 @@ fn what_an_agent_names_without_measure_takes_no_runtime_down() {
         let cost = json!({"sessionUpdate": "usage_update", "cost": {"amount": 1, "currency": long}});
         agent.says_long(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"update": cost}}));
         agent.asks(json!(2), "odd/method", json!({}));
-        assert_eq!(agent.line().await["id"], 2, "the other has no name to be answered by");
+        let nameless = agent.line().await;
+        assert_eq!((&nameless["id"], &nameless["error"]["code"]), (&json!(null), &json!(-32600)));
+        assert_eq!(agent.line().await["id"], 2);
         agent.ends_turn(&id, "end_turn");
         sealed(&mut link, 1).await;
         let list = link.call("task.list", json!({})).await.unwrap();
