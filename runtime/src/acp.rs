@@ -12,6 +12,7 @@ pub mod line;
 pub mod lines;
 pub mod modes;
 pub mod outgoing;
+pub mod outline;
 pub mod permission;
 pub mod terminal;
 mod text;
@@ -25,9 +26,10 @@ pub const SHOWN_BYTES_MAX: usize = 1024 * 1024;
 /// Records over which a line that is shown extends at most, those of standard error in between included: four times
 /// what the longest takes by itself. A longer one is not shown.
 pub const LINE_RECORDS: u64 = 256;
-/// A line longer than this is not understood either: it would be held whole, and parsed, in the loop of all tasks. So a
-/// file that an agent has written for it is at most a little smaller.
-pub const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A line longer than this is not held, which costs memory, nor parsed, which holds up all tasks: as much as a message to
+/// an agent may have, so what a file gave to read can be written back, and any text within the policy fits. Of a longer
+/// one it is found what it is: a request is refused, an answer counts as an error.
+pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// JSON-RPC error codes, and those that ACP adds.
 pub mod code {
@@ -69,6 +71,8 @@ pub mod method {
     pub const SESSION_SET_MODE: &str = "session/set_mode";
     /// Notification of the agent: anything it does.
     pub const SESSION_UPDATE: &str = "session/update";
+    /// Notification: an answer to an earlier request is not waited for any more.
+    pub const CANCEL_REQUEST: &str = "$/cancel_request";
     /// The agent asks whether it may.
     pub const REQUEST_PERMISSION: &str = "session/request_permission";
     /// The agent reads a file.

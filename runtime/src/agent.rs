@@ -153,6 +153,7 @@ impl Agent {
         let Some(at) = worker.waiting.iter().position(|wait| wait.seq == exited.seq) else { return };
         let Wait { seq, id, terminal, creating, called_off } = worker.waiting.remove(at);
         let terminal = Some(terminal).filter(|_| !creating);
+        let called_off = called_off || exited.withdrawn;
         worker.send(exited.number, What::Answer { seq, id, terminal, called_off });
     }
 

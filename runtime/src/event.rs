@@ -64,6 +64,9 @@ pub fn permission_answered(answered: &PermissionAnswered, at: u64) -> Value {
     if let Some(by) = &answered.by {
         event["by"] = json!(by);
     }
+    if answered.withdrawn {
+        event["withdrawn"] = json!(true);
+    }
     event
 }
 

@@ -99,12 +99,18 @@ pub fn step(state: TurnState, event: TurnEvent) -> Result<(TurnState, Vec<TurnAc
 /// exit code says.
 pub fn reason(exit: Exit) -> StopReason {
     match (exit.ended_by, exit.status) {
+        (EndedBy::Worker, _) if is_out_of_time(exit) => StopReason::Limit,
         (EndedBy::Worker, ExitStatus::Code(_)) => StopReason::EndTurn,
         (EndedBy::Worker, ExitStatus::Signal(_)) => StopReason::Failed,
         (EndedBy::Cancel | EndedBy::Kill, _) => StopReason::Cancelled,
         (EndedBy::Stop, _) => StopReason::Interrupted,
         (EndedBy::Quota, _) => StopReason::Limit,
     }
+}
+
+/// Whether a worker was ended because it had used up its skill's `cpu_seconds`: that alone sends this signal.
+pub fn is_out_of_time(exit: Exit) -> bool {
+    exit.status == ExitStatus::Signal(libc::SIGXCPU)
 }
 
 /// The exit code as shells say it: 128 and the signal's number where a signal ended it.
@@ -138,6 +144,7 @@ mod tests {
             ("exited, code 0", exited(EndedBy::Worker, ExitStatus::Code(0))),
             ("exited, code 3", exited(EndedBy::Worker, ExitStatus::Code(3))),
             ("exited, signal 9", exited(EndedBy::Worker, ExitStatus::Signal(9))),
+            ("exited, out of processor time", exited(EndedBy::Worker, ExitStatus::Signal(libc::SIGXCPU))),
             ("exited by cancel", exited(EndedBy::Cancel, ExitStatus::Signal(15))),
             ("exited by kill", exited(EndedBy::Kill, ExitStatus::Signal(9))),
             ("exited by the node's stop", exited(EndedBy::Stop, ExitStatus::Signal(15))),

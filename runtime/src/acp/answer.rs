@@ -2,7 +2,7 @@
 
 use crate::acp::permission::Permission;
 use crate::acp::terminal::Terminal;
-use crate::acp::{code, method, usage};
+use crate::acp::{LINE_BYTES_MAX, code, method, usage};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -46,6 +46,22 @@ impl Refusal {
     /// The parameters are wrong.
     pub fn invalid(what: &str) -> Self {
         Self { code: code::INVALID_PARAMS, message: format!("invalid params: {what}") }
+    }
+
+    /// It was withdrawn, or overtaken by a cancel of its turn, before it was served.
+    pub fn cancelled() -> Self {
+        Self { code: code::REQUEST_CANCELLED, message: "the request was cancelled".to_owned() }
+    }
+
+    /// It is no valid request.
+    pub fn malformed() -> Self {
+        Self { code: code::INVALID_REQUEST, message: "this is no valid request".to_owned() }
+    }
+
+    /// Its line is too long to be read.
+    pub fn too_long() -> Self {
+        let message = format!("the request is longer than {LINE_BYTES_MAX} bytes");
+        Self { code: code::INVALID_REQUEST, message }
     }
 
     /// There is no such method.

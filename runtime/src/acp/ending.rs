@@ -1,8 +1,9 @@
 //! How the answer to a prompt ends its turn.
 
-use crate::acp::code;
 use crate::acp::line::RpcError;
+use crate::acp::{LINE_BYTES_MAX, code};
 use crate::span::StopReason;
+use holdfast_shared::error::Code;
 use serde_json::Value;
 
 /// Characters of a detail that are kept.
@@ -15,11 +16,23 @@ pub struct Ending {
     pub stop_reason: StopReason,
     /// For people, where the reason alone does not say it.
     pub detail: Option<String>,
+    /// The code of the seal, where a bound of ours is the reason.
+    pub code: Option<Code>,
 }
 
 impl Ending {
     fn new(stop_reason: StopReason, detail: &str) -> Self {
-        Self { stop_reason, detail: Some(shortened(detail)) }
+        Self { detail: Some(shortened(detail)), ..Self::plain(stop_reason) }
+    }
+
+    fn plain(stop_reason: StopReason) -> Self {
+        Self { stop_reason, detail: None, code: None }
+    }
+
+    /// The agent answered, and nobody could read what.
+    pub fn too_long() -> Self {
+        let detail = format!("the agent ended the turn with an answer longer than {LINE_BYTES_MAX} bytes");
+        Self { code: Some(Code::OutputLimit), ..Self::new(StopReason::Failed, &detail) }
     }
 
     /// What the agent's answer to `session/prompt` means. An error after a cancel was asked for is still `failed`
@@ -30,8 +43,8 @@ impl Ending {
             Err(error) => return of_error(error),
         };
         match result.get("stopReason").and_then(Value::as_str) {
-            Some("end_turn") => Self { stop_reason: StopReason::EndTurn, detail: None },
-            Some("cancelled") => Self { stop_reason: StopReason::Cancelled, detail: None },
+            Some("end_turn") => Self::plain(StopReason::EndTurn),
+            Some("cancelled") => Self::plain(StopReason::Cancelled),
             Some("max_tokens") => Self::new(StopReason::Limit, "the agent reached its limit of tokens"),
             Some("max_turn_requests") => {
                 Self::new(StopReason::Limit, "the agent reached its limit of requests in a turn")
@@ -47,7 +60,7 @@ impl Ending {
 
 fn of_error(error: &RpcError) -> Ending {
     match error.code {
-        code::REQUEST_CANCELLED => Ending { stop_reason: StopReason::Cancelled, detail: None },
+        code::REQUEST_CANCELLED => Ending::plain(StopReason::Cancelled),
         code::AUTH_REQUIRED => {
             Ending::new(StopReason::Failed, &format!("the agent asks for authentication: {error}"))
         }

@@ -124,7 +124,7 @@ impl Handshake {
             return None;
         }
         match line {
-            Line::Request { id, .. } => self.refuse(id),
+            Line::Request { id, .. } | Line::Invalid { id } => self.refuse(id),
             Line::Response { id, outcome } if *id == Some(self.asked) => {
                 self.answered(outcome).unwrap_or_else(|error| {
                     self.progress = Progress::Failed(error);

@@ -10,7 +10,7 @@ use std::fmt;
 
 /// What a line is. A line that is not one JSON-RPC 2.0 message is [`Line::Junk`]: text that is no JSON, JSON without
 /// `"jsonrpc":"2.0"` (a log line may well have an `id` and a `method`), batches (ACP has none), a field named twice,
-/// an `id` that is no string, number or null, or longer than [`ID_BYTES_MAX`], nesting without end.
+/// nesting without end.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// The agent asks and waits for the answer.
@@ -28,6 +28,11 @@ pub enum Line {
         method: String,
         /// `null` where there are none, or none that can be held.
         params: Value,
+    },
+    /// A message that would be a request and is none: its `method` is no string, or its `id` not of a legal kind or too long.
+    Invalid {
+        /// Its name for it; `null` where that is what is wrong.
+        id: RequestId,
     },
     /// The agent answers a request of ours.
     Response {
@@ -55,6 +60,16 @@ impl RequestId {
         let named = serde_json::from_str::<&RawValue>(text).ok()?.get();
         let legal = matches!(named.as_bytes()[0], b'"' | b'-' | b'0'..=b'9' | b'n');
         (legal && named.len() <= ID_BYTES_MAX).then(|| Self(named.to_owned()))
+    }
+
+    /// The name of a request whose own name cannot be given back.
+    pub fn null() -> Self {
+        Self("null".to_owned())
+    }
+
+    /// Whether it is this name, however either is written.
+    pub fn is(&self, name: &Value) -> bool {
+        serde_json::from_str::<Value>(&self.0).is_ok_and(|own| own == *name)
     }
 
     /// The JSON text.
@@ -123,16 +138,21 @@ impl<'a> Head<'a> {
     /// The members of a line that is a message by its form; `None` for junk. The line must be
     /// [readable](text::readable).
     pub(super) fn read(line: &'a [u8]) -> Option<Self> {
+        let head = Self::members(line)?;
+        let id_is_legal = head.id.is_none_or(|id| RequestId::new(id.get()).is_some());
+        let method_is_legal = head.method.is_none_or(|method| method.get().starts_with('"'));
+        let is_one = head.method.is_some() || head.id.is_some();
+        (id_is_legal && method_is_legal && is_one).then_some(head)
+    }
+
+    /// The members of an object that says it is of the protocol.
+    fn members(line: &'a [u8]) -> Option<Self> {
         // serde would read an array as the members in order.
         if line.trim_ascii_start().first() != Some(&b'{') {
             return None;
         }
         let head: Head<'a> = serde_json::from_slice(line).ok()?;
-        let is_ours = head.jsonrpc.is_some_and(|version| is_string(version, "2.0"));
-        let id_is_legal = head.id.is_none_or(|id| RequestId::new(id.get()).is_some());
-        let method_is_legal = head.method.is_none_or(|method| method.get().starts_with('"'));
-        let is_one = head.method.is_some() || head.id.is_some();
-        (is_ours && id_is_legal && method_is_legal && is_one).then_some(head)
+        head.jsonrpc.is_some_and(|version| is_string(version, "2.0")).then_some(head)
     }
 
     /// Whether it is called so.
@@ -152,13 +172,23 @@ fn is_string(json: &RawValue, value: &str) -> bool {
 /// Reads a line, with or without its newline.
 pub fn parse(line: &[u8]) -> Line {
     let Some(line) = text::readable(line) else { return Line::Junk };
-    let Some(head) = Head::read(&line) else { return Line::Junk };
+    let Some(head) = Head::read(&line) else { return invalid(&line) };
     match head.method {
         Some(method) => match serde_json::from_str(method.get()) {
             Ok(method) => call(head.id, method, head.params),
             Err(_) => Line::Junk,
         },
         None => response(&head),
+    }
+}
+
+/// Whoever writes an `id` and a `method` waits for an answer.
+fn invalid(line: &[u8]) -> Line {
+    match Head::members(line) {
+        Some(Head { id: Some(id), method: Some(_), .. }) => {
+            Line::Invalid { id: RequestId::new(id.get()).unwrap_or_else(RequestId::null) }
+        }
+        _ => Line::Junk,
     }
 }
 
@@ -174,7 +204,7 @@ fn call(id: Option<&RawValue>, method: String, params: Option<&RawValue>) -> Lin
 }
 
 fn response(head: &Head<'_>) -> Line {
-    let id = head.id.and_then(own_number);
+    let id = head.id.and_then(|id| own_number(id.get()));
     let error = head.error.filter(|error| error.get() != "null");
     let outcome = match error {
         Some(error) => Err(rpc_error(error)),
@@ -188,8 +218,7 @@ fn response(head: &Head<'_>) -> Line {
 }
 
 /// The number of a request of ours; writers that know only one kind of number may add a fraction of zero.
-fn own_number(id: &RawValue) -> Option<u64> {
-    let text = id.get();
+pub(super) fn own_number(text: &str) -> Option<u64> {
     text.strip_suffix(".0").unwrap_or(text).parse().ok()
 }
 

@@ -1,5 +1,6 @@
 //! Records of a spool put together to lines: a line longer than a record comes in parts marked `more`.
 
+use crate::acp::outline::{Outline, Passed};
 use bytes::{Bytes, BytesMut};
 
 /// What a record of standard output adds.
@@ -13,6 +14,8 @@ pub enum Assembled {
     TooLong {
         /// Its length.
         bytes: u64,
+        /// What it was.
+        passed: Passed,
     },
 }
 
@@ -24,12 +27,14 @@ pub struct Lines {
     parts: BytesMut,
     /// All bytes of the line so far.
     length: u64,
+    /// Of one that is too long: what it is, as far as it has passed.
+    outline: Option<Box<Outline>>,
 }
 
 impl Lines {
     /// Nothing yet. Lines longer than `limit_bytes` are not kept.
     pub fn new(limit_bytes: usize) -> Self {
-        Self { limit_bytes, parts: BytesMut::new(), length: 0 }
+        Self { limit_bytes, parts: BytesMut::new(), length: 0, outline: None }
     }
 
     /// Takes the next record. A line in one record costs no copy.
@@ -37,29 +42,37 @@ impl Lines {
         let begins = self.length == 0;
         self.length += bytes.len() as u64;
         let fits = self.length <= self.limit_bytes as u64;
-        if begins && !more {
-            let length = std::mem::take(&mut self.length);
-            return if fits { Assembled::Line(bytes.clone()) } else { Assembled::TooLong { bytes: length } };
+        if begins && !more && fits {
+            self.length = 0;
+            return Assembled::Line(bytes.clone());
         }
         if fits {
             self.parts.extend_from_slice(bytes);
         } else {
-            self.parts = BytesMut::new();
+            self.pass(bytes);
         }
         if more {
             return Assembled::Part;
         }
         let length = std::mem::take(&mut self.length);
-        match fits {
-            true => Assembled::Line(std::mem::take(&mut self.parts).freeze()),
-            false => Assembled::TooLong { bytes: length },
+        match self.outline.take() {
+            None => Assembled::Line(std::mem::take(&mut self.parts).freeze()),
+            Some(outline) => Assembled::TooLong { bytes: length, passed: outline.end() },
         }
+    }
+
+    /// Bytes of a line that is too long: looked at, and gone.
+    fn pass(&mut self, bytes: &[u8]) {
+        let outline = self.outline.get_or_insert_default();
+        outline.push(&std::mem::take(&mut self.parts));
+        outline.push(bytes);
     }
 
     /// Forgets a line that was begun: what comes next is the beginning of another.
     pub fn reset(&mut self) {
         self.length = 0;
         self.parts = BytesMut::new();
+        self.outline = None;
     }
 
     /// Whether a line was begun and is not over.
@@ -90,7 +103,10 @@ mod tests {
         for size in [1, 3, 8, 100] {
             let at = assemble(8, &cut(b"1234567\n", size));
             assert_eq!(at, [Assembled::Line(Bytes::from_static(b"1234567\n"))], "cut at {size}");
-            assert_eq!(assemble(8, &cut(b"12345678\n", size)), [Assembled::TooLong { bytes: 9 }]);
+            assert_eq!(
+                assemble(8, &cut(b"12345678\n", size)),
+                [Assembled::TooLong { bytes: 9, passed: Passed::Nothing }]
+            );
         }
     }
 
@@ -101,7 +117,10 @@ mod tests {
             assert_eq!(lines.push(true, &Bytes::from_static(b"0123456789")), Assembled::Part);
             assert!(lines.parts.len() <= 10 && lines.is_within());
         }
-        assert_eq!(lines.push(false, &Bytes::from_static(b"\n")), Assembled::TooLong { bytes: 10_001 });
+        assert_eq!(
+            lines.push(false, &Bytes::from_static(b"\n")),
+            Assembled::TooLong { bytes: 10_001, passed: Passed::Nothing }
+        );
         assert!(!lines.is_within());
         let next = Bytes::from_static(b"x\n");
         assert_eq!(lines.push(false, &next), Assembled::Line(next.clone()));

@@ -2,10 +2,14 @@
 
 use crate::acp::answer::{Refusal, optional, text};
 use crate::acp::{method, usage};
+use crate::workspace::shown;
 use serde_json::{Value, json};
 
 /// Bytes of output that an answer carries at most, whatever the agent asks for; beyond it the beginning is left out.
 pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Variables of the environment that begin so are set for a command, and by nobody else.
+const OWN_VARIABLES: &str = "HOLDFAST_";
 
 /// What is asked about a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +73,9 @@ fn create(params: &Value) -> Result<Command, Refusal> {
         cwd: optional(params, "cwd", |cwd| cwd.as_str().map(str::to_owned))?,
         output_bytes,
     };
+    if let Some((name, _)) = read.env.iter().find(|(name, _)| name.starts_with(OWN_VARIABLES)) {
+        return Err(Refusal::invalid(&format!("{} is set by Holdfast", shown(name))));
+    }
     let texts = [&read.command].into_iter().chain(&read.args).chain(read.env.iter().map(|(_, value)| value));
     if texts.chain(&read.cwd).any(|text| text.contains('\0')) {
         return Err(Refusal::invalid("a NUL cannot be passed to a program"));
@@ -164,6 +171,7 @@ mod tests {
             json!({"command": "x", "env": {"A": "1"}}),
             json!({"command": "x", "env": [{"name": "", "value": ""}]}),
             json!({"command": "x", "env": [{"name": "A=B", "value": ""}]}),
+            json!({"command": "x", "env": [{"name": "HOLDFAST_TASK", "value": "other"}]}),
             json!({"command": "x", "env": [{"name": "A"}]}),
             json!({"command": "x", "env": [{"name": "A", "value": "\0"}]}),
             json!({"command": "x", "cwd": 1}),

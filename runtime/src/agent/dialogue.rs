@@ -6,11 +6,12 @@ mod requests;
 use crate::acp::answer::{Asked, Refusal, asked};
 use crate::acp::ending::Ending;
 use crate::acp::handshake::{Handshake, Numbered, Progress, Wanted};
-use crate::acp::line::{Line, parse};
+use crate::acp::line::{Line, RequestId, RpcError, parse};
 use crate::acp::lines::{Assembled, Lines};
 use crate::acp::modes;
+use crate::acp::outline::Passed;
 use crate::acp::usage::Usage;
-use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX};
+use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX, code, method};
 use bytes::Bytes;
 use holdfast_shared::spool::Stream;
 use memchr::memmem;
@@ -41,6 +42,8 @@ pub struct Dialogue {
     usage: Usage,
     /// The last things that concern its mode, of earlier turns too.
     said: VecDeque<(u64, Said)>,
+    /// It said something, in a turn before too, that may ask or answer and cannot be understood.
+    is_unclear: bool,
 }
 
 /// Something that concerns the agent's mode.
@@ -90,6 +93,7 @@ impl Default for Dialogue {
             responses: VecDeque::new(),
             usage: Usage::default(),
             said: VecDeque::new(),
+            is_unclear: false,
         }
     }
 }
@@ -98,16 +102,11 @@ impl Dialogue {
     /// A turn's segment begins. A line that is being written meanwhile goes on in it, and what was asked of files and
     /// commands before it and is not answered yet is still to be.
     pub fn begin_turn(&mut self) {
-        let Self { lines, line_begin, said, mut requests, .. } = std::mem::take(self);
+        let Self { lines, line_begin, said, is_unclear, mut requests, .. } = std::mem::take(self);
         requests.begin_turn();
         let begun_before = line_begin.is_some();
-        *self = Self { lines, line_begin, begun_before, said, requests, opening: None, ..Self::default() };
-    }
-
-    /// What comes next does not go on from what came before: the line that was being written is lost.
-    pub fn lose_line(&mut self) {
-        self.lines = Lines::new(LINE_BYTES_MAX);
-        (self.line_begin, self.begun_before) = (None, false);
+        let kept = Self { lines, line_begin, begun_before, said, is_unclear, ..Self::default() };
+        *self = Self { opening: None, requests, ..kept };
     }
 
     /// Takes the next output record.
@@ -120,22 +119,47 @@ impl Dialogue {
         if !more {
             (self.line_begin, self.begun_before) = (None, false);
         }
-        if let Assembled::Line(line) = self.lines.push(more, bytes)
-            && may_concern(&line)
+        match self.lines.push(more, bytes) {
+            Assembled::Line(line) if may_concern(&line) => {
+                let is_shown = !begun_before && line.len() <= SHOWN_BYTES_MAX && seq - begin < LINE_RECORDS;
+                self.take_line(seq, &line, is_shown);
+            }
+            Assembled::TooLong { passed, .. } => self.take_too_long(seq, passed),
+            Assembled::Line(_) | Assembled::Part => {}
+        }
+    }
+
+    /// Whoever waits for an answer gets one, and whoever was answered does not wait on.
+    fn take_too_long(&mut self, seq: u64, passed: Passed) {
+        match passed {
+            Passed::Request(id) => {
+                let (method, params) = (String::new(), Value::Null);
+                self.note_opening(seq, &Line::Request { id: id.clone(), method, params });
+                self.requests.take(seq, id, Err(Refusal::too_long()), 0);
+            }
+            Passed::Response(Some(number)) => {
+                let message = format!("the answer is longer than {LINE_BYTES_MAX} bytes");
+                let outcome = Err(RpcError { code: code::PARSE_ERROR, message, data: Value::Null });
+                self.note_opening(seq, &Line::Response { id: Some(number), outcome });
+                self.answered(seq, number, true, Ending::too_long());
+            }
+            Passed::Unclear => self.is_unclear = true,
+            Passed::Notification | Passed::Response(None) | Passed::Nothing => {}
+        }
+    }
+
+    fn note_opening(&mut self, seq: u64, line: &Line) {
+        if let Some(opening) = &mut self.opening
+            && opening.len() < OPENING_LINES
+            && matches!(line, Line::Request { .. } | Line::Invalid { .. } | Line::Response { .. })
         {
-            let is_shown = !begun_before && line.len() <= SHOWN_BYTES_MAX && seq - begin < LINE_RECORDS;
-            self.take_line(seq, &line, is_shown);
+            opening.push((seq, line.clone()));
         }
     }
 
     fn take_line(&mut self, seq: u64, line: &[u8], is_shown: bool) {
         let parsed = parse(line);
-        if let Some(opening) = &mut self.opening
-            && opening.len() < OPENING_LINES
-            && matches!(parsed, Line::Request { .. } | Line::Response { .. })
-        {
-            opening.push((seq, parsed.clone()));
-        }
+        self.note_opening(seq, &parsed);
         match parsed {
             Line::Request { id, method, params } => {
                 let asked = match asked(&method, &params) {
@@ -152,16 +176,29 @@ impl Dialogue {
                 if let Ok(result) = &outcome {
                     self.usage.note_result(result);
                 }
-                self.note(seq, Said::Answered { number, refused: outcome.is_err() });
-                let response = Response { ending: Ending::of(&outcome), usage: self.usage.clone(), seq };
-                if self.responses.len() == RESPONSES {
-                    self.responses.pop_front();
-                }
-                self.responses.push_back((number, response));
+                self.answered(seq, number, outcome.is_err(), Ending::of(&outcome));
+            }
+            Line::Invalid { id } => self.requests.take(seq, id, Err(Refusal::malformed()), 0),
+            Line::Notification { method, params } if method == method::CANCEL_REQUEST => {
+                self.requests.withdraw(seq, params.get("requestId"));
             }
             Line::Notification { params, .. } => self.update(seq, params.get("update")),
             Line::Response { id: None, .. } | Line::Junk => {}
         }
+    }
+
+    fn answered(&mut self, seq: u64, number: u64, refused: bool, ending: Ending) {
+        self.note(seq, Said::Answered { number, refused });
+        let response = Response { ending, usage: self.usage.clone(), seq };
+        if self.responses.len() == RESPONSES {
+            self.responses.pop_front();
+        }
+        self.responses.push_back((number, response));
+    }
+
+    /// Whether the agent has withdrawn its request of this name in the line that ends with this record.
+    pub fn is_withdrawn(&self, seq: u64, id: &RequestId) -> bool {
+        self.requests.is_withdrawn(seq, id)
     }
 
     /// By the journal, requests up to this record are taken, those for permission left aside, and only the named ones
@@ -228,6 +265,11 @@ impl Dialogue {
         self.responses.iter().find(|(of, _)| *of == number).map(|(_, response)| response)
     }
 
+    /// It said something that may ask or answer and is too long to be understood: somebody might wait for ever.
+    pub fn is_unclear(&self) -> bool {
+        self.is_unclear
+    }
+
     /// What was used so far, as far as it was said.
     pub fn usage(&self) -> &Usage {
         &self.usage
@@ -243,7 +285,11 @@ impl Dialogue {
 /// so or with escapes.
 fn may_concern(line: &[u8]) -> bool {
     let has = |word: &[u8]| memmem::find(line, word).is_some();
-    has(br#""id""#) || has(b"usage_update") || has(b"current_mode_update") || has(b"\\u006")
+    has(br#""id""#)
+        || has(b"usage_update")
+        || has(b"current_mode_update")
+        || has(b"cancel_request")
+        || has(b"\\u006")
 }
 
 #[cfg(test)]

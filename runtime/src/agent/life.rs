@@ -4,7 +4,7 @@
 
 use crate::record::EndingFor;
 use crate::span::StopReason;
-use crate::turn::ORDERS_PER_TURN;
+use crate::turn::{ORDERS_PER_TURN, is_out_of_time};
 use holdfast_shared::worker::{EndedBy, Exit};
 
 /// Where a worker and its turn are.
@@ -29,7 +29,7 @@ pub enum Phase {
 pub enum Death {
     /// By itself.
     Itself,
-    /// Its output reached the quota.
+    /// Its output reached the quota, or its time of processors its limit.
     Quota,
     /// The node was stopped.
     NodeStopped,
@@ -102,6 +102,7 @@ pub enum Deed {
 pub fn death(exit: Exit, ending: Option<EndingFor>) -> Death {
     match exit.ended_by {
         EndedBy::Quota => Death::Quota,
+        EndedBy::Worker if ending.is_none() && is_out_of_time(exit) => Death::Quota,
         EndedBy::Stop => Death::NodeStopped,
         EndedBy::Worker | EndedBy::Cancel | EndedBy::Kill => ending.map_or(Death::Itself, Death::Told),
     }

@@ -81,7 +81,7 @@ pub enum What {
         /// The command whose end is the answer; a wait may be longer than the turn, and its text is not read again.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         terminal: Option<String>,
-        /// It is refused: the turn was cancelled before it could be served.
+        /// It is refused: the turn was cancelled, or the agent had withdrawn it, before it could be served.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         called_off: bool,
     },
@@ -93,6 +93,9 @@ pub enum What {
         id: String,
         /// The option chosen; none: cancelled.
         option: Option<String>,
+        /// The agent asks no longer.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        withdrawn: bool,
     },
 }
 
@@ -186,7 +189,8 @@ impl StandingWorker {
             PermissionOutcome::Selected => answered.option_id.clone(),
             PermissionOutcome::Cancelled => None,
         };
-        self.send(answered.number, What::Permission { seq: answered.seq, id: answered.id.clone(), option });
+        let (seq, id, withdrawn) = (answered.seq, answered.id.clone(), answered.withdrawn);
+        self.send(answered.number, What::Permission { seq, id, option, withdrawn });
     }
 
     /// Its turn is sealed behind this many of its output records: what only that turn was about is void. What it asked

@@ -108,6 +108,7 @@ pub(super) fn answer(state: &State, answer: Answer, caller: &Caller, seen: &impl
         outcome,
         option_id: answer.option,
         by: Some(caller.principal.clone()),
+        withdrawn: false,
         after: place(seen, &task.id)?,
         consumed,
     };

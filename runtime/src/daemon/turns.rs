@@ -207,6 +207,7 @@ impl Active {
         let code = match stop_reason {
             _ if errored.is_some() => Some(Code::BootstrapFailed),
             StopReason::Interrupted => Some(Code::WorkerDead),
+            StopReason::Limit if exit.is_some_and(turn::is_out_of_time) => Some(Code::WorkerDead),
             StopReason::Limit => Some(Code::OutputLimit),
             _ => None,
         };

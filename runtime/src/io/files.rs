@@ -50,12 +50,34 @@ pub fn identify(home: &Home, task: &str, known: Option<&str>) -> Result<Identity
     Ok(Identity::New(id.to_string()))
 }
 
-/// Serves a request for a file. Doing it again does the same. Files are written only by whoever holds the journal.
+/// The workspace of a task whose agent lives, if it still is the one of this id: somebody, the agent too, may have put
+/// another directory in its place since the agent was started there.
+///
+/// # Errors
+/// What the agent is to be told: it is another, or is gone.
+pub fn own_workspace(home: &Home, task: &str, known: Option<&str>) -> Result<Workspace, Refusal> {
+    let opened = match known {
+        Some(known) => {
+            Workspace::open_known(&home.workspaces(), task, Uuid::parse_str(known).unwrap_or(Uuid::nil()))
+        }
+        // No worker has been started for it yet, so nobody asks.
+        None => Workspace::open(&home.workspaces(), task),
+    };
+    opened.map_err(|error| error.to_agent())
+}
+
+/// Serves a request for a file in the workspace of this id. Doing it again does the same. Files are written only by whoever
+/// holds the journal.
 ///
 /// # Errors
 /// What is to be answered instead.
-pub fn serve(home: &Home, task: &str, asked: &Asked, permit: &impl Permit) -> Result<Value, Refusal> {
-    let open = || Workspace::open(&home.workspaces(), task).map_err(|error| error.to_agent());
+pub fn serve(
+    home: &Home,
+    (task, known): (&str, Option<&str>),
+    asked: &Asked,
+    permit: &impl Permit,
+) -> Result<Value, Refusal> {
+    let open = || own_workspace(home, task, known);
     match asked {
         Asked::ReadFile { path, line, limit } => {
             let text = open()?.read_text(path, *line, *limit).map_err(|error| error.to_agent())?;

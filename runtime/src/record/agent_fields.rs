@@ -171,6 +171,9 @@ pub struct TerminalExited {
     /// Messages up to this one are known to be consumed.
     #[serde(default)]
     pub consumed: u64,
+    /// The command has not ended; the agent waits for that no longer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
 }
 
 /// See [`Body::TerminalAsked`](super::Body::TerminalAsked). A kind of its own: a release that takes each request as
@@ -234,9 +237,12 @@ pub struct PermissionAnswered {
     /// The option chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub option_id: Option<String>,
-    /// Who answered; nobody where the turn is being cancelled.
+    /// Who answered; nobody where the turn is being cancelled, or the agent asks no longer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The agent has withdrawn it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
     /// Place in the open span.
     pub after: u64,
     /// Messages up to this one are known to be consumed.

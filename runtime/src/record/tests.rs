@@ -116,6 +116,7 @@ fn one_of_each_of_agents(task: &str, turn: &str, spawn_id: &str) -> Vec<Body> {
             outcome: PermissionOutcome::Selected,
             option_id: Some("y".into()),
             by: Some("p".into()),
+            withdrawn: true,
             after: 8,
             consumed: 17,
         }),
@@ -140,6 +141,7 @@ fn one_of_each_of_agents(task: &str, turn: &str, spawn_id: &str) -> Vec<Body> {
             seq: 9,
             number: 23,
             consumed: 17,
+            withdrawn: true,
         }),
         Body::TerminalGone(TerminalGone { task: task.clone(), terminal: "w-1-2-t7".into() }),
         Body::PermissionsPending(PermissionsPending {
@@ -155,7 +157,14 @@ fn one_of_each_of_agents(task: &str, turn: &str, spawn_id: &str) -> Vec<Body> {
             consumed: 17,
             bytes: 9,
         }),
-        Body::TerminalSettled(TerminalSettled { task, spawn_id, seq: 10, number: 24, consumed: 17 }),
+        Body::TerminalSettled(TerminalSettled {
+            task,
+            spawn_id,
+            seq: 10,
+            number: 24,
+            consumed: 17,
+            withdrawn: false,
+        }),
     ]
 }
 

@@ -156,6 +156,7 @@ fn agent(life: &mut Lifetime, what: usize) {
                 outcome: record::PermissionOutcome::Selected,
                 option_id: Some("y".into()),
                 by: None,
+                withdrawn: false,
                 after: life.outputs.get(AGENT).copied().unwrap_or(0),
                 consumed: 0,
             })

@@ -42,7 +42,7 @@ pub enum Reason {
     #[error("leads through what is no directory")]
     NotDirectory,
     /// It is a directory, or names one by a slash at its end.
-    #[error("is a directory")]
+    #[error("is or names a directory")]
     Directory,
     /// It is a FIFO.
     #[error("is a FIFO")]
@@ -134,11 +134,15 @@ impl WorkspaceError {
 
     /// As the agent sees it that named the path.
     pub fn to_agent(&self) -> Refusal {
-        let message = format!("{}: {self}", self.code().as_str());
+        let message = || format!("{}: {self}", self.code().as_str());
         match self {
-            Self::Refused { .. } => Refusal { code: code::INVALID_PARAMS, message },
-            Self::Missing { .. } => Refusal { code: code::RESOURCE_NOT_FOUND, message },
-            Self::Io { .. } => Refusal { code: code::INTERNAL_ERROR, message },
+            // Whatever it had named would have been refused.
+            Self::Refused { reason: Reason::IdentityMissing | Reason::IdentityChanged, .. } => {
+                Refusal { code: code::INTERNAL_ERROR, message: message() }
+            }
+            Self::Refused { .. } => Refusal { code: code::INVALID_PARAMS, message: message() },
+            Self::Missing { .. } => Refusal::not_found(&self.to_string()),
+            Self::Io { .. } => Refusal { code: code::INTERNAL_ERROR, message: message() },
         }
     }
 }

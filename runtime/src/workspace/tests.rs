@@ -143,6 +143,12 @@ fn errors_name_path_and_reason_on_one_short_line() {
     assert!(long.chars().count() < SHOWN_CHARS_MAX + 30);
     let missing = WorkspaceError::Missing { path: "/data/x/a".to_owned() };
     assert_eq!((missing.code(), missing.to_agent().code), (Code::InvalidRequest, -32002));
+    assert_eq!(missing.to_agent().message, "not found: /data/x/a does not exist");
+    for reason in [Reason::IdentityMissing, Reason::IdentityChanged] {
+        let changed = WorkspaceError::refused("/data/x", reason).to_agent();
+        assert_eq!(changed.code, -32603, "no other path would be served");
+        assert!(changed.message.starts_with("WORKSPACE_POLICY_VIOLATION: "), "{}", changed.message);
+    }
     let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
     let full = WorkspaceError::Io { operation: "write", path: "/data/x/a".to_owned(), source: full };
     assert_eq!((full.code(), full.to_agent().code), (Code::StorageFull, -32603));

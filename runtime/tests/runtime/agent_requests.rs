@@ -1,7 +1,7 @@
 //! What agents ask for: files, commands, and without measure.
 
 use crate::agent::Agent;
-use crate::agents::{begin, begin_turn, command_asked_for, opened, prompt, same_everywhere, sealed};
+use crate::agents::{begin_turn, command_asked_for, opened, prompt, same_everywhere, sealed};
 use crate::support::{Node, local, over_to, until};
 use holdfast_runtime::agent::TERMINALS;
 use holdfast_runtime::agent::dialogue::REQUESTS;
@@ -42,7 +42,8 @@ fn files_are_read_and_written_for_an_agent_and_what_is_not_known_is_refused() {
 fn a_command_of_an_agent_outlives_runtimes_and_is_waited_for_without_holding_up_others() {
     local(async {
         let node = Node::new();
-        let (a, mut link, mut agent) = begin(&node).await;
+        let (a, mut link) = opened(&node).await;
+        let mut agent = Agent::ready(&node, "x", &[]).await;
         prompt(&mut link, "x", "go").await;
         let id = agent.prompted("t1", "go").await;
         let create = json!({"sessionId": "s1", "command": "make all", "env": [{"name": "A", "value": "b"}]});
@@ -114,7 +115,9 @@ fn what_an_agent_names_without_measure_takes_no_runtime_down() {
         let cost = json!({"sessionUpdate": "usage_update", "cost": {"amount": 1, "currency": long}});
         agent.says_long(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"update": cost}}));
         agent.asks(json!(2), "odd/method", json!({}));
-        assert_eq!(agent.line().await["id"], 2, "the other has no name to be answered by");
+        let nameless = agent.line().await;
+        assert_eq!((&nameless["id"], &nameless["error"]["code"]), (&json!(null), &json!(-32600)));
+        assert_eq!(agent.line().await["id"], 2);
         agent.ends_turn(&id, "end_turn");
         sealed(&mut link, 1).await;
         let list = link.call("task.list", json!({})).await.unwrap();

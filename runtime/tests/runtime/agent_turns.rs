@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, modes, update};
 use crate::agents::{begin, begin_turn, history, open, opened, prompt, same_everywhere, sealed};
-use crate::support::{Node, after_a_power_cut, local, new_id, operator, over_to};
+use crate::support::{Node, local, new_id, operator, over_to, write_other_boot};
 use holdfast_shared::error::Code;
 use holdfast_shared::link::Publication;
 use holdfast_shared::slot::Slot;
@@ -165,7 +165,10 @@ fn a_line_in_parts_is_one_event_wherever_a_reader_begins() {
 fn after_a_power_cut_an_agents_turn_is_interrupted_under_a_new_epoch_and_earlier_ones_stay() {
     local(async {
         let node = Node::new();
-        let (mut a, mut link, mut agent) = begin(&node).await;
+        let mut a = node.active(Slot::A, 1).await;
+        let mut link = a.route(1).await;
+        open(&mut link, "x").await;
+        let mut agent = Agent::ready(&node, "x", &[]).await;
         prompt(&mut link, "x", "one").await;
         let id = agent.prompted("t1", "one").await;
         agent.updates("kept");
@@ -179,7 +182,13 @@ fn after_a_power_cut_an_agents_turn_is_interrupted_under_a_new_epoch_and_earlier
         let epoch = link.channels[&1].subscribed.clone().unwrap().0;
         a.kill();
         drop(node.supervised.borrow_mut().workers.remove(&agent.worker));
-        let (_b, mut link) = after_a_power_cut(&node, &epoch).await;
+        write_other_boot(&node, 2);
+
+        let b = node.active(Slot::B, 3).await;
+        let mut link = b.route(3).await;
+        link.subscribe(1, "conversation:x", &epoch, Some(2)).await;
+        let (new_epoch, _, _, recovered) = link.channels[&1].subscribed.clone().unwrap();
+        assert!(new_epoch != epoch && !recovered, "{new_epoch}");
         link.subscribe(3, "conversation:x", "", Some(0)).await;
         loop {
             let types = link.channels[&3].types();

@@ -246,7 +246,7 @@ pub async fn over_to(node: &Node, from: &Runtime, slot: Slot, epoch: u64) -> Run
 }
 
 /// Says in the journal that the last active ran in another boot.
-fn write_other_boot(node: &Node, epoch: u64) {
+pub fn write_other_boot(node: &Node, epoch: u64) {
     let request = TakeOverRequest {
         epoch,
         owner: "test".into(),
@@ -263,16 +263,4 @@ fn write_other_boot(node: &Node, epoch: u64) {
     let booted = NodeBooted { boot_id: "another".into(), channel_epoch: String::new(), cut: Vec::new() };
     writer.append(&[Record::new(1, Body::NodeBooted(booted)).encode()]).unwrap();
     writer.fence().unwrap();
-}
-
-/// A runtime that starts in another boot than the one before: the conversation of task `x`, which was read up to its second
-/// event, has another epoch than `epoch` on the link that is answered.
-pub async fn after_a_power_cut(node: &Node, epoch: &str) -> (Runtime, Link) {
-    write_other_boot(node, 2);
-    let runtime = node.active(Slot::B, 3).await;
-    let mut link = runtime.route(3).await;
-    link.subscribe(1, "conversation:x", epoch, Some(2)).await;
-    let (new_epoch, _, _, recovered) = link.channels[&1].subscribed.clone().unwrap();
-    assert!(new_epoch != epoch && !recovered, "{new_epoch}");
-    (runtime, link)
 }

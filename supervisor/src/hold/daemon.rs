@@ -15,7 +15,7 @@ use holdfast_shared::peer::{HOLDER_NAME, ProcessStat};
 use holdfast_shared::process;
 use holdfast_shared::spool::{Flushed, SpoolLock, SpoolWriter, Stream};
 use holdfast_shared::version;
-use holdfast_shared::worker::{self, CWD_FD_VARIABLE, ExitStatus, Order, OutputMode, Started};
+use holdfast_shared::worker::{self, CWD_FD_VARIABLE, ExitStatus, Order, OutputMode, Protocol, Started};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -29,6 +29,9 @@ const KILL_PAUSE_MIN: Duration = Duration::from_millis(10);
 const KILL_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often a write that found the disk full is tried again.
 const NO_SPACE_RETRY: Duration = Duration::from_millis(250);
+/// How long an agent may live on once its standard output is closed, as one does that is ending: nobody can hear it any
+/// more, and its turn would wait for its limits.
+const MUTE_GRACE: Duration = Duration::from_secs(5);
 /// How long a holder that failed kills what is left of its worker before it gives up.
 const FAILED_KILL: Duration = Duration::from_secs(5);
 
@@ -77,6 +80,8 @@ struct Holder {
     status: Option<ExitStatus>,
     deadline: Option<Instant>,
     retry: Option<Instant>,
+    /// Until when an agent may live that closed its standard output.
+    mute: Option<Instant>,
     kill_pause: Duration,
 }
 
@@ -124,6 +129,7 @@ impl Holder {
             status: None,
             deadline: None,
             retry: None,
+            mute: None,
             kill_pause: KILL_PAUSE_MIN,
         };
         holder.happens(Event::Started)?;
@@ -141,6 +147,7 @@ impl Holder {
             }
             self.take_timers(now)?;
             self.read_outputs(&woken, now)?;
+            self.note_mute(now);
             self.write()?;
             if woken.inbox {
                 self.feed.take_news()?;
@@ -188,7 +195,7 @@ impl Holder {
     fn timeout(&self, now: Instant, reads: bool) -> PollTimeout {
         let pauses =
             self.outputs.iter().filter(|_| reads).filter_map(Output::pause_ends).filter(|end| *end > now);
-        let next = pauses.chain(self.deadline).chain(self.retry).min();
+        let next = pauses.chain(self.deadline).chain(self.retry).chain(self.mute).min();
         match next {
             None => PollTimeout::NONE,
             Some(at) => {
@@ -233,6 +240,12 @@ impl Holder {
             self.deadline = None;
             self.happens(Event::Deadline)?;
         }
+        if self.state.phase == Phase::Running && self.mute.is_some_and(|at| now >= at) {
+            self.mute = None;
+            let said = b"holdfast: the agent closed its standard output and did not end: it is ended\n";
+            self.spool.output(Stream::Stderr, false, said);
+            self.happens(Event::Mute)?;
+        }
         if self.retry.is_some_and(|at| now >= at) {
             self.retry = None;
             if self.spool.flush()? == Flushed::NoSpace {
@@ -262,6 +275,12 @@ impl Holder {
             }
         }
         Ok(())
+    }
+
+    fn note_mute(&mut self, now: Instant) {
+        let is_running = self.order.protocol == Protocol::Acp && self.state.phase == Phase::Running;
+        let is_mute = is_running && self.outputs[0].is_closed();
+        self.mute = is_mute.then(|| self.mute.unwrap_or(now + MUTE_GRACE));
     }
 
     /// Writes what is queued. A full disk is an event, not an error.

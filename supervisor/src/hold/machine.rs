@@ -46,6 +46,8 @@ pub enum Event {
     Stop,
     /// The turn's output reached its quota.
     QuotaReached,
+    /// An agent closed its standard output and lives on: nothing more can come of it.
+    Mute,
     /// The worker's own process ended.
     WorkerExited,
     /// No descendant is left.
@@ -124,7 +126,7 @@ impl State {
 pub fn step(state: State, event: Event) -> Result<(State, Vec<Action>), Illegal> {
     use Action::{Arm, CloseStdin, DiscardOutput, Drain, Kill, RecordExit, Take, Terminate};
     use Event::{
-        Deadline, ExitWritten, Message, NoSpace, PipesEmpty, QuotaReached, SpaceAgain, Started, Stop,
+        Deadline, ExitWritten, Message, Mute, NoSpace, PipesEmpty, QuotaReached, SpaceAgain, Started, Stop,
     };
     use Event::{TreeEmpty, WorkerExited};
     use Phase::{Asking, Draining, Ending, Exited, Killing, Recording, Running, Starting};
@@ -150,6 +152,8 @@ pub fn step(state: State, event: Event) -> Result<(State, Vec<Action>), Illegal>
         (Running, Message(Kind::CloseStdin)) => (state, &[Take, CloseStdin]),
         (_, Message(Kind::Cancel | Kind::Kill)) if !state.full => (state, &[Take]),
         (_, Message(_) | Stop) => (state, &[]),
+
+        (Running, Mute) => (state.to(Asking).because(EndedBy::Worker), &[CloseStdin, Arm(TermGrace)]),
 
         (Running | Asking, QuotaReached) => {
             (state.to(Ending).because(EndedBy::Quota), &[DiscardOutput, Terminate, Arm(KillGrace)])

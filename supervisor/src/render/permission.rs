@@ -90,6 +90,7 @@ impl Permissions {
         let by = match event["by"].as_str() {
             Some(by) if by == self.principal && self.ours.contains(&request) => String::new(),
             Some(by) => format!(" (answered by {})", one_line(by)),
+            None if event["withdrawn"] == true => " (the agent asks no longer)".to_owned(),
             None => " (answered by the node)".to_owned(),
         };
         let title = permission.as_ref().map_or_else(String::new, |one| format!("{}: ", one.title));

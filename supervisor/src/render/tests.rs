@@ -437,6 +437,14 @@ fn without_keys_a_question_names_the_command_that_answers_it() {
 }
 
 #[test]
+fn a_question_that_the_agent_withdraws_is_said_to_be_so() {
+    let withdrawn = json!({"type": "permission.answered", "turn": "t1", "request": "7", "outcome": "cancelled",
+        "withdrawn": true, "at": 3});
+    let (_, err) = plain(&[started(), asked("7"), withdrawn]);
+    assert!(err.contains("! Remove all: cancelled (the agent asks no longer)\n"), "{err}");
+}
+
+#[test]
 fn what_reaches_a_terminal_beside_a_pipe_is_made_harmless_and_what_reaches_the_pipe_is_not() {
     let output = |stream: &str, text: &str| json!({"type": "turn.output", "turn": "t1", "stream": stream, "text": text});
     let evil = "\u{1b}]52;c;eA==\u{7}a\u{1b}[2J\u{9b}1A";

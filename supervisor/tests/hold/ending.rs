@@ -32,6 +32,15 @@ fn cancel_is_term_for_every_process_of_the_worker() {
 }
 
 #[test]
+fn an_agent_that_closes_its_stdout_and_lives_on_is_ended_and_why_is_recorded() {
+    let whole = Held::start(&with_stdin("echo on; exec 1>&-; exec sleep 1000")).ended();
+    assert_eq!(whole.text(Stream::Stdout), "on\n");
+    assert!(whole.text(Stream::Stderr).contains("closed its standard output"));
+    assert_eq!(whole.exit().status, ExitStatus::Signal(Signal::SIGTERM as i32));
+    assert_eq!(whole.exit().ended_by, EndedBy::Worker);
+}
+
+#[test]
 fn a_worker_that_ignores_term_is_killed() {
     let mut held = Held::start(&shell("trap '' TERM; echo on; while :; do sleep 1000; done"));
     held.wait_for_output("on");

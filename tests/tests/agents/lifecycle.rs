@@ -346,3 +346,35 @@ fn an_agent_that_ends_between_turns_is_started_again_with_the_next_prompt() {
         assert!(said.contains("blue"), "{said:?}");
     });
 }
+
+/// How a turn ends of an agent that takes its prompt and then does this.
+async fn seal_of_agent_that(does: &str, more: &str) -> Value {
+    let script = format!(
+        r#"read -r a; echo '{{"jsonrpc":"2.0","id":1,"result":{{"protocolVersion":1}}}}'
+        read -r b; echo '{{"jsonrpc":"2.0","id":2,"result":{{"sessionId":"s"}}}}'
+        read -r c; {does}"#
+    );
+    let prepare = |node: &Node| skill(node, "odd", &["/bin/sh", "-c", &script], more);
+    let life = Stage::of_skill("", "odd", prepare).await;
+    let turn = life.prompt("go").await;
+    life.sealed(&turn).await
+}
+
+/// The holder sees it, which is long before the silence limit.
+#[test]
+fn an_agent_that_closes_its_stdout_in_a_turn_is_ended_and_its_turn_sealed() {
+    run(async {
+        let seal = seal_of_agent_that("exec >&-; exec sleep 1000", "").await;
+        assert_eq!((&seal["stop_reason"], &seal["code"]), (&json!("interrupted"), &json!("WORKER_DEAD")));
+    });
+}
+
+#[test]
+fn an_agent_that_used_up_its_processor_time_ends_its_turn_as_limit() {
+    run(async {
+        let seal = seal_of_agent_that("while :; do :; done", "[limits]\ncpu_seconds = 1").await;
+        assert_eq!(seal["stop_reason"], json!("limit"), "{seal}");
+        let detail = seal["detail"].as_str().expect("it says why");
+        assert!(detail.contains("time of processors"), "{detail}");
+    });
+}

@@ -3,13 +3,17 @@
 use crate::acp::answer::{Asked, Refusal};
 use crate::acp::line::RequestId;
 use crate::acp::permission::Permission;
-use std::collections::{BTreeMap, BTreeSet};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Requests of an agent that are held until they are answered; further ones are not heard, and their agent waits. More
 /// than one read of a spool can bring.
 pub const REQUESTS: usize = 8192;
 /// Bytes of those; further ones are refused.
 pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
+/// Names of requests that were withdrawn last and are kept: those that wait are looked for among them.
+pub(super) const WITHDRAWN: usize = 256;
+
 /// A request of the agent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -38,6 +42,8 @@ pub(super) struct Requests {
     /// Those up to this record are answered or taken, and of use only if they are named.
     settled_to: u64,
     needed: BTreeSet<u64>,
+    /// Names of requests that the agent waits for no longer, and the record that says so; in a turn before, too.
+    pub(super) withdrawn: VecDeque<(u64, Value)>,
 }
 
 impl Requests {
@@ -67,6 +73,26 @@ impl Requests {
             self.bytes += request.bytes;
             self.held.insert(seq, request);
         }
+    }
+
+    /// What was not taken yet is refused. What is taken is answered by what comes of it, unless it waits: whoever journals
+    /// answers looks for that.
+    pub(super) fn withdraw(&mut self, seq: u64, name: Option<&Value>) {
+        let Some(name) = name.filter(|name| RequestId::new(&name.to_string()).is_some()) else { return };
+        for (_, request) in self.held.range_mut(self.settled_to.saturating_add(1).min(seq)..seq) {
+            if request.permission().is_none() && request.id.is(name) {
+                request.asked = Err(Refusal::cancelled());
+            }
+        }
+        if self.withdrawn.len() == WITHDRAWN {
+            self.withdrawn.pop_front();
+        }
+        self.withdrawn.push_back((seq, name.clone()));
+    }
+
+    /// Whether the one of this name in the line that ends with this record is withdrawn.
+    pub(super) fn is_withdrawn(&self, seq: u64, id: &RequestId) -> bool {
+        self.withdrawn.iter().any(|(at, name)| *at > seq && id.is(name))
     }
 
     fn is_of_use(&self, seq: u64, request: &Request) -> bool {

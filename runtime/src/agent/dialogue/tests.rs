@@ -1,3 +1,4 @@
+use super::requests::WITHDRAWN;
 use super::*;
 use crate::span::StopReason;
 
@@ -173,4 +174,95 @@ fn the_handshake_follows_from_the_lines_alone() {
     );
     dialogue.begin_turn();
     assert_eq!(dialogue.opened(wanted()), None);
+}
+
+/// A line past the bound: what it begins with, filled up.
+fn too_long(front: &str, back: &str) -> String {
+    format!(r#"{front}\"{}\\\"id\":1{back}"#, "x".repeat(LINE_BYTES_MAX))
+}
+
+#[test]
+fn a_message_past_the_bound_is_refused_or_counts_as_an_error_and_none_waits() {
+    let request = r#"{"jsonrpc":"2.0","method":"fs/write_text_file","params":{"id":9,"content":""#;
+    let answer = r#"{"jsonrpc":"2.0","result":{"stopReason":"end_turn","_meta":""#;
+    let update = r#"{"jsonrpc":"2.0","method":"session/update","params":{"id":9,"update":""#;
+    let mut dialogue = turn(&[
+        &too_long(request, r#""},"id":"w"}"#),
+        &too_long(answer, r#""},"id":17}"#),
+        &too_long(update, r#""}}"#),
+        &too_long(r#"{"level":"info","id":1,"method":"m","text":""#, r#""}"#),
+        &too_long("noise ", ""),
+    ]);
+    let asked = dialogue.requests_behind(0).map(|(seq, request)| (seq, request.id.as_json()));
+    assert_eq!(asked.collect::<Vec<_>>(), [(1, r#""w""#)]);
+    assert_eq!(dialogue.request_at(1).unwrap().asked, Err(Refusal::too_long()));
+    let response = dialogue.response(17).unwrap();
+    assert_eq!((&response.ending, response.seq), (&Ending::too_long(), 2));
+    assert_eq!(response.ending.stop_reason, StopReason::Failed);
+    let answered = Said::Answered { number: 17, refused: true };
+    assert_eq!(dialogue.said_behind(0).collect::<Vec<_>>(), [(2, &answered)]);
+    assert!(!dialogue.is_unclear());
+    take(&mut dialogue, 6, &too_long(r#"{"jsonrpc":"2.0","id":{},"method":"m","params":""#, r#""}"#));
+    assert!(dialogue.is_unclear());
+    dialogue.begin_turn();
+    assert!(dialogue.is_unclear(), "who asked it waits on");
+    take(&mut dialogue, 7, READ);
+    assert!(dialogue.request_at(7).unwrap().asked.is_ok());
+}
+
+#[test]
+fn a_handshake_that_is_answered_past_the_bound_fails_as_by_an_error() {
+    let mut dialogue = Dialogue::default();
+    take(&mut dialogue, 1, &too_long(r#"{"jsonrpc":"2.0","id":1,"result":{"_meta":""#, r#""}}"#));
+    let progress = dialogue.opened(wanted()).unwrap().progress;
+    let Progress::Failed(error) = progress else { panic!("{progress:?}") };
+    assert!(error.to_string().contains("the answer is longer than 16777216 bytes"), "{error}");
+}
+
+#[test]
+fn a_request_that_is_withdrawn_before_it_is_taken_is_refused() {
+    let withdraw = |id: &str| {
+        format!(r#"{{"jsonrpc":"2.0","method":"$/cancel_request","params":{{"requestId":{id}}}}}"#)
+    };
+    let read = |id: &str| READ.replace(r#""id":1"#, &format!(r#""id":{id}"#));
+    let mut dialogue = turn(&[&read("1"), PERMISSION, &read("2"), &read(r#""\u0061""#), &withdraw("1")]);
+    let is_refused =
+        |dialogue: &Dialogue, seq| dialogue.request_at(seq).unwrap().asked == Err(Refusal::cancelled());
+    assert!(is_refused(&dialogue, 1) && !is_refused(&dialogue, 3));
+    take(&mut dialogue, 6, &read("1"));
+    take(&mut dialogue, 7, &withdraw(r#""a""#));
+    take(&mut dialogue, 8, &withdraw(r#""p""#));
+    assert!(is_refused(&dialogue, 4) && !is_refused(&dialogue, 6), "asked for after that");
+    let permission = dialogue.request_at(2).unwrap();
+    assert!(permission.permission().is_some() && dialogue.is_withdrawn(2, &permission.id));
+    assert!(!dialogue.is_withdrawn(8, &permission.id));
+    // What is taken is served.
+    dialogue.settle(3, [3].into());
+    take(&mut dialogue, 9, &withdraw("2"));
+    assert!(!is_refused(&dialogue, 3));
+    let id = permission_id();
+    dialogue.begin_turn();
+    assert!(dialogue.is_withdrawn(2, &id), "a wait may be longer than a turn");
+    for (seq, odd) in (10..).zip([r#"{"a":1}"#, "true", &format!("\"{}\"", "x".repeat(5000))]) {
+        take(&mut dialogue, seq, &withdraw(odd));
+    }
+    (20..20 + 2 * WITHDRAWN as u64).for_each(|seq| take(&mut dialogue, seq, &withdraw("3")));
+    assert_eq!(dialogue.requests.withdrawn.len(), WITHDRAWN);
+}
+
+fn permission_id() -> RequestId {
+    RequestId::new(r#""p""#).unwrap()
+}
+
+#[test]
+fn what_is_no_valid_request_is_refused_by_the_name_that_it_has() {
+    let dialogue = turn(&[
+        r#"{"jsonrpc":"2.0","id":5,"method":7}"#,
+        r#"{"jsonrpc":"2.0","id":{},"method":"fs/read_text_file"}"#,
+    ]);
+    let asked: Vec<(&str, bool)> = dialogue
+        .requests_behind(0)
+        .map(|(_, request)| (request.id.as_json(), request.asked == Err(Refusal::malformed())))
+        .collect();
+    assert_eq!(asked, [("5", true), ("null", true)]);
 }

@@ -123,4 +123,9 @@ fn a_death_is_by_what_the_worker_was_told() {
     ] {
         assert_eq!(death(exit(ended_by), ending), expected);
     }
+    let status = ExitStatus::Signal(libc::SIGXCPU);
+    let out_of_time = |ended_by| Exit { status, ..exit(ended_by) };
+    assert_eq!(death(out_of_time(EndedBy::Worker), None), Death::Quota);
+    let told = Death::Told(EndingFor::Stop);
+    assert_eq!(death(out_of_time(EndedBy::Worker), Some(EndingFor::Stop)), told);
 }

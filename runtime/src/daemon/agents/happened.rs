@@ -2,14 +2,17 @@
 
 use super::super::active::Active;
 use super::super::now_ms;
+use crate::acp::LINE_BYTES_MAX;
 use crate::acp::handshake::{Progress, Wanted};
 use crate::acp::usage::Usage;
+use crate::agent::dialogue::Dialogue;
 use crate::agent::life::{Death, Event, Phase, death};
 use crate::agent::upkeep::is_over;
 use crate::agent::{Ending, StandingWorker};
 use crate::io::served::Served;
 use crate::record::{EndingFor, SessionReady, TaskFailure};
 use crate::task::{Standing, Task};
+use crate::turn::is_out_of_time;
 use crate::workers::{Life, Observed};
 use holdfast_shared::error::Code;
 use holdfast_shared::worker::{Exit, ExitStatus, Started};
@@ -78,13 +81,15 @@ impl Active {
         Some(Happened { phase, event, try_number, why })
     }
 
-    /// What the agent said does not fit into the journal: it is ended, and nothing but its end counts any more. What there
-    /// is to do for that, if it is not being ended already.
+    /// What the agent said does not fit into the journal, or cannot be understood for its length: it is ended, and nothing
+    /// but its end counts any more. What there is to do for that, if it is not being ended already.
     #[expect(clippy::option_option, reason = "whether it is so, and whether there is something to do")]
     fn unfit(&self, id: &str) -> Option<Option<(Event, Why)>> {
         let served = self.shared.borrow();
         let worker = served.folded.state.task(id)?.agent.as_ref()?.worker.as_ref()?;
-        let unfit = self.agents.get(&worker.spawn_id)?.unfit.clone()?;
+        let unfit = self.agents.get(&worker.spawn_id).and_then(|held| held.unfit.clone());
+        let is_unclear = || served.spools.dialogue(&worker.spawn_id).is_some_and(Dialogue::is_unclear);
+        let unfit = unfit.or_else(|| is_unclear().then(unclear))?;
         Some(worker.ending.is_none().then(|| (Event::Spoiled, Why::detail(unfit))))
     }
 
@@ -102,6 +107,7 @@ impl Active {
         let response = served.spools.dialogue(worker)?.response(running.numbers?.prompt)?;
         let why = Why {
             detail: response.ending.detail.clone(),
+            code: response.ending.code,
             usage: Some(response.usage.clone()),
             needed: Some(response.seq),
             ..Why::default()
@@ -137,7 +143,11 @@ impl Active {
             _ => return None,
         };
         let usage = served.spools.dialogue(&worker.spawn_id).map(|dialogue| dialogue.usage().clone());
-        Some((Event::Died(death), Why { usage, code: code_of(death), ..Why::detail(detail) }))
+        let code = match observed.life {
+            Life::Ended(exit) if death == Death::Quota && is_out_of_time(exit) => Some(Code::WorkerDead),
+            _ => code_of(death),
+        };
+        Some((Event::Died(death), Why { usage, code, ..Why::detail(detail) }))
     }
 
     /// A turn that is cancelled before its worker is ready was given to nobody.
@@ -259,6 +269,12 @@ impl Active {
     }
 }
 
+fn unclear() -> String {
+    format!(
+        "a message of the agent is longer than {LINE_BYTES_MAX} bytes, and it cannot be told what it asks or answers"
+    )
+}
+
 /// What the end of a worker is said to be.
 fn said_of_exit(death: Death, exit: Exit, ending: Option<&Ending>) -> String {
     let how = match exit.status {
@@ -267,6 +283,7 @@ fn said_of_exit(death: Death, exit: Exit, ending: Option<&Ending>) -> String {
     };
     let detail = ending.and_then(|ending| ending.detail.clone());
     match death {
+        Death::Quota if is_out_of_time(exit) => "the agent used up its time of processors".to_owned(),
         Death::Quota => "the agent wrote more than its quota".to_owned(),
         Death::NodeStopped => "the node was stopped".to_owned(),
         Death::Told(EndingFor::Stop | EndingFor::Lru) => format!("the agent was ended; it {how}"),

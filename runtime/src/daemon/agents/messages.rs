@@ -1,8 +1,9 @@
 //! What is written to agents: the handshake's messages, then those that were decided on, in the order of their numbers.
 
 use super::super::active::Active;
+use crate::acp::answer::Refusal;
 use crate::acp::line::RequestId;
-use crate::acp::{code, outgoing, permission};
+use crate::acp::{outgoing, permission};
 use crate::agent::{Sent, What, terminal_name};
 use crate::io::files;
 use crate::turn::TurnState;
@@ -117,6 +118,7 @@ impl Active {
                 let request = (*seq, &request_id(id)?);
                 self.answer_to(&about.task, &about.worker, request, terminal.as_deref())?
             }
+            What::Permission { id, withdrawn: true, .. } => called_off(&request_id(id)?),
             What::Permission { id, option, .. } => {
                 let result = option.as_deref().map_or_else(permission::cancelled, permission::selected);
                 outgoing::reply_result(&request_id(id)?, &result)
@@ -209,5 +211,6 @@ impl Active {
 
 /// What answers a request that is not served any more.
 fn called_off(id: &RequestId) -> Vec<u8> {
-    outgoing::reply_error(id, code::REQUEST_CANCELLED, "the turn is being cancelled")
+    let Refusal { code, message } = Refusal::cancelled();
+    outgoing::reply_error(id, code, &message)
 }

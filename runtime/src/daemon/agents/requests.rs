@@ -35,6 +35,20 @@ pub(super) fn pending_permissions<'a>(
     })
 }
 
+/// The first of those that nobody is asked any more, and whether that is because the agent has withdrawn it.
+fn over_permission<'a>(
+    served: &'a Served,
+    task: &'a Task,
+    worker: &'a StandingWorker,
+) -> Option<(u64, &'a Request, bool)> {
+    let cancelling = task.running.as_ref().is_some_and(|running| running.state == TurnState::Cancelling);
+    let dialogue = served.spools.dialogue(&worker.spawn_id)?;
+    pending_permissions(served, task, worker).find_map(|(seq, request)| {
+        let withdrawn = dialogue.is_withdrawn(seq, &request.id);
+        (cancelling || withdrawn).then_some((seq, request, withdrawn))
+    })
+}
+
 /// What the worker says now belongs to the running turn.
 fn is_in_turn(served: &Served, task: &Task, worker: &StandingWorker) -> bool {
     task.running.as_ref().is_some_and(|running| served.spools.turn(&worker.spawn_id) == running.turn)
@@ -61,10 +75,8 @@ impl Active {
         if !worker.ready || worker.ending.is_some() || !worker.has_room(consumed) {
             return None;
         }
-        let running = task.running.as_ref();
-        let cancelling = running.filter(|running| running.state == TurnState::Cancelling);
-        if let (Some(running), Some((seq, request))) =
-            (cancelling, pending_permissions(&served, task, worker).next())
+        if let (Some(running), Some((seq, request, withdrawn))) =
+            (task.running.as_ref(), over_permission(&served, task, worker))
         {
             return Some(Body::PermissionAnswered(PermissionAnswered {
                 task: id.to_owned(),
@@ -76,6 +88,7 @@ impl Active {
                 outcome: PermissionOutcome::Cancelled,
                 option_id: None,
                 by: None,
+                withdrawn,
                 after: served.known_outputs(id)?,
                 consumed,
             }));
@@ -152,11 +165,12 @@ impl Active {
             Asked::ReadFile { .. } | Asked::WriteFile { .. } => {
                 held.serving.insert(seq);
                 let (home, asked, name) = (served.home.clone(), asked.clone(), task.to_owned());
+                let known = served.folded.state.task(task).and_then(|task| task.workspace.clone());
                 let (events, spawn_id, id) = (self.events.clone(), worker.to_owned(), id.clone());
                 let permit = self.writing.permit();
                 tokio::task::spawn_local(async move {
                     let task = name.clone();
-                    let serve = move || files::serve(&home, &name, &asked, &permit);
+                    let serve = move || files::serve(&home, (&name, known.as_deref()), &asked, &permit);
                     let done = tokio::task::spawn_blocking(serve).await;
                     let done = done.unwrap_or_else(|error| Err(Refusal::internal(&error.to_string())));
                     let answer = match done {

@@ -8,9 +8,9 @@ use crate::acp::line::RequestId;
 use crate::acp::outgoing;
 use crate::acp::terminal::{self, Command, Terminal};
 use crate::agent::{Agent, StandingWorker, TERMINALS, TerminalWorker, Wait, terminal_name};
+use crate::io::files;
 use crate::io::served::Served;
 use crate::io::terminals::{Seen, ended, exit, is_lost, look};
-use crate::io::workspace::Workspace;
 use crate::record::{Body, RequestTaken, TerminalAsked, TerminalDeed, TerminalExited};
 use crate::task::Task;
 use holdfast_shared::home::Home;
@@ -84,13 +84,18 @@ impl Active {
         held.is_some_and(|held| held.answers.contains_key(&seq) && !held.in_vain.contains(&seq))
     }
 
-    /// The first wait for a command that is over.
+    /// The first wait for a command that is over, or that the agent has withdrawn.
     pub(super) fn next_exit(&self, task: &Task, worker: &StandingWorker, consumed: u64) -> Option<Body> {
         let served = self.shared.borrow();
         let agent = task.agent.as_ref()?;
+        let dialogue = served.spools.dialogue(&worker.spawn_id);
+        let withdrawn = |wait: &Wait| {
+            let id = RequestId::new(&wait.id);
+            id.zip(dialogue).is_some_and(|(id, dialogue)| dialogue.is_withdrawn(wait.seq, &id))
+        };
         let over = |wait: &&Wait| match wait.creating {
             true => wait.called_off || self.is_answered(&worker.spawn_id, wait.seq),
-            false => has_ended(&served, agent, &wait.terminal),
+            false => has_ended(&served, agent, &wait.terminal) || withdrawn(wait),
         };
         let over = worker.waiting.iter().find(over)?;
         let said = if over.creating { Body::TerminalSettled } else { Body::TerminalExited };
@@ -100,6 +105,7 @@ impl Active {
             seq: over.seq,
             number: worker.next,
             consumed,
+            withdrawn: !over.creating && !has_ended(&served, agent, &over.terminal),
         }))
     }
 
@@ -167,10 +173,11 @@ impl Active {
         known: TerminalWorker,
         command: &Command,
     ) {
-        let (home, skill) = {
+        let (home, skill, workspace) = {
             let served = self.shared.borrow();
-            let skill = served.folded.state.task(task).map(|task| task.skill.clone()).unwrap_or_default();
-            (served.home.clone(), skill)
+            let of = served.folded.state.task(task);
+            let skill = of.map(|task| task.skill.clone()).unwrap_or_default();
+            (served.home.clone(), skill, of.and_then(|task| task.workspace.clone()))
         };
         let called_off = Rc::new(Cell::new(false));
         self.creating.insert(known.spawn_id.clone(), called_off.clone());
@@ -179,7 +186,8 @@ impl Active {
         let (name, directory) = (task.clone(), command.cwd.clone());
         let command = command.clone();
         tokio::task::spawn_local(async move {
-            let cwd = tokio::task::spawn_blocking(move || beneath(&home, &name, directory.as_deref())).await;
+            let look = move || beneath(&home, (&name, workspace.as_deref()), directory.as_deref());
+            let cwd = tokio::task::spawn_blocking(look).await;
             let cwd = cwd.unwrap_or_else(|error| Err(Refusal::internal(&error.to_string())));
             let created = match cwd {
                 Err(refusal) => Err(refusal),
@@ -253,10 +261,14 @@ pub(super) fn taken(mut taken: RequestTaken, deed: Option<TerminalDeed>) -> Body
     Body::RequestTaken(taken)
 }
 
-/// Where a command is to start, relative to the workspace.
-fn beneath(home: &Home, task: &str, directory: Option<&str>) -> Result<String, Refusal> {
+/// Where a command is to start, relative to the workspace of this id.
+fn beneath(
+    home: &Home,
+    (task, known): (&str, Option<&str>),
+    directory: Option<&str>,
+) -> Result<String, Refusal> {
+    let workspace = files::own_workspace(home, task, known)?;
     let Some(directory) = directory else { return Ok(String::new()) };
-    let workspace = Workspace::open(&home.workspaces(), task).map_err(|error| error.to_agent())?;
     let found = workspace.directory(directory).map_err(|error| error.to_agent())?;
     Ok(found.as_str().to_owned())
 }

@@ -16,7 +16,7 @@ const PHASES: [Phase; 8] = [
     Phase::Exited,
 ];
 
-const EVENTS: [Event; 15] = [
+const EVENTS: [Event; 16] = [
     Event::Started,
     Event::Message(Kind::Input),
     Event::Message(Kind::TurnMark),
@@ -25,6 +25,7 @@ const EVENTS: [Event; 15] = [
     Event::Message(Kind::Kill),
     Event::Stop,
     Event::QuotaReached,
+    Event::Mute,
     Event::WorkerExited,
     Event::Deadline,
     Event::TreeEmpty,
