@@ -5,6 +5,7 @@
 //! so that any runtime can write what was not consumed.
 
 pub mod dialogue;
+pub mod last_words;
 pub mod life;
 pub mod mode;
 mod standing;

@@ -12,7 +12,7 @@ use crate::command_id::{self, Known};
 use crate::params::{self, History};
 use crate::record::{Answered, Body, Record};
 use crate::state::State;
-use crate::task::{Task, TaskCommand};
+use crate::task::{Standing, Task, TaskCommand};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Caller;
 use holdfast_shared::token::TokenRole;
@@ -275,9 +275,26 @@ fn not_found(id: &str) -> ApiError {
 }
 
 fn refusal(code: Code, task: &Task, done: &str) -> ApiError {
-    let state = task.state().name();
-    let error = ApiError::new(code, format!("task {} is {state} and cannot be {done}", task.id));
-    error.with_details(json!({"task": task.id, "state": state}))
+    let (id, state) = (&task.id, task.state());
+    let message = format!("task {id} is {} and cannot be {done}{}", state.name(), what_then(code, task));
+    let mut details = json!({"task": id, "state": state});
+    if let Standing::Errored(why) = &task.standing {
+        details["error"] = json!(why);
+    }
+    ApiError::new(code, message).with_details(details)
+}
+
+/// Why a task is as it is, where something was wrong, and what helps.
+fn what_then(code: Code, task: &Task) -> String {
+    let (id, skill) = (&task.id, &task.skill);
+    match (&task.standing, code) {
+        (Standing::Errored(why), _) => {
+            format!(": {why}; `holdfast task open {id} --skill {skill}` starts it again")
+        }
+        (Standing::Stopping, Code::TaskNotReady) => " while it is being stopped".to_owned(),
+        (Standing::Stopped, _) => format!("; `holdfast task open {id} --skill {skill}` opens it"),
+        _ => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::acp::modes;
 use crate::acp::permission::Permission;
 use crate::acp::usage::Usage;
 use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX};
+use crate::agent::last_words::LastWords;
 use bytes::Bytes;
 use holdfast_shared::spool::Stream;
 use memchr::memmem;
@@ -38,6 +39,8 @@ pub struct Dialogue {
     begun_before: bool,
     /// No turn was marked yet: the handshake's segment.
     opening: Option<Vec<(u64, Line)>>,
+    /// What it wrote on standard error in it.
+    last_words: LastWords,
     requests: BTreeMap<u64, Request>,
     request_bytes: usize,
     /// Requests up to this record are answered or taken, and of use only if they are named.
@@ -112,6 +115,7 @@ impl Default for Dialogue {
             line_begin: None,
             begun_before: false,
             opening: Some(Vec::new()),
+            last_words: LastWords::default(),
             requests: BTreeMap::new(),
             request_bytes: 0,
             settled_to: 0,
@@ -147,6 +151,9 @@ impl Dialogue {
     /// Takes the next output record.
     pub fn take(&mut self, seq: u64, stream: Stream, more: bool, bytes: &Bytes) {
         if stream != Stream::Stdout {
+            if self.opening.is_some() {
+                self.last_words.push(bytes);
+            }
             return;
         }
         let begin = *self.line_begin.get_or_insert(seq);
@@ -272,6 +279,12 @@ impl Dialogue {
             at = *seq;
         }
         Some(Opened { messages, progress: handshake.progress().clone(), seq: at })
+    }
+
+    /// The last of what it wrote on standard error before its first turn, on one line; `None` where that is nothing, or once
+    /// a turn was marked.
+    pub fn last_words(&self) -> Option<String> {
+        self.last_words.said()
     }
 
     /// Requests behind this output record that are there, in order.

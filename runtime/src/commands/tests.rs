@@ -19,10 +19,15 @@ fn a_task_is_created_resumed_and_recovered() {
     let open = || json!({"task": "x", "skill": "command"});
     assert_eq!(life.refuses("task.open", open(), Code::AlreadyActive).details["state"], "ready");
     life.does("task.stop", json!({"task": "x"}));
+    let refused = life.refuses("task.prompt", json!({"task": "x", "text": "a"}), Code::TaskNotReady);
+    assert!(refused.message.ends_with("`holdfast task open x --skill command` opens it"), "{refused}");
     assert_eq!(life.does("task.open", open()), json!({"task": "x", "mode": "resumed", "state": "ready"}));
     life.does("task.prompt", json!({"task": "x", "text": "a"}));
     life.seal("x", StopReason::Failed, Some("no worker"));
-    life.refuses("task.prompt", json!({"task": "x", "text": "a"}), Code::TaskNotReady);
+    let refused = life.refuses("task.prompt", json!({"task": "x", "text": "a"}), Code::TaskNotReady);
+    let why = "no worker; `holdfast task open x --skill command` starts it again";
+    assert!(refused.message.ends_with(why), "{refused}");
+    assert_eq!(refused.details["error"], "no worker");
     assert_eq!(life.does("task.list", json!({}))["tasks"][0]["error"], "no worker");
     assert_eq!(life.does("task.open", open()), json!({"task": "x", "mode": "recovered", "state": "idle"}));
 }

@@ -3,6 +3,7 @@
 use holdfast_tests::agents::{self, Agent, Stage, Step, TASK, of_kind, said, wait_said};
 use holdfast_tests::client::Observed;
 use holdfast_tests::node::{Node, told};
+use holdfast_tests::terminal::Terminal;
 use holdfast_tests::work::{self, SEALED_DEADLINE};
 use holdfast_tests::{processes, run, wait};
 use nix::sys::signal::Signal;
@@ -113,6 +114,33 @@ fn an_agent_that_cannot_start_seals_its_turn_with_a_reason() {
         assert_eq!(listed(&life).await["state"], json!("errored"));
         let opened = agents::open(&life.operator, TASK, "broken").await;
         assert_eq!(opened["mode"], json!("recovered"), "{opened}");
+    });
+}
+
+/// Whoever looks is told why, where they look, what the agent said of it included, and what helps.
+#[test]
+fn why_an_agent_cannot_start_is_said_where_people_look() {
+    run(async {
+        let fatal = ["sh", "-c", "printf 'FATAL: no api key\\033[2J\\n' >&2; exit 5"];
+        let life = Stage::of_skill("", "broken", |node| skill(node, "broken", &fatal, "")).await;
+        let why = "the agent exited with code 5; it said: FATAL: no api key␛[2J";
+        assert_eq!(told_of_task(&life, "task.error").await["message"], json!(why));
+        let cli = async |arguments: &[&str]| told(&life.node.holdfast_async(arguments).await);
+        let helps = "`holdfast task open t --skill broken` starts it again";
+        let mut attached = Terminal::start(life.node.command(&["task", "attach", "t"]), 200, 30);
+        attached.shows(why).await;
+        attached.shows(helps).await;
+        attached.press("q");
+        assert!(attached.ends().await.success());
+        let listed = cli(&["task", "list"]).await;
+        assert!(listed.contains(why), "{listed}");
+        let refused = cli(&["task", "prompt", "t", "hi"]).await;
+        assert!(refused.contains(why) && refused.contains(helps), "{refused}");
+        let refused = work::prompt(&life.operator, TASK, "hi", false).await.expect_err("it is errored");
+        assert!(refused.is("TASK_NOT_READY") && format!("{refused:?}").contains(why), "{refused:?}");
+        agents::open(&life.operator, TASK, "broken").await;
+        let turn = life.prompt("hi").await;
+        assert_eq!(life.sealed(&turn).await["detail"], json!(why));
     });
 }
 
