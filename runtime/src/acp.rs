@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod ending;
 pub mod event;
+mod excerpt;
 pub mod handshake;
 pub mod line;
 pub mod lines;
@@ -20,7 +21,8 @@ pub mod usage;
 /// The version of the protocol that is spoken.
 pub const PROTOCOL_VERSION: u64 = 1;
 
-/// A line longer than this is not shown: its event is `turn.skip`. Every watcher gets each event whole.
+/// A line longer than this is not shown: its event says so (`turn.skip` with `reason` and `bytes`), or has of a tool call what
+/// is short. Every watcher gets each event whole.
 pub const SHOWN_BYTES_MAX: usize = 1024 * 1024;
 /// Records over which a line that is shown extends at most, those of standard error in between included: four times
 /// what the longest takes by itself. A longer one is not shown.

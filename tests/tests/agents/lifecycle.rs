@@ -317,6 +317,21 @@ fn a_long_line_is_one_update_and_one_past_the_limit_is_none() {
         let said = said(&events, &turn);
         assert!(said.ends_with("betweenend"), "the longer one is left out");
         assert!((190_000..200_000).contains(&said.len()), "the shorter one is whole: {}", said.len());
+        let of = of_kind(&events, &turn, "turn.skip");
+        let long: Vec<&&Value> = of.iter().filter(|event| event["reason"] == "too_long").collect();
+        let [long] = long[..] else { panic!("one is too long: {long:?}") };
+        assert!(long["bytes"].as_u64().is_some_and(|bytes| bytes > 1_900_000), "{long}");
+        let joiner = life.joiner().await;
+        joiner
+            .wait("the same", SEALED_DEADLINE, |seen| {
+                seen.channel(&work::conversation(TASK)).events.len() >= events.len()
+            })
+            .await;
+        assert_eq!(joiner.observed(|seen| seen.channel(&work::conversation(TASK)).events.clone()), events);
+        let mut attached = Terminal::start(life.node.command(&["task", "attach", "t"]), 200, 30);
+        attached.shows(&format!("a message of {} bytes is not shown", long["bytes"])).await;
+        attached.press("q");
+        attached.ends().await;
     });
 }
 
