@@ -67,6 +67,11 @@ pub fn permission_answered(answered: &PermissionAnswered, at: u64) -> Value {
     event
 }
 
+/// The turn's agent could not take up its session and has begun anew: it knows nothing of the turns before.
+pub fn session_lost(turn: &str, at: u64) -> Value {
+    json!({"type": "session.lost", "turn": turn, "at": at})
+}
+
 /// A queued turn was taken back before it began.
 pub fn turn_dequeued(turn: &str, at: u64) -> Value {
     sealed(turn, StopReason::Cancelled, None, at)

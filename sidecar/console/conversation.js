@@ -185,6 +185,11 @@ const FOLDS = {
     noteTooLong(turn, event);
     return began ? "turn" : "output";
   },
+  "session.lost": (turn) => {
+    seenRunning(turn);
+    turn.steps.note("lost", "The agent has begun anew. It does not know what was said before.");
+    return "turn";
+  },
   "turn.dequeued": (turn) => seal(turn, { stop_reason: "dequeued" }),
   "turn.sealed": (turn, event, agent) => {
     agent.usage = mergeUsage(agent.usage, readUsage(event.usage));

@@ -126,6 +126,9 @@ impl Renderer {
                 self.not_shown(event);
             }
             "turn.skip" => self.not_shown(event),
+            "session.lost" => {
+                self.mark(Tone::Warn, "[the agent has begun anew; it does not know what was said before]")
+            }
             "permission.requested" => self.requested(event),
             "permission.answered" => {
                 let line = self.permissions.answered(event);

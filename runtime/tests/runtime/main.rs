@@ -6,6 +6,7 @@ mod agent;
 mod agent_answers;
 mod agent_damage;
 mod agent_edges;
+mod agent_lost;
 mod agents;
 mod full;
 mod identity;

@@ -36,6 +36,13 @@ test("what is too long to be shown is said, and a tool call whose report it was 
   ]);
 });
 
+test("that an agent has begun anew stands where it is so", () => {
+  const says = (text) => ({ type: "turn.update", turn: "t2", update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text } } });
+  const turns = fold(started("t1"), sealed("t1"), started("t2"), { type: "session.lost", turn: "t2", at: 5 }, says("who are you?")).shown();
+  assert.deepEqual(turns.map(({ steps }) => steps.list.map(({ kind }) => kind)), [[], ["lost", "text"]]);
+  assert.match(turns[1].steps.text(), /^- The agent has begun anew\. It does not know what was said before\./);
+});
+
 test("the same events give the same turns, in one go or one by one", () => {
   const events = [started("t1"), output("t1", "\x1b[3"), output("t1", "1mred\rR"), { type: "turn.queued", turn: "t2", text: "y" }, sealed("t1"), started("t2", "y"), output("t2", "z")];
   const whole = fold(...events);

@@ -180,6 +180,13 @@ fn text_goes_on_above_the_block() {
 }
 
 #[test]
+fn that_an_agent_has_begun_anew_is_said() {
+    let lost = json!({"type": "session.lost", "turn": "t1", "at": 5});
+    let (_, said) = plain(&[started(), lost, chunk("hello"), sealed("end_turn")]);
+    assert!(said.contains("[the agent has begun anew; it does not know what was said before]\n"), "{said}");
+}
+
+#[test]
 fn what_is_too_long_is_said_and_its_tool_call_ends() {
     let mut ended = tool("1", "completed");
     (ended["reason"], ended["bytes"]) = (json!("too_long"), json!(1_200_345));
