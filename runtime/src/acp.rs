@@ -27,6 +27,8 @@ pub const SHOWN_BYTES_MAX: usize = 1024 * 1024;
 /// Records over which a line that is shown extends at most, those of standard error in between included: four times
 /// what the longest takes by itself. A longer one is not shown.
 pub const LINE_RECORDS: u64 = 256;
+/// A line longer than this is not looked into for what of it could be shown.
+pub const EXCERPT_BYTES_MAX: usize = 4 * SHOWN_BYTES_MAX;
 /// A line longer than this is not understood either: it would be held whole, and parsed, in the loop of all tasks. So a
 /// file that an agent has written for it is at most a little smaller.
 pub const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;

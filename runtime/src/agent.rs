@@ -194,6 +194,12 @@ impl Agent {
         self.worker.as_ref().is_some_and(|worker| worker.ready && worker.ending.is_none())
     }
 
+    /// No worker stands, and none was asked for.
+    pub fn is_cold(&self) -> bool {
+        let stands = self.worker.as_ref().is_some_and(|worker| worker.ending.is_none());
+        !stands && !self.wanted && self.switching.is_none()
+    }
+
     /// The worker has its session; `was_used` says whether turns had been before.
     pub fn ready(&mut self, ready: &SessionReady, was_used: bool, at: u64) {
         let Some(worker) = self.worker_mut(&ready.spawn_id) else { return };

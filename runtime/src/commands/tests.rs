@@ -89,6 +89,35 @@ fn a_switch_to_the_task_in_focus_is_no_event() {
 }
 
 #[test]
+fn what_a_caller_names_is_said_again_only_so_far() {
+    let mut life = opened("x");
+    let long = "y".repeat(100_000);
+    for (method, params, code) in [
+        ("task.open", json!({"task": "z", "skill": long}), Code::InvalidRequest),
+        ("task.open", json!({"task": "z", "skill": "command", &long: 1}), Code::InvalidRequest),
+        ("task.stop", json!({"task": long}), Code::TaskNotFound),
+        ("task.dequeue", json!({"task": "x", "turn": long}), Code::InvalidRequest),
+        ("permission.answer", json!({"task": "x", "request": long}), Code::InvalidRequest),
+        (&long, json!({}), Code::UnknownMethod),
+    ] {
+        let refused = life.refuses(method, params, code);
+        assert!(refused.message.len() < 1200 && refused.message.contains("yyy"), "{}", refused.message.len());
+    }
+}
+
+#[test]
+fn refusals_say_what_helps() {
+    let mut life = opened("x");
+    let open = life.refuses("task.open", json!({"task": "x", "skill": "command"}), Code::AlreadyActive);
+    assert!(open.message.contains("`holdfast task prompt x TEXT`"), "{open}");
+    life.does("task.prompt", json!({"task": "x", "text": "a"}));
+    let prompt = life.refuses("task.prompt", json!({"task": "x", "text": "a"}), Code::AlreadyActive);
+    assert!(prompt.message.contains("--queue"), "{prompt}");
+    let unknown = life.refuses("task.prompt", json!({"task": "y", "text": "a"}), Code::TaskNotFound);
+    assert!(unknown.message.contains("`holdfast task open y`"), "{unknown}");
+}
+
+#[test]
 fn a_repeat_is_answered_from_the_store_also_where_the_state_would_refuse_it() {
     let mut life = opened("x");
     let (who, id) = (caller(TokenRole::Operator), id_at(NOW, 900));

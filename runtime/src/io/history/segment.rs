@@ -4,7 +4,7 @@
 //! record a read begins with: where it does not go on from the last read, the line's beginning is looked for backwards.
 
 use crate::acp::lines::{Assembled, Lines};
-use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, event as agent_event};
+use crate::acp::{EXCERPT_BYTES_MAX, LINE_RECORDS, event as agent_event};
 use crate::event;
 use bytes::Bytes;
 use holdfast_shared::spool::{SegmentHistory, SpoolError, SpoolRecord, Stream};
@@ -44,7 +44,7 @@ enum Ended {
 
 impl Line {
     fn none() -> Self {
-        Self { lines: Lines::new(LINE_BYTES_MAX), first: None, too_long: false }
+        Self { lines: Lines::new(EXCERPT_BYTES_MAX), first: None, too_long: false }
     }
 
     /// The line that this record ends, if it ends one.
@@ -60,7 +60,7 @@ impl Line {
             // Whoever begins to read in the middle of it does not see how long it is.
             _ if too_long => Some(Ended::TooLong { bytes: None }),
             Assembled::Line(line) => Some(Ended::Whole(line)),
-            Assembled::TooLong { bytes } => Some(Ended::TooLong { bytes: Some(bytes) }),
+            Assembled::TooLong { bytes, .. } => Some(Ended::TooLong { bytes: Some(bytes) }),
             Assembled::Part => None,
         }
     }
