@@ -207,7 +207,7 @@ fn what_is_too_long_is_said_and_its_tool_call_ends() {
         ],
         "{said}"
     );
-    assert!(said.contains("completed"), "{said}");
+    assert!(said.contains("✓ Do 1"), "{said}");
 }
 
 #[test]

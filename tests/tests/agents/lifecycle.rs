@@ -81,6 +81,24 @@ fn switch_answers_at_once_then_says_ready_and_is_a_no_op_in_focus() {
     });
 }
 
+/// Whoever comes back to the task in focus does not pay the start of its agent with the next prompt.
+#[test]
+fn switch_to_the_task_in_focus_warms_it_where_its_worker_has_gone() {
+    run(async {
+        let life = begin("").await;
+        life.command("task.switch", json!({})).await.expect("accepted");
+        told_of_task(&life, "task.ready").await;
+        for pid in agents::workers(&life.node, TASK) {
+            processes::signal(pid, Signal::SIGKILL);
+        }
+        let worker = async |state: &str| (listed(&life).await["worker"] == state).then_some(());
+        wait::until_asked("the agent is gone", SEALED_DEADLINE, async || worker("none").await).await;
+        let answer = life.command("task.switch", json!({})).await.expect("accepted");
+        assert_eq!(answer["state"], json!("switching"), "{answer}");
+        wait::until_asked("another agent", SEALED_DEADLINE, async || worker("warm").await).await;
+    });
+}
+
 #[test]
 fn switch_to_an_agent_that_never_answers_says_so_at_its_deadline() {
     run(async {
