@@ -176,6 +176,12 @@ impl<'a> Agent<'a> {
         self.says(&json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}));
     }
 
+    /// Has a command run; answers its terminal.
+    pub async fn runs(&mut self, id: Value) -> String {
+        self.asks(id, "terminal/create", json!({"sessionId": "s1", "command": "sleep"}));
+        self.line().await["result"]["terminalId"].as_str().unwrap().to_owned()
+    }
+
     pub fn updates(&self, text: &str) {
         self.says(&update(text));
     }

@@ -1,8 +1,8 @@
 //! What agents wait for, and what they ask at a bad moment: who answers, what overtakes what, and what ends an agent.
 
 use crate::agent::Agent;
-use crate::agents::{begin, command_asked_for, over_to, prompt, same_everywhere, sealed};
-use crate::support::{Link, Node, local, until};
+use crate::agents::{begin, begin_turn, command_asked_for, opened, prompt, same_everywhere, sealed, watch};
+use crate::support::{Link, Node, local, over_to, until};
 use holdfast_shared::error::Code;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::spool::RECORD_BYTES_MAX;
@@ -42,8 +42,7 @@ fn a_command_that_is_being_asked_for_is_asked_for_by_the_next_runtime_too_and_ru
         let commands =
             node.supervised.borrow().workers.values().filter(|one| one.order.terminal.is_some()).count();
         assert_eq!(commands, 1);
-        let mut link = b.route(2).await;
-        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let mut link = watch(&b, 2).await;
         agent.ends_turn(&id, "end_turn");
         sealed(&mut link, 1).await;
         assert!(agent.take().is_none(), "it is answered once");
@@ -61,9 +60,7 @@ async fn late(link: &mut Link, request: &Value, option: &str) -> (Value, Value) 
 fn whoever_answers_when_the_turn_is_over_is_told_how_it_ended() {
     local(async {
         let node = Node::new();
-        let (runtime, mut link, mut agent) = begin(&node).await;
-        prompt(&mut link, "x", "go").await;
-        let id = agent.prompted("t1", "go").await;
+        let (runtime, mut link, mut agent, id) = begin_turn(&node).await;
         agent.updates("one");
         agent.asks_permission(json!("p"));
         let answered = link.event(1, "permission.requested").await;
@@ -133,8 +130,7 @@ fn a_request_that_is_half_written_at_a_turns_mark_is_answered_by_a_runtime_that_
         let refused = agent.line().await;
         assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!("half"), &json!(-32601)));
         agent.ends_turn(&id, "end_turn");
-        let mut link = b.route(2).await;
-        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let mut link = watch(&b, 2).await;
         sealed(&mut link, 2).await;
         same_everywhere(&mut link, "x").await;
     });
@@ -150,8 +146,7 @@ fn a_request_that_nobody_read_before_the_next_turns_mark_is_answered() {
         let b = node.active(Slot::B, 2).await;
         assert_eq!(agent.line().await["id"], "unread");
         agent.ends_turn(&id, "end_turn");
-        let mut link = b.route(2).await;
-        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let mut link = watch(&b, 2).await;
         sealed(&mut link, 2).await;
         same_everywhere(&mut link, "x").await;
         assert!(agent.take().is_none(), "it is answered once");
@@ -163,9 +158,7 @@ fn what_does_not_fit_into_the_journal_ends_its_agent_and_no_runtime() {
     local(async {
         let node = Node::new();
         node.set(r#"{"record_bytes_max": 1000}"#);
-        let (runtime, mut link, mut agent) = begin(&node).await;
-        prompt(&mut link, "x", "go").await;
-        agent.prompted("t1", "go").await;
+        let (runtime, mut link, mut agent, _id) = begin_turn(&node).await;
         agent.updates("one");
         agent.asks(json!("n".repeat(950)), "odd/method", json!({}));
         while agent.hears().await != crate::agent::Heard::End {}
@@ -187,9 +180,7 @@ fn what_does_not_fit_into_the_journal_ends_its_agent_and_no_runtime() {
 fn a_turn_whose_agent_cannot_start_says_the_code_to_everyone_who_looks() {
     local(async {
         let node = Node::new();
-        let runtime = node.active(Slot::A, 1).await;
-        let mut link = runtime.route(1).await;
-        crate::agents::open(&mut link, "x").await;
+        let (runtime, mut link) = opened(&node).await;
         prompt(&mut link, "x", "go").await;
         let mut agent = Agent::stands(&node, "x", &[]).await;
         let asked = agent.line().await;

@@ -1,7 +1,7 @@
 //! Spools that are damaged: only what is still needed of one ends its agent.
 
 use crate::agent::{Agent, Heard};
-use crate::agents::{begin, command_asked_for, prompt, sealed};
+use crate::agents::{begin, command_asked_for, prompt, sealed, watch};
 use crate::support::{Node, Runtime, local, until};
 use holdfast_shared::slot::Slot;
 use holdfast_shared::spool::segment_path;
@@ -37,8 +37,7 @@ fn an_agent_outlives_damage_in_a_turn_that_is_sealed() {
         let id = second_turn(a, &mut agent).await;
         damage(&node, &agent, 1);
         let b = node.active(Slot::B, 2).await;
-        let mut link = b.route(2).await;
-        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let mut link = watch(&b, 2).await;
         agent.ends_turn(&id, "end_turn");
         assert_eq!(sealed(&mut link, 2).await["stop_reason"], "end_turn");
         prompt(&mut link, "x", "three").await;
@@ -66,8 +65,7 @@ fn what_was_asked_in_the_damaged_part_is_refused_and_holds_no_place() {
         let b = node.active(Slot::B, 2).await;
         let refused = agent.line().await;
         assert_eq!((&refused["id"], &refused["error"]["code"]), (&json!(1), &json!(-32603)), "{refused}");
-        let mut link = b.route(2).await;
-        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let mut link = watch(&b, 2).await;
         agent.ends_turn(&id, "end_turn");
         assert_eq!(sealed(&mut link, 2).await["stop_reason"], "end_turn");
         until("only the agent's directory is left", async || {
@@ -89,8 +87,7 @@ fn damage_in_the_running_turn_ends_the_agent_with_a_reason_and_a_code() {
         a.kill();
         damage(&node, &agent, 1);
         let b = node.active(Slot::B, 2).await;
-        let mut link = b.route(2).await;
-        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let mut link = watch(&b, 2).await;
         while agent.hears().await != Heard::End {}
         agent.dies();
         let seal = sealed(&mut link, 1).await;

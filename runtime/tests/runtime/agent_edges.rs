@@ -1,8 +1,8 @@
 //! Tasks with agents where something beside them is full, refused or changed.
 
 use crate::agent::Heard;
-use crate::agents::{begin, over_to, prompt, same_everywhere, sealed};
-use crate::support::{Link, Node, local, until};
+use crate::agents::{begin, begin_turn, prompt, same_everywhere, sealed, watch};
+use crate::support::{Link, Node, local, over_to, until};
 use holdfast_runtime::agent::TERMINALS;
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::slot::Slot;
@@ -20,8 +20,7 @@ fn on_a_disk_that_is_nearly_full_a_prompt_is_refused_and_one_that_was_taken_wait
         node.set(r#"{"min_free_bytes": 1125899906842624}"#);
         let b = over_to(&node, &a, Slot::B, 2).await;
         a.kill();
-        let mut link = b.route(2).await;
-        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let mut link = watch(&b, 2).await;
         let more = json!({"task": "x", "text": "three", "queue": true});
         let refused = link.call("task.prompt", more).await.unwrap_err();
         assert_eq!((refused.code, refused.retryable), (Code::StorageFull, true));
@@ -33,8 +32,7 @@ fn on_a_disk_that_is_nearly_full_a_prompt_is_refused_and_one_that_was_taken_wait
 
         node.set("{}");
         let c = over_to(&node, &b, Slot::A, 3).await;
-        let mut link = c.route(3).await;
-        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let mut link = watch(&c, 3).await;
         let id = agent.prompted("t2", "two").await;
         agent.ends_turn(&id, "end_turn");
         sealed(&mut link, 2).await;
@@ -52,8 +50,7 @@ fn a_prompt_that_waits_for_room_is_cancelled() {
         link.call("task.prompt", json!({"task": "x", "text": "two", "queue": true})).await.unwrap();
         node.set(r#"{"min_free_bytes": 1125899906842624}"#);
         let b = over_to(&node, &a, Slot::B, 2).await;
-        let mut link = b.route(2).await;
-        link.subscribe(1, "conversation:x", "", Some(0)).await;
+        let mut link = watch(&b, 2).await;
         agent.ends_turn(&id, "end_turn");
         sealed(&mut link, 1).await;
         while link.call("task.cancel", json!({"task": "x"})).await.unwrap()["turn"] != "t2" {}
@@ -68,9 +65,7 @@ fn a_prompt_that_waits_for_room_is_cancelled() {
 fn a_command_that_does_not_start_takes_no_place() {
     local(async {
         let node = Node::new();
-        let (_runtime, mut link, mut agent) = begin(&node).await;
-        prompt(&mut link, "x", "go").await;
-        agent.prompted("t1", "go").await;
+        let (_runtime, _link, mut agent, _id) = begin_turn(&node).await;
         let refuse = |error| node.supervised.borrow_mut().refuse = error;
         refuse(Some(ApiError::new(Code::BootstrapFailed, "no such program")));
         let create = |command: &str| json!({"sessionId": "s1", "command": command});

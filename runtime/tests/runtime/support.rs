@@ -1,32 +1,28 @@
-//! A supervisor and a sidecar in the test, and holders whose workers do what the test says.
+//! A supervisor in the test, and holders whose workers do what the test says.
 
 #![allow(clippy::unwrap_used)]
 
-use bytes::BytesMut;
+use crate::played::Played;
+use holdfast_runtime::record::{Body, KINDS, NodeBooted, Record};
 use holdfast_shared::control::{self, Client, Limits, Reply, Request, unknown_method};
 use holdfast_shared::decision::Decision;
 use holdfast_shared::error::ApiError;
 use holdfast_shared::home::{Home, Role};
-use holdfast_shared::inbox::{InboxReader, highest_epoch};
-use holdfast_shared::link::frame::{Decoder, Message, encode_json};
-use holdfast_shared::link::window::ReceiveWindow;
-use holdfast_shared::link::{Caller, Piece, Publication, Purpose, ToRuntime, ToSidecar};
+use holdfast_shared::journal::{Limits as JournalLimits, RealDisk, Request as TakeOverRequest, TakeOver};
+use holdfast_shared::link::Purpose;
 use holdfast_shared::process::bind_unix;
 use holdfast_shared::runtime_control::{Activate, Activated, Ask, Fence, Fenced, RuntimeReport};
 use holdfast_shared::slot::Slot;
-use holdfast_shared::spool::{Control, Flushed, SpoolWriter, Stream};
 use holdfast_shared::supervisor_control::{SpawnWorker, Spawned};
-use holdfast_shared::token::TokenRole;
-use holdfast_shared::version::LINK;
-use holdfast_shared::worker::{EndedBy, Exit, ExitStatus, Started};
-use serde_json::{Value, json};
+use holdfast_shared::worker::EndedBy;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
+
+pub use crate::link::{Link, new_id, operator};
 
 /// Everything is there long before; only a failure waits for it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -49,54 +45,6 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
         }
         assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
-/// A worker that the test plays: its holder's files.
-pub struct Played {
-    pub writer: SpoolWriter,
-    pub directory: std::path::PathBuf,
-    pub order: SpawnWorker,
-}
-
-impl Played {
-    fn start(home: &Home, order: SpawnWorker) -> Self {
-        let directory = home.worker(&order.spawn_id);
-        let writer = SpoolWriter::create(&directory, &order.turn).unwrap();
-        // No process has this number, so none can be taken for what a lost worker left behind.
-        let boot_id = holdfast_shared::process::boot_id().unwrap();
-        let started = Started {
-            pid: i32::MAX,
-            start_time: u64::MAX,
-            boot_id,
-            holder_pid: i32::MAX,
-            contracts: Default::default(),
-        };
-        started.write(&directory, &writer).unwrap();
-        Self { writer, directory, order }
-    }
-
-    pub fn say(&mut self, text: &str) {
-        self.writer.output(Stream::Stdout, false, text.as_bytes());
-        assert_eq!(self.writer.flush().unwrap(), Flushed::Done);
-    }
-
-    pub fn say_error(&mut self, text: &str) {
-        self.writer.output(Stream::Stderr, false, text.as_bytes());
-        assert_eq!(self.writer.flush().unwrap(), Flushed::Done);
-    }
-
-    /// Whether it is told to end, in the inbox of which epoch.
-    pub fn told_to_end(&self) -> Option<u64> {
-        let epoch = highest_epoch(&self.directory).unwrap()?;
-        InboxReader::open(&self.directory, epoch).unwrap().peek().unwrap().map(|_| epoch)
-    }
-
-    pub fn exit(mut self, code: i32, ended_by: EndedBy) {
-        let exit = Exit { status: ExitStatus::Code(code), final_seq: self.writer.outputs(), ended_by };
-        self.writer.control(&Control::Exit(exit));
-        assert_eq!(self.writer.flush().unwrap(), Flushed::Done);
-        assert_eq!(self.writer.sync().unwrap(), Flushed::Done);
     }
 }
 
@@ -290,209 +238,41 @@ impl Runtime {
     }
 }
 
-/// The sidecar's end of a link. Publications are checked to be gap-free.
-pub struct Link {
-    stream: UnixStream,
-    decoder: Decoder,
-    epoch: u64,
-    granted: ReceiveWindow,
-    next: u64,
-    pub hello: ToSidecar,
-    replies: HashMap<u64, Result<Value, ApiError>>,
-    pieces: HashMap<u64, Piece>,
-    pub channels: HashMap<u32, Channel>,
+pub async fn over_to(node: &Node, from: &Runtime, slot: Slot, epoch: u64) -> Runtime {
+    let runtime = node.runtime(slot).await;
+    node.fence(from, epoch - 1).await.unwrap();
+    node.activate(&runtime, epoch).await.unwrap();
+    runtime
 }
 
-#[derive(Default)]
-pub struct Channel {
-    pub subscribed: Option<(String, u64, u64, bool)>,
-    pub failed: Option<ApiError>,
-    pub reset: bool,
-    pub publications: Vec<Publication>,
+/// Says in the journal that the last active ran in another boot.
+fn write_other_boot(node: &Node, epoch: u64) {
+    let request = TakeOverRequest {
+        epoch,
+        owner: "test".into(),
+        instance: "test".into(),
+        release: "test".into(),
+        at_ms: 1,
+        first: false,
+        journal_id: uuid::Uuid::nil(),
+        known_kinds: KINDS,
+        limits: JournalLimits::SMALL,
+    };
+    let (mut writer, _) =
+        TakeOver::begin(&node.home.journal(), std::sync::Arc::new(RealDisk), request).unwrap();
+    let booted = NodeBooted { boot_id: "another".into(), channel_epoch: String::new(), cut: Vec::new() };
+    writer.append(&[Record::new(1, Body::NodeBooted(booted)).encode()]).unwrap();
+    writer.fence().unwrap();
 }
 
-impl Channel {
-    pub fn events(&self) -> Vec<Value> {
-        self.publications.iter().map(|one| serde_json::from_slice(&one.data).unwrap()).collect()
-    }
-
-    pub fn types(&self) -> Vec<String> {
-        self.events().iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
-    }
-}
-
-pub fn operator() -> Caller {
-    Caller { principal: "operator".into(), role: TokenRole::Operator, focus: None, scope: Default::default() }
-}
-
-pub fn new_id() -> String {
-    uuid::Uuid::now_v7().to_string()
-}
-
-impl Link {
-    async fn dial(home: &Home, slot: Slot, purpose: Purpose, epoch: u64) -> Self {
-        let mut link = Self {
-            stream: UnixStream::connect(home.link(slot)).await.unwrap(),
-            decoder: Decoder::default(),
-            epoch,
-            granted: ReceiveWindow::default(),
-            next: 1,
-            hello: ToSidecar::Window { bytes: 0 },
-            replies: HashMap::new(),
-            pieces: HashMap::new(),
-            channels: HashMap::new(),
-        };
-        let sidecar_instance_id = "test".to_owned();
-        let hello = ToRuntime::Hello { versions: LINK, slot, epoch, purpose, sidecar_instance_id };
-        link.send(&hello).await;
-        link.receive().await;
-        link
-    }
-
-    pub async fn send(&mut self, message: &ToRuntime) {
-        let mut out = BytesMut::new();
-        encode_json(self.epoch, message, &mut out);
-        // A link that the runtime has closed is seen when reading.
-        let _sent = self.stream.write_all(&out).await;
-    }
-
-    /// Takes one message; false at the end.
-    pub async fn receive(&mut self) -> bool {
-        let received = loop {
-            if let Some(received) = self.decoder.next_message().unwrap() {
-                break received;
-            }
-            let read = tokio::time::timeout(DEADLINE, self.stream.read_buf(self.decoder.input())).await;
-            match read.expect("a message of the runtime") {
-                Ok(0) | Err(_) => return false,
-                Ok(_) => {}
-            }
-        };
-        assert_eq!(received.epoch, self.epoch);
-        if let Some(bytes) = self.granted.consumed(received.frame_bytes) {
-            self.send(&ToRuntime::Window { bytes }).await;
-        }
-        self.take(received.message);
-        true
-    }
-
-    fn take(&mut self, message: Message) {
-        match message {
-            Message::Publications(many) => {
-                let channel = self.channels.get_mut(&many.no).expect("a channel in use");
-                let from = channel.subscribed.as_ref().expect("subscribed before published").2;
-                for one in many.publications {
-                    let last = channel.publications.last().map_or(from, |last| last.offset);
-                    assert_eq!(one.offset, last + 1, "gap-free");
-                    channel.publications.push(one);
-                }
-            }
-            Message::Piece(piece) => drop(self.pieces.insert(piece.id, piece)),
-            Message::Json(text) => match serde_json::from_slice(&text).unwrap() {
-                hello @ ToSidecar::Hello { .. } => self.hello = hello,
-                ToSidecar::Subscribed { no, epoch, top, from, recovered } => {
-                    self.channels.entry(no).or_default().subscribed = Some((epoch, top, from, recovered));
-                }
-                ToSidecar::SubscribeFailed { no, error } => {
-                    self.channels.entry(no).or_default().failed = Some(error);
-                }
-                ToSidecar::Reset { no } => self.channels.entry(no).or_default().reset = true,
-                ToSidecar::Reply { id, result, error } => {
-                    let result = result.map(|raw| serde_json::from_str(raw.get()).unwrap());
-                    let answer = error.map_or_else(|| Ok(result.expect("a result")), Err);
-                    assert!(self.replies.insert(id, answer).is_none(), "call {id} answered twice");
-                }
-                ToSidecar::Window { .. } => {}
-            },
-        }
-    }
-
-    /// Sends a call without waiting; answers its number.
-    pub async fn start(&mut self, method: &str, params: Value, command_id: &str, caller: Caller) -> u64 {
-        let id = self.next;
-        self.next += 1;
-        let params = serde_json::value::to_raw_value(&params).unwrap();
-        let (method, command_id) = (method.to_owned(), command_id.to_owned());
-        self.send(&ToRuntime::Call { id, method, params, command_id, caller }).await;
-        id
-    }
-
-    pub async fn answer(&mut self, id: u64) -> Result<Value, ApiError> {
-        loop {
-            if let Some(answer) = self.replies.remove(&id) {
-                return answer;
-            }
-            assert!(self.receive().await, "link closed before call {id} was answered");
-        }
-    }
-
-    pub async fn call(&mut self, method: &str, params: Value) -> Result<Value, ApiError> {
-        let id = self.start(method, params, &new_id(), operator()).await;
-        self.answer(id).await
-    }
-
-    pub async fn subscribe(&mut self, no: u32, channel: &str, epoch: &str, offset: Option<u64>) {
-        let (channel, epoch) = (channel.to_owned(), epoch.to_owned());
-        self.send(&ToRuntime::Subscribe { no, channel, epoch, offset, caller: operator() }).await;
-        while self.channels.get(&no).is_none_or(|one| one.subscribed.is_none() && one.failed.is_none()) {
-            assert!(self.receive().await);
-        }
-    }
-
-    pub async fn read(&mut self, channel: &str, offset: u64, limit: u32, max_bytes: u32) -> Piece {
-        let id = self.next;
-        self.next += 1;
-        let (channel, epoch) = (channel.to_owned(), String::new());
-        self.send(&ToRuntime::Read { id, channel, epoch, offset, limit, max_bytes, caller: operator() })
-            .await;
-        loop {
-            if let Some(piece) = self.pieces.remove(&id) {
-                return piece;
-            }
-            assert!(!self.replies.contains_key(&id), "read refused: {:?}", self.replies.get(&id));
-            assert!(self.receive().await);
-        }
-    }
-
-    /// Receives until a channel has an event of this type.
-    pub async fn event(&mut self, no: u32, kind: &str) -> Value {
-        loop {
-            let events = self.channels.get(&no).map(Channel::events).unwrap_or_default();
-            if let Some(event) = events.iter().find(|event| event["type"] == kind) {
-                return event.clone();
-            }
-            assert!(self.receive().await, "link closed before {kind}");
-        }
-    }
-
-    /// Receives until a channel has so many events.
-    pub async fn events(&mut self, no: u32, count: usize) -> Vec<Value> {
-        loop {
-            let events = self.channels.get(&no).map(Channel::events).unwrap_or_default();
-            if events.len() >= count {
-                return events;
-            }
-            assert!(self.receive().await, "link closed at {} of {count} events", events.len());
-        }
-    }
-
-    /// Sends bytes that need not be frames.
-    pub async fn send_raw(&mut self, bytes: &[u8]) {
-        let _sent = self.stream.write_all(bytes).await;
-    }
-
-    /// Frames of another epoch from here on.
-    pub fn pretend_epoch(&mut self, epoch: u64) {
-        self.epoch = epoch;
-    }
-
-    /// Opens a task and begins a turn; answers the worker.
-    pub async fn begin(&mut self, node: &Node, task: &str) -> String {
-        let opened = self.call("task.open", json!({"task": task, "skill": "command"})).await.unwrap();
-        assert_eq!(opened, json!({"task": task, "mode": "created", "state": "ready"}));
-        let prompted = self.call("task.prompt", json!({"task": task, "text": "echo"})).await.unwrap();
-        assert_eq!(prompted, json!({"turn": "t1"}));
-        // The worker is asked for on the node's side of this thread.
-        node.worker(task, "t1").await
-    }
+/// A runtime that starts in another boot than the one before: the conversation of task `x`, which was read up to its second
+/// event, has another epoch than `epoch` on the link that is answered.
+pub async fn after_a_power_cut(node: &Node, epoch: &str) -> (Runtime, Link) {
+    write_other_boot(node, 2);
+    let runtime = node.active(Slot::B, 3).await;
+    let mut link = runtime.route(3).await;
+    link.subscribe(1, "conversation:x", epoch, Some(2)).await;
+    let (new_epoch, _, _, recovered) = link.channels[&1].subscribed.clone().unwrap();
+    assert!(new_epoch != epoch && !recovered, "{new_epoch}");
+    (runtime, link)
 }
