@@ -1,27 +1,25 @@
 //! What a worker said that is for the runtime itself: answers to its requests, requests of its own, use of tokens.
 //! Pure: the records of the present segment come in, in order, whichever runtime reads them.
 
+mod requests;
+
 use crate::acp::answer::{Asked, Refusal, asked};
 use crate::acp::ending::Ending;
 use crate::acp::handshake::{Handshake, Numbered, Progress, Wanted};
-use crate::acp::line::{Line, RequestId, parse};
+use crate::acp::line::{Line, parse};
 use crate::acp::lines::{Assembled, Lines};
 use crate::acp::modes;
-use crate::acp::permission::Permission;
 use crate::acp::usage::Usage;
 use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX};
 use crate::agent::last_words::LastWords;
 use bytes::Bytes;
 use holdfast_shared::spool::Stream;
 use memchr::memmem;
+use requests::Requests;
+pub use requests::{REQUEST_BYTES, REQUESTS, Request};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-/// Requests of an agent that are held until they are answered; further ones are not heard, and their agent waits. More
-/// than one read of a spool can bring.
-pub const REQUESTS: usize = 8192;
-/// Bytes of those; further ones are refused.
-pub const REQUEST_BYTES: usize = 16 * 1024 * 1024;
 /// Answers of the agent that are kept until they are looked at; one prompt is asked at a time.
 const RESPONSES: usize = 64;
 /// Things about its mode that are kept until they are looked at.
@@ -41,11 +39,7 @@ pub struct Dialogue {
     opening: Option<Vec<(u64, Line)>>,
     /// What it wrote on standard error in it.
     last_words: LastWords,
-    requests: BTreeMap<u64, Request>,
-    request_bytes: usize,
-    /// Requests up to this record are answered or taken, and of use only if they are named.
-    settled_to: u64,
-    needed: BTreeSet<u64>,
+    requests: Requests,
     responses: VecDeque<(u64, Response)>,
     usage: Usage,
     /// The last things that concern its mode, of earlier turns too.
@@ -64,16 +58,6 @@ pub enum Said {
         /// With an error.
         refused: bool,
     },
-}
-
-/// A request of the agent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    /// Its name for it.
-    pub id: RequestId,
-    /// What it asks for, or how it is refused.
-    pub asked: Result<Asked, Refusal>,
-    bytes: usize,
 }
 
 /// An answer of the agent.
@@ -98,16 +82,6 @@ pub struct Opened {
     pub seq: u64,
 }
 
-impl Request {
-    /// It asks for permission, and can be answered.
-    pub fn permission(&self) -> Option<&Permission> {
-        match &self.asked {
-            Ok(Asked::Permission(permission)) => Some(permission),
-            _ => None,
-        }
-    }
-}
-
 impl Default for Dialogue {
     fn default() -> Self {
         Self {
@@ -116,10 +90,7 @@ impl Default for Dialogue {
             begun_before: false,
             opening: Some(Vec::new()),
             last_words: LastWords::default(),
-            requests: BTreeMap::new(),
-            request_bytes: 0,
-            settled_to: 0,
-            needed: BTreeSet::new(),
+            requests: Requests::default(),
             responses: VecDeque::new(),
             usage: Usage::default(),
             said: VecDeque::new(),
@@ -131,15 +102,10 @@ impl Dialogue {
     /// A turn's segment begins. A line that is being written meanwhile goes on in it, and what was asked of files and
     /// commands before it and is not answered yet is still to be.
     pub fn begin_turn(&mut self) {
-        let before = std::mem::take(self);
-        let Self { lines, line_begin, settled_to, needed, said, mut requests, .. } = before;
-        requests.retain(|seq, request| {
-            request.permission().is_none() && (*seq > settled_to || needed.contains(seq))
-        });
-        let request_bytes = requests.values().map(|request| request.bytes).sum();
+        let Self { lines, line_begin, said, mut requests, .. } = std::mem::take(self);
+        requests.begin_turn();
         let begun_before = line_begin.is_some();
-        let kept = Self { lines, line_begin, begun_before, settled_to, needed, said, ..Self::default() };
-        *self = Self { opening: None, requests, request_bytes, ..kept };
+        *self = Self { lines, line_begin, begun_before, said, requests, opening: None, ..Self::default() };
     }
 
     /// What comes next does not go on from what came before: the line that was being written is lost.
@@ -187,7 +153,7 @@ impl Dialogue {
                     Ok(Asked::Unknown) => Err(Refusal::unknown_method(&method)),
                     asked => asked,
                 };
-                self.request(seq, id, asked, line.len());
+                self.requests.take(seq, id, asked, line.len());
             }
             Line::Response { id: Some(number), outcome } => {
                 if let Ok(result) = &outcome {
@@ -205,47 +171,15 @@ impl Dialogue {
         }
     }
 
-    fn request(&mut self, seq: u64, id: RequestId, asked: Result<Asked, Refusal>, bytes: usize) {
-        if self.requests.len() >= REQUESTS {
-            return;
-        }
-        let request = match asked {
-            Err(refusal) => Request { id, asked: Err(refusal), bytes: 0 },
-            Ok(_) if self.request_bytes + bytes > REQUEST_BYTES => {
-                let refusal = Refusal::internal("too much waits to be answered");
-                Request { id, asked: Err(refusal), bytes: 0 }
-            }
-            asked => Request { id, asked, bytes },
-        };
-        if self.is_of_use(seq, &request) {
-            self.request_bytes += request.bytes;
-            self.requests.insert(seq, request);
-        }
-    }
-
-    fn is_of_use(&self, seq: u64, request: &Request) -> bool {
-        seq > self.settled_to || request.permission().is_some() || self.needed.contains(&seq)
-    }
-
     /// By the journal, requests up to this record are taken, those for permission left aside, and only the named ones
     /// are still needed. So whoever reads a long turn at once does not hold what was answered long ago.
     pub fn settle(&mut self, taken_to: u64, needed: BTreeSet<u64>) {
-        (self.settled_to, self.needed) = (self.settled_to.max(taken_to), needed);
-        let over: Vec<u64> = self
-            .requests
-            .range(..=self.settled_to)
-            .filter(|(seq, request)| !self.is_of_use(**seq, request))
-            .map(|(seq, _)| *seq)
-            .collect();
-        over.into_iter().for_each(|seq| self.forget(seq));
+        self.requests.settle(taken_to, needed);
     }
 
     /// Requests for permission that are over are dropped, those whose answer is still to be written left aside.
     pub fn forget_permissions(&mut self, is_over: impl Fn(u64) -> bool) {
-        let asked = self.requests.iter().filter(|(_, request)| request.permission().is_some());
-        let over: Vec<u64> =
-            asked.map(|(seq, _)| *seq).filter(|seq| !self.needed.contains(seq) && is_over(*seq)).collect();
-        over.into_iter().for_each(|seq| self.forget(seq));
+        self.requests.forget_permissions(is_over);
     }
 
     fn update(&mut self, seq: u64, update: Option<&Value>) {
@@ -289,19 +223,17 @@ impl Dialogue {
 
     /// Requests behind this output record that are there, in order.
     pub fn requests_behind(&self, seq: u64) -> impl Iterator<Item = (u64, &Request)> {
-        self.requests.range(seq.saturating_add(1)..).map(|(seq, request)| (*seq, request))
+        self.requests.behind(seq)
     }
 
     /// The request whose line ends with this record.
     pub fn request_at(&self, seq: u64) -> Option<&Request> {
-        self.requests.get(&seq)
+        self.requests.at(seq)
     }
 
     /// A request is answered for good.
     pub fn forget(&mut self, seq: u64) {
-        if let Some(request) = self.requests.remove(&seq) {
-            self.request_bytes -= request.bytes;
-        }
+        self.requests.forget(seq);
     }
 
     /// The first answer to our request with this number.
