@@ -8,6 +8,7 @@ mod active;
 mod agents;
 mod boot;
 mod event;
+mod next_event;
 mod passive;
 mod reads;
 mod run_error;
@@ -16,7 +17,7 @@ mod turns;
 mod writes;
 
 use crate::io::history::History;
-use crate::io::journal::{Fatal, Following, Writing};
+use crate::io::journal::{Fatal, Following};
 use crate::io::late::LateAnswers;
 use crate::io::readable::Readable;
 use crate::io::served::{Served, Shared};
@@ -30,7 +31,7 @@ use crate::settings::Settings;
 use active::Active;
 pub use event::{Event, Flags, IncomingCall, Ordered};
 use holdfast_shared::home::{self, Home};
-use holdfast_shared::journal::{CheckpointerEvent, WriteError, WriterEvent};
+use holdfast_shared::journal::{CheckpointerEvent, WriterEvent};
 use holdfast_shared::notify::{Notifier, WATCHDOG_MILLISECONDS};
 use holdfast_shared::pace::Pace;
 use holdfast_shared::process::{RoleLock, Signals, bind_unix};
@@ -189,41 +190,6 @@ impl Daemon {
         }
     }
 
-    /// What is there without waiting.
-    fn waiting_event(&mut self) -> Option<Event> {
-        if let Mode::Active(active) = &mut self.mode
-            && let Ok(event) = active.writing.events.try_recv()
-        {
-            return Some(Event::Journal(event));
-        }
-        self.events.try_recv().ok()
-    }
-
-    async fn next_event(&mut self) -> Event {
-        let busy = match &self.mode {
-            Mode::Passive(passive) => passive.more || !passive.unread.is_empty(),
-            Mode::Active(active) => active.has_more(),
-        };
-        let (writing, watch, passive) = match &mut self.mode {
-            Mode::Active(active) => (Some(&mut active.writing), None, false),
-            Mode::Passive(passive) => (None, passive.watch.as_ref(), true),
-        };
-        tokio::select! {
-            biased;
-            _ = self.tick.tick() => Event::Tick,
-            signal = self.signals.next() => Event::Signal(signal),
-            event = reported(writing) => event,
-            Some(event) = self.events.recv() => event,
-            () = readable(Some(&self.spools)) => Event::SpoolsGrew,
-            () = readable(watch) => Event::JournalGrew,
-            _ = self.look.tick(), if passive => Event::JournalGrew,
-            // There is work left over; others of this thread have their turn first.
-            () = tokio::task::yield_now(), if busy => {
-                if passive { Event::JournalGrew } else { Event::SpoolsGrew }
-            }
-        }
-    }
-
     /// Handles one event; whether the process is to end.
     async fn handle(&mut self, event: Event) -> Result<bool, RunError> {
         match event {
@@ -286,27 +252,6 @@ impl Daemon {
 fn start_view(start: &Start) -> Option<View> {
     let started = View::start(start.home.clone(), start.slot);
     started.inspect_err(|error| tracing::warn!(%error, "there is no view")).ok()
-}
-
-/// What the journal's threads say; nothing ever while passive.
-async fn reported(writing: Option<&mut Writing>) -> Event {
-    let Some(writing) = writing else { return std::future::pending().await };
-    tokio::select! {
-        biased;
-        event = writing.events.recv() => match event {
-            Some(event) => Event::Journal(event),
-            // The thread is gone without a word: it panicked.
-            None => Event::Journal(WriterEvent::Failed { error: WriteError::Poisoned }),
-        },
-        Some(event) = writing.checkpoints.recv() => Event::Checkpoint(event),
-    }
-}
-
-async fn readable(descriptor: Option<&Readable>) {
-    match descriptor {
-        Some(descriptor) => descriptor.news().await,
-        None => std::future::pending().await,
-    }
 }
 
 fn interval(period: Duration) -> tokio::time::Interval {
