@@ -5,6 +5,7 @@
 
 pub mod agents;
 mod list;
+mod refusal;
 mod tasks;
 mod turns;
 
@@ -12,18 +13,17 @@ use crate::command_id::{self, Known};
 use crate::params::{self, History};
 use crate::record::{Answered, Body, Record};
 use crate::state::State;
-use crate::task::{Standing, Task, TaskCommand, id_is_valid};
+use crate::task::{Task, TaskCommand};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::Caller;
 use holdfast_shared::token::TokenRole;
 use holdfast_shared::worker::Protocol;
 pub use list::LISTED_TASKS;
-use serde_json::{Value, json};
+use refusal::{PROMPTED, named, not_found, refusal};
+use serde_json::Value;
 
 /// Bytes of a prompt: one argument of a program is at most 128 KiB on Linux, its end and `sh -c` included.
 pub const PROMPT_BYTES: usize = 120 * 1024;
-/// Characters of what a caller names that a refusal says again.
-const NAMED_CHARS: usize = 100;
 /// A call, as the link brought it.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
@@ -132,8 +132,6 @@ enum Method {
     Probe,
 }
 
-/// What a prompt does to a task, in a refusal.
-const PROMPTED: &str = "prompted";
 /// The method that gives a task something to do.
 pub const PROMPT: &str = "task.prompt";
 
@@ -278,44 +276,6 @@ fn admitted<'a>(state: &'a State, id: &str, command: TaskCommand, done: &str) ->
     let task = state.task(id).ok_or_else(|| not_found(id))?;
     task.admits(command).map_err(|code| refusal(code, task, done))?;
     Ok(task)
-}
-
-fn not_found(id: &str) -> ApiError {
-    let hint = if id_is_valid(id) { format!("; `holdfast task open {id}` opens one") } else { String::new() };
-    ApiError::new(Code::TaskNotFound, format!("there is no task {:?}{hint}", named(id)))
-}
-
-/// What somebody named, as far as it is said again.
-fn named(name: &str) -> String {
-    name.chars().take(NAMED_CHARS).collect()
-}
-
-fn refusal(code: Code, task: &Task, done: &str) -> ApiError {
-    let (id, state) = (&task.id, task.state());
-    let message =
-        format!("task {id} is {} and cannot be {done}{}", state.name(), what_then(code, task, done));
-    let mut details = json!({"task": id, "state": state});
-    if let Standing::Errored(why) = &task.standing {
-        details["error"] = json!(why);
-    }
-    ApiError::new(code, message).with_details(details)
-}
-
-/// Why a task is as it is, where something was wrong, and what helps.
-fn what_then(code: Code, task: &Task, done: &str) -> String {
-    let (id, skill) = (&task.id, &task.skill);
-    match (&task.standing, code) {
-        (Standing::Errored(why), _) => {
-            format!(": {why}; `holdfast task open {id} --skill {skill}` starts it again")
-        }
-        (_, Code::AlreadyActive) if done == PROMPTED => {
-            "; with `queue` (`holdfast task prompt --queue`) the prompt waits in line".to_owned()
-        }
-        (_, Code::AlreadyActive) => format!(" again; `holdfast task prompt {id} TEXT` gives it work"),
-        (Standing::Stopping, Code::TaskNotReady) => " while it is being stopped".to_owned(),
-        (Standing::Stopped, _) => format!("; `holdfast task open {id} --skill {skill}` opens it"),
-        _ => String::new(),
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::record;
 use crate::span::StopReason;
 use crate::task::TASKS;
 use crate::turn::QUEUED_PROMPTS;
+use serde_json::json;
 
 fn opened(task: &str) -> Lifetime {
     let mut life = Lifetime::default();

@@ -1,8 +1,8 @@
 //! What lists and late comers are told: permissions that wait, and where the last turns begin.
 
 use crate::agent::Agent;
-use crate::agents::{begin, over_to, prompt, sealed};
-use crate::support::{Link, Node, local, until};
+use crate::agents::{begin, prompt, sealed};
+use crate::support::{Link, Node, local, over_to, until};
 use holdfast_shared::error::Code;
 use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
