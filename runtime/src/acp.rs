@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod ending;
 pub mod event;
+mod excerpt;
 pub mod handshake;
 pub mod line;
 pub mod lines;
@@ -21,7 +22,8 @@ pub mod usage;
 /// The version of the protocol that is spoken.
 pub const PROTOCOL_VERSION: u64 = 1;
 
-/// A line longer than this is not shown: its event is `turn.skip`. Every watcher gets each event whole.
+/// A line longer than this is not shown: its event says so (`turn.skip` with `reason` and `bytes`), or has of a tool call what
+/// is short. Every watcher gets each event whole.
 pub const SHOWN_BYTES_MAX: usize = 1024 * 1024;
 /// Records over which a line that is shown extends at most, those of standard error in between included: four times
 /// what the longest takes by itself. A longer one is not shown.
@@ -30,6 +32,8 @@ pub const LINE_RECORDS: u64 = 256;
 /// an agent may have, so what a file gave to read can be written back, and any text within the policy fits. Of a longer
 /// one it is found what it is: a request is refused, an answer counts as an error.
 pub const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// A line longer than this is not looked into for what of it could be shown.
+pub const EXCERPT_BYTES_MAX: usize = 4 * SHOWN_BYTES_MAX;
 
 /// JSON-RPC error codes, and those that ACP adds.
 pub mod code {

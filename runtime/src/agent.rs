@@ -5,6 +5,7 @@
 //! so that any runtime can write what was not consumed.
 
 pub mod dialogue;
+pub mod last_words;
 pub mod life;
 pub mod mode;
 mod standing;
@@ -41,6 +42,9 @@ pub struct Agent {
     /// Why its turn could not be run, until those who look at the task are told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed: Option<TaskFailure>,
+    /// It has lost its session, and whoever reads the conversation is to be told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub loss_unsaid: bool,
     /// Commands that it had run and that are not removed yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub terminals: Vec<TerminalWorker>,
@@ -88,6 +92,9 @@ pub struct Session {
     pub resumable: bool,
     /// The worker that is ready took it up.
     pub resumed: bool,
+    /// It is another than the one before, which knew of turns that had been: what was said in them, the agent has lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
     /// Its modes, where the agent has some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modes: Option<Modes>,
@@ -188,14 +195,23 @@ impl Agent {
         self.worker.as_ref().is_some_and(|worker| worker.ready && worker.ending.is_none())
     }
 
-    /// The worker has its session.
-    pub fn ready(&mut self, ready: &SessionReady, at: u64) {
+    /// No worker stands, and none was asked for.
+    pub fn is_cold(&self) -> bool {
+        let stands = self.worker.as_ref().is_some_and(|worker| worker.ending.is_none());
+        !stands && !self.wanted && self.switching.is_none()
+    }
+
+    /// The worker has its session; `was_used` says whether turns had been before.
+    pub fn ready(&mut self, ready: &SessionReady, was_used: bool, at: u64) {
         let Some(worker) = self.worker_mut(&ready.spawn_id) else { return };
         (worker.ready, worker.used_at) = (true, at);
         (worker.taken_to, worker.settled_to) = (ready.outputs, ready.outputs);
         worker.mode_seen = ready.outputs;
         let (id, modes) = (ready.session.clone(), ready.modes.clone());
-        self.session = Some(Session { id, resumable: ready.resumable, resumed: ready.resumed, modes });
+        let lost = was_used && !ready.resumed && self.session.is_some();
+        self.loss_unsaid |= lost;
+        let (resumable, resumed) = (ready.resumable, ready.resumed);
+        self.session = Some(Session { id, resumable, resumed, lost, modes });
         (self.wanted, self.switching) = (false, None);
     }
 

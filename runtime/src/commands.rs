@@ -5,6 +5,7 @@
 
 pub mod agents;
 mod list;
+mod refusal;
 mod tasks;
 mod turns;
 
@@ -18,7 +19,8 @@ use holdfast_shared::link::Caller;
 use holdfast_shared::token::TokenRole;
 use holdfast_shared::worker::Protocol;
 pub use list::LISTED_TASKS;
-use serde_json::{Value, json};
+use refusal::{PROMPTED, named, not_found, refusal};
+use serde_json::Value;
 
 /// Bytes of a prompt: one argument of a program is at most 128 KiB on Linux, its end and `sh -c` included.
 pub const PROMPT_BYTES: usize = 120 * 1024;
@@ -168,10 +170,16 @@ impl Method {
 pub fn decide(state: &State, call: &Call<'_>, given: &Given, seen: &impl Seen) -> Result<Decision, ApiError> {
     let found = METHODS.iter().find(|(name, _)| *name == call.method);
     let Some((_, method)) = found else {
-        return Err(ApiError::new(Code::UnknownMethod, format!("there is no method {:?}", call.method)));
+        return Err(ApiError::new(
+            Code::UnknownMethod,
+            format!("there is no method {:?}", named(call.method)),
+        ));
     };
     if !method.allowed_to(call.caller.role) {
-        return Err(ApiError::new(Code::Forbidden, format!("this token does not allow {}", call.method)));
+        return Err(ApiError::new(
+            Code::Forbidden,
+            format!("this token does not allow {}", named(call.method)),
+        ));
     }
     check_scope(call)?;
     if method.writes() {
@@ -268,16 +276,6 @@ fn admitted<'a>(state: &'a State, id: &str, command: TaskCommand, done: &str) ->
     let task = state.task(id).ok_or_else(|| not_found(id))?;
     task.admits(command).map_err(|code| refusal(code, task, done))?;
     Ok(task)
-}
-
-fn not_found(id: &str) -> ApiError {
-    ApiError::new(Code::TaskNotFound, format!("there is no task {id:?}"))
-}
-
-fn refusal(code: Code, task: &Task, done: &str) -> ApiError {
-    let state = task.state().name();
-    let error = ApiError::new(code, format!("task {} is {state} and cannot be {done}", task.id));
-    error.with_details(json!({"task": task.id, "state": state}))
 }
 
 #[cfg(test)]

@@ -70,6 +70,11 @@ pub fn permission_answered(answered: &PermissionAnswered, at: u64) -> Value {
     event
 }
 
+/// The turn's agent could not take up its session and has begun anew: it knows nothing of the turns before.
+pub fn session_lost(turn: &str, at: u64) -> Value {
+    json!({"type": "session.lost", "turn": turn, "at": at})
+}
+
 /// A queued turn was taken back before it began.
 pub fn turn_dequeued(turn: &str, at: u64) -> Value {
     sealed(turn, StopReason::Cancelled, None, at)
@@ -111,6 +116,28 @@ pub fn skip(turn: &str) -> Vec<u8> {
     quote(&mut text, turn);
     text.push(b'}');
     text
+}
+
+/// Why something is not shown whole: it is longer than a watcher gets.
+pub const REASON_TOO_LONG: &str = "too_long";
+
+/// The text of the event of a message that is too long to be shown, of so many bytes where that is known. To readers of
+/// earlier releases it has nothing to show.
+pub fn too_long(turn: &str, bytes: Option<u64>) -> Vec<u8> {
+    let mut text = skip(turn);
+    text.pop();
+    say_too_long(&mut text, bytes);
+    text.push(b'}');
+    text
+}
+
+/// Appends the fields that say so.
+pub(crate) fn say_too_long(to: &mut Vec<u8>, bytes: Option<u64>) {
+    to.extend_from_slice(br#","reason":"#);
+    quote(to, REASON_TOO_LONG);
+    if let Some(bytes) = bytes {
+        to.extend_from_slice(format!(",\"bytes\":{bytes}").as_bytes());
+    }
 }
 
 /// Appends the JSON text of a string.

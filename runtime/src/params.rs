@@ -6,6 +6,8 @@ use serde::de::DeserializeOwned;
 
 /// Turns that one `conversation.history` looks for from the end: the file of each is looked at.
 pub const LAST_TURNS: u32 = 100;
+/// Characters of a refusal of parameters, which may name a field of theirs.
+const MESSAGE_CHARS: usize = 1000;
 
 /// `task.open`
 #[derive(Debug, Deserialize)]
@@ -78,7 +80,7 @@ pub struct List {
     /// Only tasks behind this id.
     #[serde(default)]
     pub after: Option<String>,
-    /// At most so many.
+    /// At most so many; with 0 only whether there are any.
     #[serde(default)]
     pub limit: Option<u32>,
 }
@@ -169,11 +171,11 @@ pub fn parse<Params: DeserializeOwned>(text: &str) -> Result<Params, ApiError> {
     let mut parser = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(&mut parser).map_err(|error| {
         let path = error.path().to_string();
-        let message = match path.as_str() {
+        let message: String = match path.as_str() {
             "." => format!("params: {}", error.inner()),
             field => format!("{field}: {}", error.inner()),
         };
-        ApiError::new(Code::InvalidRequest, message)
+        ApiError::new(Code::InvalidRequest, message.chars().take(MESSAGE_CHARS).collect::<String>())
     })
 }
 

@@ -159,6 +159,8 @@ kinds! {
     TerminalAsked "terminal.asked";
     /// It is known whether a command that an agent asked for runs.
     TerminalSettled "terminal.settled";
+    /// Whoever reads the running turn is told that its agent knows nothing of the turns before it.
+    SessionLost "session.lost";
 }
 
 /// The kind of [`Body::SpanFiled`].
@@ -194,7 +196,8 @@ impl Body {
             | Body::TerminalGone(TerminalGone { task, .. })
             | Body::PermissionsPending(PermissionsPending { task, .. })
             | Body::TerminalAsked(TerminalAsked { task, .. })
-            | Body::TerminalSettled(TerminalSettled { task, .. }) => Some(task),
+            | Body::TerminalSettled(TerminalSettled { task, .. })
+            | Body::SessionLost(SessionLost { task, .. }) => Some(task),
             Body::NodeBooted(_) | Body::CommandAnswered(_) => None,
         }
     }

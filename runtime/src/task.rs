@@ -258,6 +258,11 @@ impl Task {
         })
     }
 
+    /// Turns that neither run nor wait.
+    pub fn ended_turns(&self) -> u64 {
+        self.turns.saturating_sub(self.queue.len() as u64 + u64::from(self.running.is_some()))
+    }
+
     /// The id of the next turn.
     pub fn next_turn(&self) -> String {
         format!("t{}", self.turns + 1)

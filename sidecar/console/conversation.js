@@ -154,11 +154,13 @@ const FOLDS = {
     if (typeof text === "string" && text !== "") turn.screen.feed(name, text);
     return began || first ? "turn" : "output";
   },
-  "turn.update": (turn, { update }, agent) => {
+  "turn.update": (turn, event, agent) => {
+    const { update } = event;
     const began = seenRunning(turn);
     const [steps, usage] = [turn.steps.list.length, agent.usage];
     foldUpdate(turn.steps, agent, update);
     if (agent.usage !== usage) turn.usage = mergeUsage(turn.usage, readUsage(update));
+    noteTooLong(turn, event);
     return began || (steps === 0 && turn.steps.list.length > 0) ? "turn" : "output";
   },
   "permission.requested": (turn, event) => {
@@ -177,13 +179,30 @@ const FOLDS = {
     turn.steps.touch(step);
     return "output";
   },
-  "turn.skip": () => "none",
+  "turn.skip": (turn, event) => {
+    if (event.reason !== "too_long") return "none";
+    const began = seenRunning(turn) || turn.steps.list.length === 0;
+    noteTooLong(turn, event);
+    return began ? "turn" : "output";
+  },
+  "session.lost": (turn) => {
+    seenRunning(turn);
+    turn.steps.note("lost", "The agent has begun anew. It does not know what was said before.");
+    return "turn";
+  },
   "turn.dequeued": (turn) => seal(turn, { stop_reason: "dequeued" }),
   "turn.sealed": (turn, event, agent) => {
     agent.usage = mergeUsage(agent.usage, readUsage(event.usage));
     return seal(turn, event);
   },
 };
+
+/** What the node did not pass on, since it is too long: a message, or all of one but what is short. */
+function noteTooLong(turn, { type, reason, bytes }) {
+  if (reason !== "too_long") return;
+  const what = type === "turn.update" ? "The rest of a message" : "A message";
+  turn.steps.note("long", `${what}${Number.isFinite(bytes) ? ` of ${bytes.toLocaleString("en")} bytes` : ""} is not shown: it is too long`);
+}
 
 /** Output of a turn whose start is no longer kept shows that it runs. */
 function seenRunning(turn) {

@@ -87,7 +87,7 @@ const ADVICE = {
   TASK_NOT_READY: "The task is not open. Open it again, then repeat this.",
   SWITCH_TIMEOUT: "The task's worker took too long to start. Try again; the node's log says why (“holdfast logs”).",
   WORKER_DEAD: "The task's process has died. Open the task again to start another.",
-  BOOTSTRAP_FAILED: "The task's worker could not be started. The node's log says why (“holdfast logs”).",
+  BOOTSTRAP_FAILED: "The task's worker could not be started. Opening the task again tries it once more.",
   INVALID_REQUEST: "The node did not accept this as it is. Correct it and send it again.",
   OUTPUT_LIMIT: "More output than is allowed.",
   WORKSPACE_POLICY_VIOLATION: "That path lies outside the task's workspace.",

@@ -79,7 +79,7 @@ export class StepsView {
   }
 }
 
-/** What an agent said in a way this page does not know, or a change of its mode. */
+/** What an agent said in a way this page does not know or that is too long, a change of its mode, or that it has begun anew. */
 class LineView {
   constructor(step) {
     this.step = step;
@@ -89,7 +89,8 @@ class LineView {
   render() {
     const { kind, text, count } = this.step;
     const times = count > 1 ? ` ×${count}` : "";
-    this.element.textContent = kind === "mode" ? `Mode: ${text}${times}` : `${text}${times} · an update that this page does not know`;
+    const said = { mode: `Mode: ${text}${times}`, long: `${text}${times}`, lost: text };
+    this.element.textContent = said[kind] ?? `${text}${times} · an update that this page does not know`;
   }
 
   place() {

@@ -121,7 +121,14 @@ impl Renderer {
             "turn.started" => self.started(event),
             "turn.queued" => self.queued(event),
             "turn.output" => self.output(event),
-            "turn.update" => self.update(&event["update"]),
+            "turn.update" => {
+                self.update(&event["update"]);
+                self.not_shown(event);
+            }
+            "turn.skip" => self.not_shown(event),
+            "session.lost" => {
+                self.mark(Tone::Warn, "[the agent has begun anew; it does not know what was said before]")
+            }
             "permission.requested" => self.requested(event),
             "permission.answered" => {
                 let line = self.permissions.answered(event);
@@ -184,6 +191,15 @@ impl Renderer {
     pub fn leave(&mut self) -> Shown {
         self.speech.end_line();
         self.speech.take(Vec::new())
+    }
+
+    /// Says of what is too long that it is not shown.
+    fn not_shown(&mut self, event: &Value) {
+        if said(&event["reason"]) == "too_long" {
+            let part = if event["type"] == "turn.update" { "the rest of " } else { "" };
+            let size = event["bytes"].as_u64().map(|bytes| format!(" of {bytes} bytes")).unwrap_or_default();
+            self.mark(Tone::Warn, &format!("[{part}a message{size} is not shown: it is too long]"));
+        }
     }
 
     fn queued(&mut self, event: &Value) {

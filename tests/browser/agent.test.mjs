@@ -111,7 +111,7 @@ check("the agent's commands are offered behind a slash and taken by keyboard", a
 const ENDS = [
   ["end_turn", {}, "Done", false], ["cancelled", {}, "Cancelled", false], ["failed", { detail: "log in first" }, "Failed", true],
   ["interrupted", { detail: "lost at a power cut" }, "Interrupted: the agent is gone, and it was not run again", true],
-  ["failed", { code: "BOOTSTRAP_FAILED", detail: "no such program" }, "Failed", true, "The task's worker could not be started. The node's log says why (“holdfast logs”). BOOTSTRAP_FAILED: no such program"],
+  ["failed", { code: "BOOTSTRAP_FAILED", detail: "no such program" }, "Failed", true, "The task's worker could not be started. Opening the task again tries it once more. BOOTSTRAP_FAILED: no such program"],
   ["limit", { detail: "max_tokens" }, "Stopped at a limit", true], ["some_new_reason", {}, "Ended: some_new_reason", false],
 ];
 

@@ -12,6 +12,7 @@ use crate::acp::modes;
 use crate::acp::outline::Passed;
 use crate::acp::usage::Usage;
 use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX, code, method};
+use crate::agent::last_words::LastWords;
 use bytes::Bytes;
 use holdfast_shared::spool::Stream;
 use memchr::memmem;
@@ -37,6 +38,8 @@ pub struct Dialogue {
     begun_before: bool,
     /// No turn was marked yet: the handshake's segment.
     opening: Option<Vec<(u64, Line)>>,
+    /// What it wrote on standard error in it.
+    last_words: LastWords,
     requests: Requests,
     responses: VecDeque<(u64, Response)>,
     usage: Usage,
@@ -89,6 +92,7 @@ impl Default for Dialogue {
             line_begin: None,
             begun_before: false,
             opening: Some(Vec::new()),
+            last_words: LastWords::default(),
             requests: Requests::default(),
             responses: VecDeque::new(),
             usage: Usage::default(),
@@ -109,9 +113,18 @@ impl Dialogue {
         *self = Self { opening: None, requests, ..kept };
     }
 
+    /// What comes next does not go on from what came before: the line that was being written is lost.
+    pub fn lose_line(&mut self) {
+        self.lines = Lines::new(LINE_BYTES_MAX);
+        (self.line_begin, self.begun_before) = (None, false);
+    }
+
     /// Takes the next output record.
     pub fn take(&mut self, seq: u64, stream: Stream, more: bool, bytes: &Bytes) {
         if stream != Stream::Stdout {
+            if self.opening.is_some() {
+                self.last_words.push(bytes);
+            }
             return;
         }
         let begin = *self.line_begin.get_or_insert(seq);
@@ -243,6 +256,12 @@ impl Dialogue {
             at = *seq;
         }
         Some(Opened { messages, progress: handshake.progress().clone(), seq: at })
+    }
+
+    /// The last of what it wrote on standard error before its first turn, on one line; `None` where that is nothing, or once
+    /// a turn was marked.
+    pub fn last_words(&self) -> Option<String> {
+        self.last_words.said()
     }
 
     /// Requests behind this output record that are there, in order.

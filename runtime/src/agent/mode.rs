@@ -89,7 +89,7 @@ mod tests {
         agent.order("w", 1, 0).ready = true;
         let modes_of = Modes { current_mode_id: "a".into(), available_modes: Vec::new() };
         let (id, modes_of) = ("s".to_owned(), Some(modes_of));
-        agent.session = Some(Session { id, resumable: false, resumed: false, modes: modes_of });
+        agent.session = Some(Session { id, resumable: false, resumed: false, lost: false, modes: modes_of });
         for (number, mode) in (16..).zip(modes) {
             let (task, spawn_id, mode) = ("x".to_owned(), "w".to_owned(), (*mode).to_owned());
             agent.ask_mode(&ModeSet { task, spawn_id, mode, number, consumed: 0 });

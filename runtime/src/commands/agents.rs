@@ -1,7 +1,7 @@
 //! What concerns agents alone: their skills, permissions and modes.
 
 use super::turns::{has_room_for_an_answer, place};
-use super::{Late, Seen, Written, admitted};
+use super::{Late, Seen, Written, admitted, named};
 use crate::agent::{Agent, StandingWorker};
 use crate::event;
 use crate::params::{Answer, Mode};
@@ -19,8 +19,9 @@ pub(super) fn protocol(skill: &str, seen: &impl Seen) -> Result<Protocol, ApiErr
     let unreadable = |error| ApiError::new(Code::Unavailable, format!("skills cannot be read: {error}"));
     let missing = || {
         let message = format!(
-            "skill: {skill:?} is not installed; `holdfast skill list` names those that are, `holdfast skill install \
-             DIR` installs one"
+            "skill: {:?} is not installed; `holdfast skill list` names those that are, `holdfast skill install DIR` \
+             installs one",
+            named(skill)
         );
         ApiError::new(Code::InvalidRequest, message)
     };
@@ -47,7 +48,10 @@ pub(super) fn worker_state(task: &Task) -> &'static str {
 
 /// Why nothing can be said of a request for permission: there never was one of this name, as far as can be told.
 pub fn unknown_permission(task: &str, request: &str) -> ApiError {
-    ApiError::new(Code::InvalidRequest, format!("request: no permission {request:?} waits in task {task}"))
+    ApiError::new(
+        Code::InvalidRequest,
+        format!("request: no permission {:?} waits in task {}", named(request), named(task)),
+    )
 }
 
 /// Whether an answer comes when its turn is over, and how the request ended is not in memory any more.
@@ -83,7 +87,8 @@ pub(super) fn answer(state: &State, answer: Answer, caller: &Caller, seen: &impl
         return Ok((Body::CommandAnswered(record::CommandAnswered {}), told(&task.id, answered)));
     };
     if let Some(option) = answer.option.as_ref().filter(|option| !pending.options.contains(option)) {
-        let message = format!("option: {option:?} is none of {}", pending.options.join(", "));
+        let options: Vec<String> = pending.options.iter().map(|option| named(option)).collect();
+        let message = format!("option: {:?} is none of {}", named(option), options.join(", "));
         return Err(ApiError::new(Code::InvalidRequest, message));
     }
     let (Some(running), Some(worker)) = (&task.running, standing(task)) else { return Err(unknown()) };
@@ -136,7 +141,7 @@ pub(super) fn set_mode(state: &State, Mode { task, mode }: Mode, seen: &impl See
     let found = admitted(state, &task, TaskCommand::Mode, "set to a mode")?;
     let session = found.agent.as_ref().and_then(|agent| agent.session.as_ref());
     if !session.and_then(|session| session.modes.as_ref()).is_some_and(|modes| modes.has(&mode)) {
-        let message = format!("mode: task {task} has no mode {mode:?}");
+        let message = format!("mode: task {task} has no mode {:?}", named(&mode));
         return Err(ApiError::new(Code::InvalidRequest, message));
     }
     let worker = standing(found).filter(|_| found.agent.as_ref().is_some_and(Agent::is_warm));

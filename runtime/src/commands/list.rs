@@ -11,7 +11,7 @@ pub const LISTED_TASKS: usize = 1000;
 
 pub(super) fn list(state: &State, list: params::List) -> Value {
     let after = list.after.as_deref().unwrap_or("");
-    let limit = list.limit.map_or(LISTED_TASKS, |limit| (limit as usize).clamp(1, LISTED_TASKS));
+    let limit = list.limit.map_or(LISTED_TASKS, |limit| (limit as usize).min(LISTED_TASKS));
     let mut rest = state.tasks.values().filter(|task| task.id.as_str() > after);
     let tasks: Vec<Value> = rest.by_ref().take(limit).map(listed).collect();
     json!({"tasks": tasks, "more": rest.next().is_some()})

@@ -1,6 +1,7 @@
 //! What concerns a task as a whole: that it is open, and that somebody looks at it.
 
 use super::{Given, Seen, Written, admitted, agents, refusal};
+use crate::agent::Agent;
 use crate::params::{Open, TaskOnly};
 use crate::record::{self, Body};
 use crate::state::{State, open_mode};
@@ -40,7 +41,9 @@ pub(super) fn open(state: &State, open: Open, given: &Given, seen: &impl Seen) -
 
 pub(super) fn switch(state: &State, TaskOnly { task }: TaskOnly, caller: &Caller, given: &Given) -> Written {
     let found = admitted(state, &task, TaskCommand::Switch, "switched to")?;
-    if caller.focus.as_deref() == Some(&*task) {
+    // A worker that was ended meanwhile, as one too many is, comes back before the prompt that somebody is writing.
+    let is_cold = found.agent.as_ref().is_some_and(Agent::is_cold);
+    if caller.focus.as_deref() == Some(&*task) && !is_cold {
         let answer = json!({"task": task, "state": found.state()});
         return Ok((Body::CommandAnswered(record::CommandAnswered {}), answer));
     }

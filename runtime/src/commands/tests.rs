@@ -6,6 +6,7 @@ use crate::record;
 use crate::span::StopReason;
 use crate::task::TASKS;
 use crate::turn::QUEUED_PROMPTS;
+use serde_json::json;
 
 fn opened(task: &str) -> Lifetime {
     let mut life = Lifetime::default();
@@ -19,10 +20,15 @@ fn a_task_is_created_resumed_and_recovered() {
     let open = || json!({"task": "x", "skill": "command"});
     assert_eq!(life.refuses("task.open", open(), Code::AlreadyActive).details["state"], "ready");
     life.does("task.stop", json!({"task": "x"}));
+    let refused = life.refuses("task.prompt", json!({"task": "x", "text": "a"}), Code::TaskNotReady);
+    assert!(refused.message.ends_with("`holdfast task open x --skill command` opens it"), "{refused}");
     assert_eq!(life.does("task.open", open()), json!({"task": "x", "mode": "resumed", "state": "ready"}));
     life.does("task.prompt", json!({"task": "x", "text": "a"}));
     life.seal("x", StopReason::Failed, Some("no worker"));
-    life.refuses("task.prompt", json!({"task": "x", "text": "a"}), Code::TaskNotReady);
+    let refused = life.refuses("task.prompt", json!({"task": "x", "text": "a"}), Code::TaskNotReady);
+    let why = "no worker; `holdfast task open x --skill command` starts it again";
+    assert!(refused.message.ends_with(why), "{refused}");
+    assert_eq!(refused.details["error"], "no worker");
     assert_eq!(life.does("task.list", json!({}))["tasks"][0]["error"], "no worker");
     assert_eq!(life.does("task.open", open()), json!({"task": "x", "mode": "recovered", "state": "idle"}));
 }
@@ -81,6 +87,35 @@ fn a_switch_to_the_task_in_focus_is_no_event() {
     who.focus = Some("x".into());
     let again = life.call_as("task.switch", &json!({"task": "x"}), &id_at(NOW, 900), &who).unwrap();
     assert_eq!((again, life.state.tasks_log.top()), (json!({"task": "x", "state": "ready"}), top));
+}
+
+#[test]
+fn what_a_caller_names_is_said_again_only_so_far() {
+    let mut life = opened("x");
+    let long = "y".repeat(100_000);
+    for (method, params, code) in [
+        ("task.open", json!({"task": "z", "skill": long}), Code::InvalidRequest),
+        ("task.open", json!({"task": "z", "skill": "command", &long: 1}), Code::InvalidRequest),
+        ("task.stop", json!({"task": long}), Code::TaskNotFound),
+        ("task.dequeue", json!({"task": "x", "turn": long}), Code::InvalidRequest),
+        ("permission.answer", json!({"task": "x", "request": long}), Code::InvalidRequest),
+        (&long, json!({}), Code::UnknownMethod),
+    ] {
+        let refused = life.refuses(method, params, code);
+        assert!(refused.message.len() < 1200 && refused.message.contains("yyy"), "{}", refused.message.len());
+    }
+}
+
+#[test]
+fn refusals_say_what_helps() {
+    let mut life = opened("x");
+    let open = life.refuses("task.open", json!({"task": "x", "skill": "command"}), Code::AlreadyActive);
+    assert!(open.message.contains("`holdfast task prompt x TEXT`"), "{open}");
+    life.does("task.prompt", json!({"task": "x", "text": "a"}));
+    let prompt = life.refuses("task.prompt", json!({"task": "x", "text": "a"}), Code::AlreadyActive);
+    assert!(prompt.message.contains("--queue"), "{prompt}");
+    let unknown = life.refuses("task.prompt", json!({"task": "y", "text": "a"}), Code::TaskNotFound);
+    assert!(unknown.message.contains("`holdfast task open y`"), "{unknown}");
 }
 
 #[test]

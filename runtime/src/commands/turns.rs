@@ -1,7 +1,7 @@
 //! What concerns turns: prompts, what waits, and the end of what runs.
 
 use super::agents::cancel_number;
-use super::{Given, PROMPT_BYTES, Seen, Written, admitted};
+use super::{Given, PROMPT_BYTES, PROMPTED, Seen, Written, admitted, named};
 use crate::conversation::{ANSWER_EVENTS_BYTES, OPEN_EVENTS_BYTES, UNFILED_SPANS};
 use crate::order::turn_started;
 use crate::params::{Prompt, TaskOnly, TaskTurn};
@@ -18,7 +18,7 @@ pub(super) fn prompt(state: &State, prompt: Prompt, given: &Given, seen: &impl S
         return Err(ApiError::new(Code::InvalidRequest, message));
     }
     let command = if prompt.queue { TaskCommand::PromptQueue } else { TaskCommand::Prompt };
-    let task = admitted(state, &prompt.task, command, "prompted")?;
+    let task = admitted(state, &prompt.task, command, PROMPTED)?;
     if task.conversation.unfiled.len() >= UNFILED_SPANS {
         let message = format!("{UNFILED_SPANS} ended turns of task {} could not be put away", task.id);
         return Err(ApiError::new(Code::StorageFull, message));
@@ -45,7 +45,7 @@ pub(super) fn prompt(state: &State, prompt: Prompt, given: &Given, seen: &impl S
 pub(super) fn dequeue(state: &State, TaskTurn { task, turn }: TaskTurn, seen: &impl Seen) -> Written {
     let found = admitted(state, &task, TaskCommand::Dequeue, "dequeued from")?;
     if !found.queue.iter().any(|queued| queued.turn == turn) {
-        let message = format!("turn: {turn:?} does not wait in task {task}");
+        let message = format!("turn: {:?} does not wait in task {task}", named(&turn));
         return Err(ApiError::new(Code::InvalidRequest, message));
     }
     has_room(found)?;

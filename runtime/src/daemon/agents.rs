@@ -102,7 +102,7 @@ impl Active {
             return self.follow_up(id, happened);
         }
         if observed.life == Life::Alive {
-            if self.note_mode(id)? || self.take_requests(id)? {
+            if self.say_loss(id)? || self.note_mode(id)? || self.take_requests(id)? {
                 return Ok(true);
             }
             if self.create_terminals(id) {
@@ -112,6 +112,22 @@ impl Active {
             return self.count_permissions(id);
         }
         Ok(false)
+    }
+
+    /// Journals in the running turn, before its prompt is given, that the agent has begun anew; whether it is to be said.
+    fn say_loss(&mut self, id: &str) -> Result<bool, RunError> {
+        let after = {
+            let served = self.shared.borrow();
+            let task = served.folded.state.task(id).filter(|task| task.running.is_some());
+            let unsaid = task.and_then(|task| task.agent.as_ref()).filter(|agent| agent.loss_unsaid);
+            unsaid.and_then(|_| served.known_outputs(id))
+        };
+        match after {
+            Some(after) => {
+                self.journal(Body::SessionLost(record::SessionLost { task: id.to_owned(), after }))
+            }
+            None => Ok(false),
+        }
     }
 
     fn switch_failed(&self, id: &str) -> Option<TaskFailure> {

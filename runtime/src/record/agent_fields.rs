@@ -198,6 +198,15 @@ pub struct TerminalAsked {
 /// See [`Body::TerminalSettled`](super::Body::TerminalSettled): says what the end of a command says, of its beginning.
 pub type TerminalSettled = TerminalExited;
 
+/// See [`Body::SessionLost`](super::Body::SessionLost).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionLost {
+    /// The task.
+    pub task: String,
+    /// Place in the open span.
+    pub after: u64,
+}
+
 /// See [`Body::TerminalGone`](super::Body::TerminalGone).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TerminalGone {

@@ -158,13 +158,14 @@ fn one_of_each_of_agents(task: &str, turn: &str, spawn_id: &str) -> Vec<Body> {
             bytes: 9,
         }),
         Body::TerminalSettled(TerminalSettled {
-            task,
+            task: task.clone(),
             spawn_id,
             seq: 10,
             number: 24,
             consumed: 17,
             withdrawn: false,
         }),
+        Body::SessionLost(SessionLost { task, after: 3 }),
     ]
 }
 

@@ -19,7 +19,11 @@ impl State {
                     task.workspace = Some(fixed.id.clone());
                 }
             }
-            Body::SessionReady(ready) => self.agent(&ready.task, |agent| agent.ready(ready, at)),
+            Body::SessionReady(ready) => {
+                let was_used = self.task(&ready.task).is_some_and(|task| task.ended_turns() > 0);
+                self.agent(&ready.task, |agent| agent.ready(ready, was_used, at));
+            }
+            Body::SessionLost(lost) => self.with(&lost.task, |task| session_lost(task, lost, at), placed),
             Body::WorkerEnding(ending) => self.agent(&ending.task, |agent| worker_ending(agent, ending)),
             Body::WorkerEnded(ended) => {
                 if let Some(task) = self.tasks.get_mut(&ended.task) {
@@ -65,6 +69,9 @@ impl State {
         let agent = self.task(task).and_then(|task| task.agent.as_ref());
         let Some(session) = agent.and_then(|agent| agent.session.as_ref()) else { return json!({}) };
         let mut said = json!({"resumed": session.resumed});
+        if session.lost {
+            said["lost"] = json!(true);
+        }
         if let Some(modes) = &session.modes {
             said["modes"] = json!(modes);
         }
@@ -90,6 +97,14 @@ fn worker_ended(task: &mut Task, ended: &record::WorkerEnded) {
             task.standing = Standing::Errored(error.message.clone());
         }
     }
+}
+
+fn session_lost(task: &mut Task, lost: &record::SessionLost, at: u64) -> Vec<u64> {
+    if let Some(agent) = &mut task.agent {
+        agent.loss_unsaid = false;
+    }
+    let Some(turn) = task.running.as_ref().map(|running| running.turn.clone()) else { return Vec::new() };
+    task.conversation.place(lost.after, event::session_lost(&turn, at)).into_iter().collect()
 }
 
 fn permission_answered(task: &mut Task, answered: &record::PermissionAnswered, at: u64) -> Vec<u64> {

@@ -8,6 +8,7 @@ mod agent_damage;
 mod agent_edges;
 mod agent_ends;
 mod agent_long;
+mod agent_lost;
 mod agent_requests;
 mod agent_sessions;
 mod agent_turns;

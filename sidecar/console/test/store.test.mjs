@@ -23,6 +23,26 @@ test("a turn begins, writes and ends with its exit code", () => {
   assert.equal(durationText(turn), "2.5 s");
 });
 
+test("what is too long to be shown is said, and a tool call whose report it was ends", () => {
+  const tool = { type: "turn.update", turn: "t1", update: { sessionUpdate: "tool_call", toolCallId: "c", title: "Edit", status: "pending" } };
+  const done = { type: "turn.update", turn: "t1", update: { sessionUpdate: "tool_call_update", toolCallId: "c", status: "completed" }, reason: "too_long", bytes: 1200345 };
+  const skip = (rest) => ({ type: "turn.skip", turn: "t1", ...rest });
+  const [turn] = fold(started("t1"), tool, done, skip({ reason: "too_long", bytes: 1048580 }), skip({ reason: "too_long" }), skip({})).shown();
+  assert.equal(turn.steps.tools.get("c").status, "completed");
+  assert.deepEqual(turn.steps.list.filter(({ kind }) => kind === "long").map(({ text }) => text), [
+    "The rest of a message of 1,200,345 bytes is not shown: it is too long",
+    "A message of 1,048,580 bytes is not shown: it is too long",
+    "A message is not shown: it is too long",
+  ]);
+});
+
+test("that an agent has begun anew stands where it is so", () => {
+  const says = (text) => ({ type: "turn.update", turn: "t2", update: { sessionUpdate: "agent_message_chunk", content: { type: "text", text } } });
+  const turns = fold(started("t1"), sealed("t1"), started("t2"), { type: "session.lost", turn: "t2", at: 5 }, says("who are you?")).shown();
+  assert.deepEqual(turns.map(({ steps }) => steps.list.map(({ kind }) => kind)), [[], ["lost", "text"]]);
+  assert.match(turns[1].steps.text(), /^- The agent has begun anew\. It does not know what was said before\./);
+});
+
 test("the same events give the same turns, in one go or one by one", () => {
   const events = [started("t1"), output("t1", "\x1b[3"), output("t1", "1mred\rR"), { type: "turn.queued", turn: "t2", text: "y" }, sealed("t1"), started("t2", "y"), output("t2", "z")];
   const whole = fold(...events);

@@ -1,10 +1,9 @@
 //! `task attach` and `task prompt --wait`: a conversation as it goes on, in a terminal or a pipe.
 //!
 //! What is shown is decided in `render.rs`; this reads events, keys and signals and writes what that says. Leaving
-//! cancels nothing: the turn is the node's, and whoever attaches next sees the same events.
+//! cancels nothing: the turn is the node's, and whoever attaches next sees the same events from the first on.
 
-pub use super::begin::Begin;
-use super::begin::{no_task, start};
+use super::begin::{Begin, at_rest, look_up, no_task, start};
 use super::follow::Follower;
 use super::front::Front;
 use super::output::{CliError, Output};
@@ -54,6 +53,8 @@ pub struct Attached<'a> {
     answering: Option<Answering<'a>>,
     keys: Option<Keys>,
     front: Front,
+    /// How the task is, where nothing runs in it, and the turn behind whose end that is said.
+    at_rest: Option<(Value, String)>,
     /// Nobody reads stdout any more.
     gone: bool,
 }
@@ -84,6 +85,15 @@ impl<'a> Attached<'a> {
         if more && !output.json {
             renderer.note(Tone::Quiet, "[earlier turns are not shown; --all shows them]");
         }
+        let mut resting = None;
+        if from != Begin::Now && !output.json {
+            let found = look_up(place, task).await?;
+            resting = at_rest(&found).map(|said| (json!(format!("t{}", found["turns"])), said));
+            // No turn comes whose end could be waited for.
+            if let Some((_, said)) = resting.take_if(|_| found["turns"] == 0) {
+                renderer.note(Tone::Warn, &said);
+            }
+        }
         if !std::io::stdin().is_terminal() {
             renderer.without_keys();
         }
@@ -98,6 +108,7 @@ impl<'a> Attached<'a> {
             answering: None,
             keys: None,
             front: Front::default(),
+            at_rest: resting,
             gone: false,
         })
     }
@@ -186,6 +197,7 @@ impl<'a> Attached<'a> {
                     !self.output.write_or_gone(&format!("{}\n", render::json_text(event.to_string())));
             } else if wanted {
                 self.renderer.event(&event);
+                self.say_at_rest(&event);
             }
             if wanted && self.only.is_some() && event["type"] == "turn.sealed" {
                 return Some(event);
@@ -193,6 +205,15 @@ impl<'a> Attached<'a> {
             next = if taken < AT_ONCE { self.follower.ready() } else { None };
         }
         None
+    }
+
+    /// Behind the last turn: how the task is.
+    fn say_at_rest(&mut self, event: &Value) {
+        let is_last =
+            |(turn, _): &mut (Value, String)| event["type"] == "turn.sealed" && event["turn"] == *turn;
+        if let Some((_, said)) = self.at_rest.take_if(is_last) {
+            self.renderer.note(Tone::Warn, &said);
+        }
     }
 
     /// Writes what there is; whether anybody still reads it.

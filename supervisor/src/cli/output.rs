@@ -20,6 +20,12 @@ pub enum CliError {
         /// The home.
         home: String,
     },
+    /// There is no home to be found.
+    #[error("there is no node here: no .holdfast in {here} or above it; `holdfast up` starts one")]
+    NoHome {
+        /// The current directory.
+        here: String,
+    },
     /// Refused, with a stable code.
     #[error("{0}")]
     Refused(#[from] ApiError),
@@ -62,7 +68,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::Usage(_) => crate::exit::USAGE,
-            CliError::NotRunning { .. } => crate::exit::NOT_RUNNING,
+            CliError::NotRunning { .. } | CliError::NoHome { .. } => crate::exit::NOT_RUNNING,
             CliError::Refused(error) if error.code == Code::Unavailable => crate::exit::DEGRADED,
             CliError::Refused(_) | CliError::Session(_) => crate::exit::REFUSED,
             CliError::Call(_) => crate::exit::DEGRADED,
@@ -74,7 +80,7 @@ impl CliError {
         match self {
             CliError::Refused(error) => error.clone(),
             CliError::Usage(message) => ApiError::new(Code::InvalidRequest, message.clone()),
-            CliError::NotRunning { .. } | CliError::Call(_) => {
+            CliError::NotRunning { .. } | CliError::NoHome { .. } | CliError::Call(_) => {
                 ApiError::new(Code::Unavailable, self.to_string())
             }
             CliError::Session(_) | CliError::System { .. } | CliError::Demo(_) => {

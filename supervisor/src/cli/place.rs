@@ -29,8 +29,7 @@ impl Place {
     pub fn find(named: Option<PathBuf>) -> Result<Self, CliError> {
         let here = current_directory()?;
         let found = named.map(|path| here.join(path)).or_else(|| search(&here)).or_else(installed);
-        let path =
-            found.ok_or_else(|| CliError::NotRunning { home: here.join(DIRECTORY).display().to_string() })?;
+        let path = found.ok_or_else(|| CliError::NoHome { here: here.display().to_string() })?;
         Ok(Self { home: Home::new(real(path)) })
     }
 

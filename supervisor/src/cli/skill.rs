@@ -5,14 +5,20 @@ use super::place::Place;
 use crate::command::{InstallSkill, RemoveSkill};
 use crate::io::skills;
 use clap::Subcommand;
+use holdfast_shared::error::{ApiError, Code};
 use hyper::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A large agent is some hundred megabytes to copy and to sync.
 const ANSWERS: Duration = Duration::from_secs(300);
+
+/// How long a change is asked for again while another one is made.
+const ASKS_AGAIN: Duration = Duration::from_secs(60);
+/// Between two of these.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// Skills.
 #[derive(Debug, Subcommand)]
@@ -50,15 +56,16 @@ pub fn skill(home: Option<PathBuf>, command: SkillCommand, output: &Output) -> R
         }
         SkillCommand::Install { directory } => {
             let request = InstallSkill { directory: real(&directory)? };
-            let answer = ask(&place, Method::POST, Some(&request), || {
-                skills::install(&place.home, &request.directory)
+            let answer = again(ASKS_AGAIN, || {
+                ask(&place, Method::POST, Some(&request), || skills::install(&place.home, &request.directory))
             })?;
             output.result(&answer, || installed(&answer));
         }
         SkillCommand::Remove { name } => {
             let request = RemoveSkill { name };
-            let answer =
-                ask(&place, Method::DELETE, Some(&request), || skills::remove(&place.home, &request.name))?;
+            let answer = again(ASKS_AGAIN, || {
+                ask(&place, Method::DELETE, Some(&request), || skills::remove(&place.home, &request.name))
+            })?;
             output.result(&answer, || format!("{} is removed.", text(&answer["name"])));
         }
         SkillCommand::Validate { .. } => {}
@@ -71,7 +78,7 @@ fn ask<B: Serialize>(
     place: &Place,
     method: Method,
     request: Option<&B>,
-    itself: impl FnOnce() -> Result<Value, holdfast_shared::error::ApiError>,
+    itself: impl FnOnce() -> Result<Value, ApiError>,
 ) -> Result<Value, CliError> {
     if !place.anything_lives() {
         return Ok(itself()?);
@@ -80,6 +87,23 @@ fn ask<B: Serialize>(
         let answer = place.supervisor().call(method, "/v1/skills", request, ANSWERS).await;
         answer.map_err(|error| place.explain(error))
     })
+}
+
+/// Asks again while something else is being changed. Workers that run are not waited for: somebody has to end those.
+fn again(limit: Duration, mut asked: impl FnMut() -> Result<Value, CliError>) -> Result<Value, CliError> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match asked() {
+            Err(CliError::Refused(refused)) if passes(&refused) && Instant::now() < deadline => {
+                std::thread::sleep(AGAIN);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn passes(refused: &ApiError) -> bool {
+    refused.code == Code::Busy && refused.retryable && refused.details.get("tasks").is_none()
 }
 
 fn validate(directory: &Path, output: &Output) -> Result<u8, CliError> {
@@ -120,4 +144,26 @@ fn table(skills: &Value) -> String {
 
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_asked_for_again_while_another_is_made_and_not_while_workers_run() {
+        let busy = || ApiError::new(Code::Busy, "another skill is being installed or removed");
+        let times = |refused: ApiError, limit: Duration| {
+            let mut asked = 0;
+            let answer = again(limit, || {
+                asked += 1;
+                if asked < 3 { Err(refused.clone().into()) } else { Ok(json!({})) }
+            });
+            (asked, answer.is_ok())
+        };
+        assert_eq!(times(busy(), ASKS_AGAIN), (3, true));
+        assert_eq!(times(busy(), Duration::ZERO), (1, false), "not for ever");
+        assert_eq!(times(busy().with_details(json!({"tasks": ["a"]})), ASKS_AGAIN), (1, false));
+        assert_eq!(times(ApiError::new(Code::InvalidRequest, "no"), ASKS_AGAIN), (1, false));
+    }
 }

@@ -2,23 +2,33 @@
 
 use super::output::{CliError, Output};
 use super::place::Place;
+use crate::io::listener::remembered;
 use holdfast_shared::home::Role;
+use holdfast_shared::process::read_holder;
+use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The supervisor's loop answers at once; past this it is stuck.
 const ANSWERS: Duration = Duration::from_secs(5);
 
+/// The sidecar answers from memory; past this nothing is known of an update.
+const SIDECAR_ANSWERS: Duration = Duration::from_secs(2);
+
 /// Prints the status; its exit code says whether all is well.
 pub fn status(place: &Place, output: &Output) -> Result<u8, CliError> {
     let asked = super::output::block_on(async {
-        place.supervisor().get::<Value>("/v1/status", ANSWERS).await.map_err(|error| place.explain(error))
+        match place
+            .supervisor()
+            .get::<Value>("/v1/status", ANSWERS)
+            .await
+            .map_err(|error| place.explain(error))
+        {
+            Err(CliError::Call(_)) if place.anything_lives() => Ok(without_supervisor(place).await),
+            asked => asked,
+        }
     });
-    let status = match asked {
-        Ok(status) => status,
-        Err(CliError::Call(_)) if place.anything_lives() => without_supervisor(place),
-        Err(error) => return Err(error),
-    };
+    let status = asked?;
     output.result(&status, || words(&status, output));
     Ok(if is_fine(&status) { crate::exit::FINE } else { crate::exit::DEGRADED })
 }
@@ -29,19 +39,45 @@ fn is_fine(status: &Value) -> bool {
     matches!(state, "running" | "switching" | "settling" | "starting" | "stopping") && !problems
 }
 
-/// What can be said while no supervisor answers.
-pub(super) fn without_supervisor(place: &Place) -> Value {
-    let lives = |role: Role| json!({"alive": place.lives(role)});
+/// What can be said while no supervisor answers: what lives, and what the supervisor told the sidecar last.
+pub(super) async fn without_supervisor(place: &Place) -> Value {
+    let told = place.sidecar().post::<_, Value>("/v1/rpc/node.state", &json!({}), SIDECAR_ANSWERS).await;
+    without(place, &told.unwrap_or_default())
+}
+
+/// The same from what the sidecar says, `null` where it does not answer.
+fn without(place: &Place, told: &Value) -> Value {
+    let of = |role: Role| json!({"alive": place.lives(role), "pid": pid(place, role)});
+    let url = remembered(&place.home).ok().flatten().map(|address| format!("http://{address}/"));
+    let update = if told["update"]["state"].is_string() {
+        told["update"].clone()
+    } else {
+        json!({"state": "unknown"})
+    };
     json!({
-        "node": {"state": "degraded", "home": place.home.path(), "ready": false,
+        "node": {"state": "degraded", "home": place.home.path(), "url": url, "ready": false,
             "problems": ["the supervisor does not answer; the keeper starts it again, or `holdfast up` does"]},
-        "keeper": lives(Role::Keeper),
+        "keeper": of(Role::Keeper),
         "supervisor": {"pid": Value::Null},
-        "sidecar": lives(Role::Sidecar),
-        "active": Value::Null,
+        "sidecar": of(Role::Sidecar),
+        "active": active(place, &told["runtime"]),
         "candidate": Value::Null,
-        "update": {"state": "idle"},
+        "update": update,
     })
+}
+
+/// The runtime that was active when the supervisor spoke last, if it lives.
+fn active(place: &Place, told: &Value) -> Value {
+    let slot = Slot::BOTH.into_iter().find(|slot| told["active_slot"] == slot.name());
+    match slot.and_then(|slot| pid(place, Role::Runtime(slot))) {
+        Some(pid) => json!({"slot": told["active_slot"], "epoch": told["epoch"], "pid": pid,
+            "runtime_instance_id": told["runtime_instance_id"], "release": told["release"]}),
+        None => Value::Null,
+    }
+}
+
+fn pid(place: &Place, role: Role) -> Option<i32> {
+    read_holder(&place.home, role).ok().flatten().map(|living| living.pid)
 }
 
 fn words(status: &Value, output: &Output) -> String {
@@ -93,4 +129,23 @@ fn words(status: &Value, output: &Output) -> String {
         lines.push(format!("settings    not applied yet: {}", text(&part)));
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_shared::home::Home;
+
+    #[test]
+    fn without_a_supervisor_an_update_is_what_the_sidecar_was_told_or_unknown() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place { home: Home::new(directory.path().to_owned()) };
+        let state = |told: &Value| without(&place, told)["update"]["state"].clone();
+        assert_eq!(state(&json!({"update": {"state": "prewarming"}})), "prewarming");
+        assert_eq!((state(&Value::Null), state(&json!({"update": 7}))), (json!("unknown"), json!("unknown")));
+        let said = without(&place, &json!({"runtime": {"active_slot": "a", "epoch": 3}}));
+        for path in ["/node/url", "/supervisor/pid", "/sidecar/pid", "/active", "/candidate"] {
+            assert_eq!(said.pointer(path), Some(&Value::Null), "nothing lives: {path} in {said}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `task ...` and `rpc`: commands as browsers send them, over the sidecar's control socket.
 
-use super::attach::{Attached, Begin, Ended};
+use super::attach::{Attached, Ended};
+use super::begin::Begin;
 use super::output::{CliError, Output};
 use super::place::Place;
 use crate::render::{json_text, one_line};
@@ -272,12 +273,13 @@ fn table(tasks: &Value) -> String {
         )
         .trim_end()
         .to_owned()
+            + &task["error"].as_str().map(|why| format!("\n    {}", one_line(why))).unwrap_or_default()
     };
     tasks.as_array().into_iter().flatten().map(row).collect::<Vec<String>>().join("\n")
 }
 
 /// A value as words; an agent's own words (a mode's name) move nothing.
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => one_line(text),
@@ -295,6 +297,15 @@ mod tests {
         let shown = table(&json!([task("a", json!(2)), task("b", json!(0)), task("older", Value::Null)]));
         let states: Vec<&str> = shown.lines().map(|line| line[24..36].trim()).collect();
         assert_eq!(states, ["asks you", "active", "active"], "{shown}");
+    }
+
+    #[test]
+    fn a_list_says_why_a_task_is_errored() {
+        let bad =
+            json!({"task": "a", "state": "errored", "skill": "bad", "error": "no\u{1b}[2J key\nat all"});
+        let shown = table(&json!([bad, {"task": "b", "state": "idle", "skill": "demo"}]));
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!((lines.len(), lines[1]), (3, "    no␛[2J key at all"), "{shown}");
     }
 
     #[test]

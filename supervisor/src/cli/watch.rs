@@ -52,7 +52,7 @@ impl Sockets {
         );
         let status = match (status.is_null(), place.anything_lives()) {
             (false, _) => status,
-            (true, true) => super::status::without_supervisor(place),
+            (true, true) => super::status::without_supervisor(place).await,
             (true, false) => json!({"node": {"state": "not_running", "home": place.home.path(),
                 "problems": ["no process of the node lives; `holdfast up` starts it"]}}),
         };

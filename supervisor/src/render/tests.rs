@@ -180,6 +180,37 @@ fn text_goes_on_above_the_block() {
 }
 
 #[test]
+fn that_an_agent_has_begun_anew_is_said() {
+    let lost = json!({"type": "session.lost", "turn": "t1", "at": 5});
+    let (_, said) = plain(&[started(), lost, chunk("hello"), sealed("end_turn")]);
+    assert!(said.contains("[the agent has begun anew; it does not know what was said before]\n"), "{said}");
+}
+
+#[test]
+fn what_is_too_long_is_said_and_its_tool_call_ends() {
+    let mut ended = tool("1", "completed");
+    (ended["reason"], ended["bytes"]) = (json!("too_long"), json!(1_200_345));
+    let skip = |more: Value| {
+        let mut skip = json!({"type": "turn.skip", "turn": "t1"});
+        skip.as_object_mut().expect("an object").extend(more.as_object().expect("one too").clone());
+        skip
+    };
+    let image = skip(json!({"reason": "too_long", "bytes": 1_048_580}));
+    let (_, said) = plain(&[started(), ended, image, skip(json!({"reason": "too_long"})), skip(json!({}))]);
+    let notes: Vec<&str> = said.lines().filter(|line| line.contains("not shown")).collect();
+    assert_eq!(
+        notes,
+        [
+            "[the rest of a message of 1200345 bytes is not shown: it is too long]",
+            "[a message of 1048580 bytes is not shown: it is too long]",
+            "[a message is not shown: it is too long]",
+        ],
+        "{said}"
+    );
+    assert!(said.contains("✓ Do 1"), "{said}");
+}
+
+#[test]
 fn tool_calls_are_a_line_each_that_changes_in_place() {
     check(
         "running",

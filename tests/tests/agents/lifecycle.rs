@@ -3,6 +3,7 @@
 use holdfast_tests::agents::{self, Agent, Stage, Step, TASK, of_kind, said, wait_said};
 use holdfast_tests::client::Observed;
 use holdfast_tests::node::{Node, told};
+use holdfast_tests::terminal::Terminal;
 use holdfast_tests::work::{self, SEALED_DEADLINE};
 use holdfast_tests::{processes, run, wait};
 use nix::sys::signal::Signal;
@@ -80,6 +81,24 @@ fn switch_answers_at_once_then_says_ready_and_is_a_no_op_in_focus() {
     });
 }
 
+/// Whoever comes back to the task in focus does not pay the start of its agent with the next prompt.
+#[test]
+fn switch_to_the_task_in_focus_warms_it_where_its_worker_has_gone() {
+    run(async {
+        let life = begin("").await;
+        life.command("task.switch", json!({})).await.expect("accepted");
+        told_of_task(&life, "task.ready").await;
+        for pid in agents::workers(&life.node, TASK) {
+            processes::signal(pid, Signal::SIGKILL);
+        }
+        let worker = async |state: &str| (listed(&life).await["worker"] == state).then_some(());
+        wait::until_asked("the agent is gone", SEALED_DEADLINE, async || worker("none").await).await;
+        let answer = life.command("task.switch", json!({})).await.expect("accepted");
+        assert_eq!(answer["state"], json!("switching"), "{answer}");
+        wait::until_asked("another agent", SEALED_DEADLINE, async || worker("warm").await).await;
+    });
+}
+
 #[test]
 fn switch_to_an_agent_that_never_answers_says_so_at_its_deadline() {
     run(async {
@@ -113,6 +132,33 @@ fn an_agent_that_cannot_start_seals_its_turn_with_a_reason() {
         assert_eq!(listed(&life).await["state"], json!("errored"));
         let opened = agents::open(&life.operator, TASK, "broken").await;
         assert_eq!(opened["mode"], json!("recovered"), "{opened}");
+    });
+}
+
+/// Whoever looks is told why, where they look, what the agent said of it included, and what helps.
+#[test]
+fn why_an_agent_cannot_start_is_said_where_people_look() {
+    run(async {
+        let fatal = ["sh", "-c", "printf 'FATAL: no api key\\033[2J\\n' >&2; exit 5"];
+        let life = Stage::of_skill("", "broken", |node| skill(node, "broken", &fatal, "")).await;
+        let why = "the agent exited with code 5; it said: FATAL: no api key␛[2J";
+        assert_eq!(told_of_task(&life, "task.error").await["message"], json!(why));
+        let cli = async |arguments: &[&str]| told(&life.node.holdfast_async(arguments).await);
+        let helps = "`holdfast task open t --skill broken` starts it again";
+        let mut attached = Terminal::start(life.node.command(&["task", "attach", "t"]), 200, 30);
+        attached.shows(why).await;
+        attached.shows(helps).await;
+        attached.press("q");
+        assert!(attached.ends().await.success());
+        let listed = cli(&["task", "list"]).await;
+        assert!(listed.contains(why), "{listed}");
+        let refused = cli(&["task", "prompt", "t", "hi"]).await;
+        assert!(refused.contains(why) && refused.contains(helps), "{refused}");
+        let refused = work::prompt(&life.operator, TASK, "hi", false).await.expect_err("it is errored");
+        assert!(refused.is("TASK_NOT_READY") && format!("{refused:?}").contains(why), "{refused:?}");
+        agents::open(&life.operator, TASK, "broken").await;
+        let turn = life.prompt("hi").await;
+        assert_eq!(life.sealed(&turn).await["detail"], json!(why));
     });
 }
 
@@ -289,6 +335,21 @@ fn a_long_line_is_one_update_and_one_past_the_limit_is_none() {
         let said = said(&events, &turn);
         assert!(said.ends_with("betweenend"), "the longer one is left out");
         assert!((190_000..200_000).contains(&said.len()), "the shorter one is whole: {}", said.len());
+        let of = of_kind(&events, &turn, "turn.skip");
+        let long: Vec<&&Value> = of.iter().filter(|event| event["reason"] == "too_long").collect();
+        let [long] = long[..] else { panic!("one is too long: {long:?}") };
+        assert!(long["bytes"].as_u64().is_some_and(|bytes| bytes > 1_900_000), "{long}");
+        let joiner = life.joiner().await;
+        joiner
+            .wait("the same", SEALED_DEADLINE, |seen| {
+                seen.channel(&work::conversation(TASK)).events.len() >= events.len()
+            })
+            .await;
+        assert_eq!(joiner.observed(|seen| seen.channel(&work::conversation(TASK)).events.clone()), events);
+        let mut attached = Terminal::start(life.node.command(&["task", "attach", "t"]), 200, 30);
+        attached.shows(&format!("a message of {} bytes is not shown", long["bytes"])).await;
+        attached.press("q");
+        attached.ends().await;
     });
 }
 

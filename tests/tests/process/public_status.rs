@@ -115,6 +115,15 @@ fn public_status_says_what_an_attempt_is_at_after_its_supervisor_has_died() {
         processes::stop(keeper);
         node.signal(Role::Supervisor, Signal::SIGKILL);
         assert_eq!(public(&node).await["update"]["state"], "admitted", "it is still known");
+        let said = node.holdfast_async(&["status", "--json"]).await;
+        let said: Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        assert_eq!(
+            (&said["update"]["state"], &said["node"]["state"]),
+            (&json!("admitted"), &json!("degraded"))
+        );
+        assert_eq!(said["active"]["slot"], status["runtime"]["active_slot"], "{said}");
+        assert_eq!(said["sidecar"]["pid"], json!(node.pid_of(Role::Sidecar)), "{said}");
+        assert_eq!(said["node"]["url"], json!(node.ready.url), "{said}");
         processes::signal(keeper, Signal::SIGCONT);
         let gone_on =
             async || node.status_async().await.filter(|status| status["node"]["ready"] == json!(true));

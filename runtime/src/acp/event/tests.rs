@@ -111,6 +111,44 @@ fn a_request_for_permission_is_shown_exactly_where_it_can_be_answered() {
 }
 
 #[test]
+fn what_is_too_long_to_be_shown_is_said_and_what_ends_a_tool_call_is_kept() {
+    let long = "x".repeat(SHOWN_BYTES_MAX);
+    let said =
+        |line: &str| json!({"type": "turn.skip", "turn": "t1", "reason": "too_long", "bytes": line.len()});
+    let image =
+        update_line(&format!(r#"{{"sessionUpdate":"agent_message_chunk","content":{{"data":"{long}"}}}}"#));
+    assert_eq!(shown_as(&image), said(&image));
+    let asked = permission_line(&format!(r#"{{"title":"{long}"}}"#), r#"[{"optionId":"a"}]"#);
+    assert_eq!(shown_as(&asked), said(&asked));
+    assert_eq!(
+        shown_as(&long),
+        json!({"type": "turn.output", "turn": "t1", "stream": "stdout", "text": long})
+    );
+    let rubbish = format!("{long}x");
+    assert_eq!(shown_as(&rubbish), said(&rubbish));
+    for line in [
+        format!(r#"{{"jsonrpc":"2.0","id":16,"result":{{"stopReason":"end_turn","_meta":"{long}"}}}}"#),
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"fs/write_text_file","params":{{"content":"{long}"}}}}"#
+        ),
+    ] {
+        assert_eq!(shown_as(&line), skipped(), "nothing of it would be shown");
+    }
+    let done = update_line(&format!(
+        r#"{{"sessionUpdate":"tool_call_update","content":[{{"newText":"{long}"}}],"status":"completed","toolCallId":"c"}}"#
+    ));
+    let update = json!({"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "completed"});
+    let expected = json!({
+        "type": "turn.update", "turn": "t1", "update": update, "reason": "too_long", "bytes": done.len()
+    });
+    assert_eq!(shown_as(&done), expected);
+    let titled = done.replace(r#""status""#, &format!(r#""title":"{long}","status""#));
+    assert_eq!(shown_as(&titled)["update"], update);
+    let nameless = done.replace(r#","toolCallId":"c""#, "");
+    assert_eq!(shown_as(&nameless), said(&nameless));
+}
+
+#[test]
 fn what_is_between_the_programs_is_not_shown() {
     for line in [
         r#"{"jsonrpc":"2.0","id":16,"result":{"stopReason":"end_turn"}}"#,
@@ -149,8 +187,8 @@ fn a_line_over_the_bound_is_not_shown() {
     assert_eq!(at.len(), SHOWN_BYTES_MAX);
     assert_eq!(shown_as(&at)["type"], "turn.update");
     let over = update_line(&format!(r#"{{"t":"{}"}}"#, "x".repeat(SHOWN_BYTES_MAX - frame + 1)));
-    assert_eq!(shown_as(&over), skipped());
-    assert_eq!(shown_as(&"x".repeat(SHOWN_BYTES_MAX + 1)), skipped());
+    assert_eq!(shown_as(&over)["reason"], "too_long");
+    assert_eq!(shown_as(&"x".repeat(SHOWN_BYTES_MAX + 1))["reason"], "too_long");
 }
 
 #[test]

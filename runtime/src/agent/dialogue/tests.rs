@@ -53,6 +53,17 @@ fn requests_answers_and_use_are_heard_and_all_else_is_passed_over() {
 }
 
 #[test]
+fn what_is_written_on_standard_error_before_a_turn_is_kept_and_no_more() {
+    let mut dialogue = Dialogue::default();
+    dialogue.take(1, Stream::Stderr, false, &Bytes::from_static(b"FATAL: no api key\n"));
+    take(&mut dialogue, 2, "of standard output");
+    assert_eq!(dialogue.last_words().as_deref(), Some("FATAL: no api key"));
+    dialogue.begin_turn();
+    dialogue.take(3, Stream::Stderr, false, &Bytes::from_static(b"of the turn\n"));
+    assert_eq!(dialogue.last_words(), None);
+}
+
+#[test]
 fn parts_make_a_line_named_by_its_last_and_a_new_turn_forgets_all() {
     let mut dialogue = turn(&[]);
     let (front, back) = PERMISSION.split_at(100);

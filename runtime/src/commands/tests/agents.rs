@@ -56,6 +56,29 @@ fn a_task_with_an_agent_is_creating_until_its_first_session() {
     life.does("task.stop", json!({"task": "x"}));
 }
 
+/// A person who comes back to the task in focus has its worker started again, once.
+#[test]
+fn a_switch_to_the_task_in_focus_warms_it_where_no_worker_stands() {
+    let mut life = warm("x");
+    let mut who = caller(TokenRole::Operator);
+    who.focus = Some("x".into());
+    let switch = |life: &mut Lifetime, id: u64| {
+        let answer = life.call_as("task.switch", &json!({"task": "x"}), &id_at(NOW, id), &who).unwrap();
+        answer["state"].clone()
+    };
+    assert_eq!(switch(&mut life, 900), "ready", "it is warm");
+    let ended = crate::record::WorkerEnded { task: "x".into(), spawn_id: "w".into(), error: None };
+    life.take(Record::new(NOW, Body::WorkerEnded(ended)));
+    assert_eq!(switch(&mut life, 901), "switching");
+    let records = life.lsn();
+    assert_eq!(switch(&mut life, 901), "switching", "the same again is answered the same");
+    assert_eq!(life.lsn(), records);
+    assert_eq!(switch(&mut life, 902), "ready", "it is under way");
+    let switches = life.records.iter().filter(|record| matches!(record.body, Body::TaskSwitching(_)));
+    assert_eq!(switches.count(), 1);
+    assert!(life.state.task("x").unwrap().agent.as_ref().unwrap().wanted);
+}
+
 #[test]
 fn messages_to_an_agent_take_rising_numbers_by_their_records() {
     let mut life = warm("x");

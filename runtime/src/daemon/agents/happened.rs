@@ -124,7 +124,8 @@ impl Active {
         let (death, detail) = match observed.life {
             Life::Ended(exit) if observed.read_to_end => {
                 let death = death(exit, told);
-                (death, said_of_exit(death, exit, ending))
+                let said = said_of_exit(death, exit, ending);
+                (death, if told.is_none() { with_last_words(said, &served, worker) } else { said })
             }
             Life::Lost if observed.read_to_end => {
                 let told = ending.and_then(|ending| ending.detail.clone());
@@ -167,7 +168,11 @@ impl Active {
         let opened = served.spools.dialogue(&spawn_id)?.opened(wanted)?;
         match opened.progress {
             Progress::Waiting => None,
-            Progress::Failed(error) => Some((Event::HandshakeFailed, Why::detail(error.to_string()))),
+            Progress::Failed(error) => {
+                let worker = served.folded.state.task(id)?.agent.as_ref()?.worker.as_ref()?;
+                let detail = with_last_words(error.to_string(), &served, worker);
+                Some((Event::HandshakeFailed, Why::detail(detail)))
+            }
             Progress::Ready(ready) => {
                 let ready = SessionReady {
                     task: id.to_owned(),
@@ -228,7 +233,8 @@ impl Active {
         }
         let limit = self.settings.agent_start_limit_ms;
         let since = modified_ms(&Started::path(&served.home.worker(&worker.spawn_id)))?;
-        let why = || Why::detail(format!("the agent was not ready {} s after its start", limit / 1000));
+        let said = || format!("the agent was not ready {} s after its start", limit / 1000);
+        let why = || Why::detail(with_last_words(said(), served, worker));
         is_over(since, limit, now_ms()).then(|| (Event::StartOver, why()))
     }
 
@@ -273,6 +279,16 @@ fn unclear() -> String {
     format!(
         "a message of the agent is longer than {LINE_BYTES_MAX} bytes, and it cannot be told what it asks or answers"
     )
+}
+
+/// Why a start failed, with the last of what the agent wrote on standard error: nobody finds that in a spool that goes. A
+/// worker that was ready had started.
+fn with_last_words(why: String, served: &Served, worker: &StandingWorker) -> String {
+    let words = || served.spools.dialogue(&worker.spawn_id)?.last_words();
+    match (!worker.ready).then(words).flatten() {
+        Some(words) => format!("{why}; it said: {words}"),
+        None => why,
+    }
 }
 
 /// What the end of a worker is said to be.

@@ -4,7 +4,7 @@
 //! record a read begins with: where it does not go on from the last read, the line's beginning is looked for backwards.
 
 use crate::acp::lines::{Assembled, Lines};
-use crate::acp::{LINE_RECORDS, SHOWN_BYTES_MAX, event as agent_event};
+use crate::acp::{EXCERPT_BYTES_MAX, LINE_RECORDS, event as agent_event};
 use crate::event;
 use bytes::Bytes;
 use holdfast_shared::spool::{SegmentHistory, SpoolError, SpoolRecord, Stream};
@@ -33,13 +33,22 @@ struct Line {
     too_long: bool,
 }
 
+/// A line that was read to its end. The same to whoever reads it, from wherever.
+enum Ended {
+    Whole(Bytes),
+    /// It is not kept; its length, unless it extends over too many records.
+    TooLong {
+        bytes: Option<u64>,
+    },
+}
+
 impl Line {
     fn none() -> Self {
-        Self { lines: Lines::new(SHOWN_BYTES_MAX), first: None, too_long: false }
+        Self { lines: Lines::new(EXCERPT_BYTES_MAX), first: None, too_long: false }
     }
 
-    /// The whole line, if this record ends one that can be shown.
-    fn push(&mut self, seq: u64, more: bool, bytes: &Bytes) -> Option<Bytes> {
+    /// The line that this record ends, if it ends one.
+    fn push(&mut self, seq: u64, more: bool, bytes: &Bytes) -> Option<Ended> {
         let first = *self.first.get_or_insert(seq);
         let assembled = self.lines.push(more, bytes);
         if more {
@@ -48,8 +57,11 @@ impl Line {
         let too_long = std::mem::take(&mut self.too_long) || seq - first >= LINE_RECORDS;
         self.first = None;
         match assembled {
-            Assembled::Line(line) if !too_long => Some(line),
-            _ => None,
+            // Whoever begins to read in the middle of it does not see how long it is.
+            _ if too_long => Some(Ended::TooLong { bytes: None }),
+            Assembled::Line(line) => Some(Ended::Whole(line)),
+            Assembled::TooLong { bytes, .. } => Some(Ended::TooLong { bytes: Some(bytes) }),
+            Assembled::Part => None,
         }
     }
 }
@@ -78,7 +90,8 @@ impl Segment {
             let event = match stream {
                 Stream::Stderr => event::output(turn, *stream, bytes),
                 Stream::Stdout => match line.push(*seq, *more, bytes) {
-                    Some(whole) => agent_event::event(turn, *seq, *stream, &whole),
+                    Some(Ended::Whole(whole)) => agent_event::event(turn, *seq, *stream, &whole),
+                    Some(Ended::TooLong { bytes }) => event::too_long(turn, bytes),
                     None => event::skip(turn),
                 },
             };

@@ -223,6 +223,50 @@ proptest! {
     }
 }
 
+/// Of what is too long every reader gets the same: who follows, who begins in the middle of it, and who reads the file.
+#[test]
+fn what_is_too_long_is_said_the_same_to_whoever_reads_it() {
+    let mut talk = Talk::begin();
+    let (turn, long) = (talk.name(), "x".repeat(crate::acp::SHOWN_BYTES_MAX));
+    let done = json!({"sessionUpdate": "tool_call_update", "toolCallId": "c", "status": "completed"});
+    let mut whole = done.clone();
+    whole["content"] = json!(long);
+    for (update, kept) in [(whole, Some(done)), (json!({"image": long}), None)] {
+        let line = line(&update);
+        let chunks: Vec<&[u8]> = line.chunks(RECORD_BYTES_MAX).collect();
+        for (number, chunk) in chunks.iter().enumerate() {
+            talk.write(number + 1 < chunks.len(), chunk);
+            talk.expected.push(json!({"type": "turn.skip", "turn": turn}));
+        }
+        let said = talk.expected.last_mut().unwrap();
+        (said["reason"], said["bytes"]) = (json!("too_long"), json!(line.len()));
+        if let Some(kept) = kept {
+            (said["type"], said["update"]) = (json!("turn.update"), kept);
+        }
+    }
+    talk.flush();
+    let (mut spools, top) = (talk.follow(), talk.expected.len() as u64);
+    let mut read = |talk: &Talk, after| {
+        let mut history = History::new(talk.sample.home.clone());
+        talk.read(&mut history, &mut spools, Asked { after, ..EVERYTHING })
+    };
+    for after in [0, 1, 30, top - 40, top - 1] {
+        let read = read(&talk, after);
+        assert_eq!(read.len() as u64, top - after);
+        talk.check(&read, after + 1);
+    }
+    talk.seal();
+    file(&talk.sample.home, &talk.conversation.unfiled[0], u64::MAX, &Unfenced).unwrap();
+    let top = talk.expected.len() as u64;
+    let live = Live { unfiled: &[], open: None, place: TurnPlace::default(), index: &[], top };
+    for after in [0, 40, top - 2] {
+        let mut history = History::new(talk.sample.home.clone());
+        let filed = history.read("c", &live, Asked { after, ..EVERYTHING }, &()).unwrap();
+        assert_eq!(filed.len() as u64, top - after);
+        talk.check(&filed, after + 1);
+    }
+}
+
 #[test]
 fn a_line_over_too_many_records_is_not_shown_whoever_reads_it() {
     let mut talk = Talk::begin();
@@ -244,7 +288,8 @@ fn a_line_over_too_many_records_is_not_shown_whoever_reads_it() {
         history.read("c", &live, Asked { after, ..EVERYTHING }, &()).unwrap()
     };
     let all = read(0);
-    assert_eq!(parsed(&all[all.len() - 2])["type"], "turn.skip");
+    let said = json!({"type": "turn.skip", "turn": "t1", "reason": "too_long"});
+    assert_eq!(parsed(&all[all.len() - 2]), said);
     assert_eq!(parsed(&all[all.len() - 1])["type"], "turn.update");
     assert_eq!(read(top - 2), all[all.len() - 2..]);
     assert_eq!(read(top - 1), all[all.len() - 1..]);
