@@ -2,6 +2,7 @@
 
 mod attach;
 mod attempts;
+mod begin;
 mod demo;
 mod doctor;
 mod follow;

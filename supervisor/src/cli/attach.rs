@@ -1,18 +1,20 @@
 //! `task attach` and `task prompt --wait`: a conversation as it goes on, in a terminal or a pipe.
 //!
 //! What is shown is decided in `render.rs`; this reads events, keys and signals and writes what that says. Leaving
-//! cancels nothing: the turn is the node's, and whoever attaches next sees the same events from the first on.
+//! cancels nothing: the turn is the node's, and whoever attaches next sees the same events.
 
-use super::follow::{Follower, Start};
+pub use super::begin::Begin;
+use super::begin::{no_task, start};
+use super::follow::Follower;
 use super::front::Front;
 use super::output::{CliError, Output};
 use super::place::Place;
-use super::task::{ask, write};
+use super::task::write;
 use super::terminal::{self, Keys, Pressed};
 use crate::io::centrifuge_client::ClientError;
 use crate::render::{self, Choice, Renderer};
 use crate::watch::Tone;
-use holdfast_shared::error::{ApiError, Code};
+use holdfast_shared::error::Code;
 use holdfast_shared::process::Signals;
 use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
@@ -24,17 +26,6 @@ use tokio::sync::mpsc;
 const AT_ONCE: usize = 4_096;
 /// How often it looks when nothing comes: a lost connection is said so late, and a reader who has gone is noticed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// From where a conversation is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begin {
-    /// From its beginning.
-    Beginning,
-    /// Its last turns, so many.
-    Last(u32),
-    /// What comes from now on.
-    Now,
-}
 
 /// How it ended.
 pub enum Ended {
@@ -258,33 +249,6 @@ impl<'a> Attached<'a> {
         };
         self.renderer.note(Tone::Warn, &note);
     }
-}
-
-/// Where to begin, and whether there is more before it. A runtime of a release that knows no turns from the end shows all.
-async fn start(place: &Place, task: &str, from: Begin) -> Result<(Start, bool), CliError> {
-    let turns = match from {
-        Begin::Beginning => return Ok((Start::Beginning, false)),
-        Begin::Now => return Ok((Start::Now, false)),
-        Begin::Last(turns) => turns,
-    };
-    let asked = json!({"conversation": task, "last": {"turns": turns}, "limit": 0});
-    match ask(place, "conversation.history", &asked).await {
-        Ok(answer) => {
-            let epoch = answer["epoch"].as_str().unwrap_or_default().to_owned();
-            let offset = answer["since"]["offset"].as_u64().unwrap_or_default();
-            Ok((Start::Behind { epoch, offset }, answer["more"] == true))
-        }
-        Err(CliError::Refused(refused)) if refused.code == Code::TaskNotFound => Err(no_task(task)),
-        Err(CliError::Refused(refused)) if refused.code == Code::InvalidRequest => {
-            Ok((Start::Beginning, false))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn no_task(task: &str) -> CliError {
-    let message = format!("there is no task {task}; `holdfast task open {task}` opens one");
-    CliError::Refused(ApiError::new(Code::TaskNotFound, message))
 }
 
 /// The answer that is under way, if one is; else never.
