@@ -22,6 +22,7 @@ export class Pane {
     this.host = host;
     this.conversation = new Conversation(task);
     this.past = new Past(task, (params) => host.client.read("conversation.history", params));
+    this.bringsOlder = null; // older turns that are being loaded
     this.sending = []; // prompts without an answer: {text, held}
     this.cancelling = null; // the turn being cancelled
     this.setting = null; // the mode being set
@@ -140,13 +141,23 @@ export class Pane {
   restarted() {
     this.conversation = new Conversation(this.task);
     this.conversation.truncated = true;
+    this.bringsOlder = null;
     this.find.close();
     this.turns.show(this.conversation);
     this.follow();
   }
 
-  /** Brings older turns into the page; whether there were some. */
-  async loadOlder(bounds = TURNS) {
+  /** Brings older turns into the page, once at a time: {loaded, error}, `loaded` where there were some. */
+  loadOlder(bounds = TURNS) {
+    if (this.bringsOlder) return this.bringsOlder;
+    const bringing = this.readOlder(bounds).finally(() => {
+      if (this.bringsOlder === bringing) this.bringsOlder = null;
+    });
+    this.bringsOlder = bringing;
+    return bringing;
+  }
+
+  async readOlder(bounds) {
     const { conversation } = this;
     const had = conversation.shown().length;
     const reading = this.past.older(bounds);
@@ -155,19 +166,20 @@ export class Pane {
     if (read?.error) this.problem(read.error);
     if (!read?.older || conversation !== this.conversation) {
       this.turns.draw();
-      return false;
+      return { loaded: false, error: read?.error ?? null };
     }
     conversation.prepend(read.older);
     for (const turn of conversation.limit()) this.turns.changed({ turn, kind: "turn" });
     for (const turn of conversation.turns.values()) if (turn.neverRan) this.turns.changed({ turn, kind: "turn" });
     this.turns.prepended(conversation.shown().length - had);
-    return true;
+    return { loaded: true, error: null };
   }
 
-  /** Loads as far back as this turn, or as the page keeps; whether it has it. */
+  /** Loads as far back as this turn, or as the page keeps: {there, error}. */
   async bring(turn) {
-    while (!this.conversation.turns.has(turn) && !this.conversation.full()) if (!(await this.loadOlder(FAR))) break;
-    return this.conversation.turns.has(turn);
+    let [loaded, error] = [true, null];
+    while (loaded && !this.conversation.turns.has(turn) && !this.conversation.full()) ({ loaded, error } = await this.loadOlder(FAR));
+    return { there: this.conversation.turns.has(turn), error };
   }
 
   problem(error) {

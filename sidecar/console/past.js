@@ -9,6 +9,8 @@ export const TURNS = Object.freeze({ turns: 20, max_events: 20_000, max_bytes: 2
 export const FAR = Object.freeze({ turns: 100, max_events: 100_000, max_bytes: 8 * 1024 * 1024 });
 /** While the node says that it cannot answer now, it is asked again after so long. */
 const AGAIN_MS = 1_000;
+/** It did not answer: that says nothing of what it knows. */
+const UNANSWERED = new Set(["OUTCOME_UNKNOWN", "UNAVAILABLE"]);
 
 const pass = (ms) => new Promise((done) => setTimeout(done, ms));
 
@@ -27,6 +29,7 @@ export class Past {
     this.begins = null; // the position before the first event that the page has; null: not known yet
     this.more = false; // the node has turns before it
     this.loading = false;
+    this.failed = false; // the last time that older turns were wanted there was an error
   }
 
   /** Whether turns before those in the page are kept by nobody. */
@@ -36,7 +39,8 @@ export class Past {
 
   /**
    * Where the channel is to be followed from: a position {epoch, offset}; null when it was stopped meanwhile. A node
-   * that knows no turns from the end has its conversations read from their beginning.
+   * that knows no turns from the end has its conversations read from their beginning; so has one that refuses for good, as
+   * its refusal of the channel is what is to be said.
    */
   async begin() {
     this.stop();
@@ -44,7 +48,7 @@ export class Past {
     for (;;) {
       const { error, data } = await this.read({ conversation: this.task, last: TURNS, limit: 0 });
       if (this.run !== run) return null;
-      if (error?.temporary) {
+      if (error?.temporary || UNANSWERED.has(error?.name)) {
         await this.wait(AGAIN_MS);
         if (this.run !== run) return null;
         continue;
@@ -63,11 +67,13 @@ export class Past {
     const stretch = new Stretch(this.task, { epoch: begins.epoch, offset: begins.offset + 1 }, bounds);
     const older = new Conversation(this.task);
     this.loading = true;
+    this.failed = false;
     for (let params = stretch.next(); params !== null; params = stretch.next()) {
       const { error, data } = await this.read(params);
       if (this.run !== run) return null;
       if (error) {
         this.loading = false;
+        this.failed = true;
         return { error };
       }
       for (const { offset, data: event } of stretch.take(data)) older.apply(event, offset);

@@ -75,7 +75,7 @@ export function readError(error) {
 // a dead worker) wait for a person.
 const UNDECIDED = new Set(["OUTCOME_PENDING", "UNAVAILABLE", "NOT_ACTIVE"]);
 
-/** Whether the page itself sends the command again, with the same command id. */
-export function isResent(error) {
-  return error.temporary && (error.name === null || UNDECIDED.has(error.name));
+/** Whether the page itself sends the command again, with the same command id; a read has none, and no outcome to be unknown. */
+export function isResent(error, isRead = false) {
+  return (error.temporary && (error.name === null || UNDECIDED.has(error.name))) || (isRead && error.name === "OUTCOME_UNKNOWN");
 }

@@ -202,7 +202,7 @@ export class Session {
   callReply(key, result, error, now, random) {
     const call = this.calls.get(key);
     if (!call) return;
-    if (error && isResent(error)) {
+    if (error && isResent(error, call.data.command_id === undefined)) {
       call.retryAt = now + backoff.retry(call.attempt++, random);
       if (!call.pending) this.out.push({ type: "held", key, error });
       call.pending = true;

@@ -11,7 +11,7 @@ const TYPED_MS = 200;
 const SLICE_MS = 8;
 
 export class FindView {
-  /** `conversation()` to look in, and its `past`; `reveal(turn, part)` answers an element; `bring(turn)` loads a turn; `history(params)` asks the node. */
+  /** `conversation()` to look in, and its `past`; `reveal(turn, part)` answers an element; `bring(turn)` loads a turn: {there, error}; `history(params)` asks the node. */
   constructor(root, { conversation, past, reveal, bring, history, closed }) {
     this.part = partsOf(root);
     Object.assign(this, { conversation, past, reveal, bring, history, closed });
@@ -182,11 +182,12 @@ export class FindView {
     const had = this.conversation().turns.has(turn);
     this.bringing = !had;
     this.draw();
-    const there = await this.bring(turn);
+    const { there, error } = await this.bring(turn);
     if (this.run !== run) return;
     this.bringing = false;
     if (!there) {
-      setText(this.part("find-older-count"), "That turn is too far back for this page; “holdfast task attach --all” shows it.");
+      const words = error ? `That turn could not be loaded: ${error.message || error.name}` : "That turn is too far back for this page; “holdfast task attach --all” shows it.";
+      setText(this.part("find-older-count"), words);
       return;
     }
     if (had) return this.reveal(turn, "ask")?.scrollIntoView({ block: "center" });

@@ -38,7 +38,7 @@ export class OutputView {
     this.place();
     this.note.hidden = this.screen.dropped === 0;
     if (this.screen.dropped > 0) {
-      this.note.textContent = `The first ${this.screen.droppedLines.toLocaleString()} lines are too much for this page; “holdfast task attach” shows them.`;
+      this.note.textContent = `The first ${this.screen.droppedLines.toLocaleString()} lines are too much for this page; “holdfast task attach --all” shows them.`;
     }
   }
 

@@ -35,7 +35,7 @@ export class StepsView {
     this.window.settle(following);
     this.place(running, rights);
     this.note.hidden = this.steps.dropped === 0;
-    if (this.steps.dropped > 0) this.note.textContent = `The first ${this.steps.dropped.toLocaleString()} steps are too much for this page; “holdfast task attach” shows them.`;
+    if (this.steps.dropped > 0) this.note.textContent = `The first ${this.steps.dropped.toLocaleString()} steps are too much for this page; “holdfast task attach --all” shows them.`;
   }
 
   place(running, rights) {

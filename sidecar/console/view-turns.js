@@ -53,9 +53,9 @@ export class TurnsView {
     if (kind !== "none") this.draw();
   }
 
-  /** More is given before its want is felt, to whoever goes there. */
+  /** More is given before its want is felt, to whoever goes there; after an error only to whoever presses the button. */
   scrolled() {
-    if (!this.follow.following && !this.older.hidden && this.part("scroller").scrollTop < TOP_PX) this.showOlder();
+    if (!this.follow.following && !this.older.hidden && !this.past.failed && this.part("scroller").scrollTop < TOP_PX) this.showOlder();
   }
 
   /** Older turns: those that the page has, or more from the node. */

@@ -1,6 +1,6 @@
 // Long conversations in the page, against a stand-in for the sidecar: their last turns first, older ones when asked for.
 import assert from "node:assert/strict";
-import { pass, until } from "./node.mjs";
+import { until } from "./node.mjs";
 import { lines, part, seal } from "./page.mjs";
 import { announced, calls, check, mock, opened, page, search, turn } from "./stage.mjs";
 import { out, says, sealed, started } from "./story.mjs";
@@ -14,6 +14,8 @@ const turns = () => page.evaluate(() => [...document.querySelectorAll(".transcri
 const older = () => page.locator(".transcript > .older");
 const scroller = part("scroller");
 const scrollTo = (top) => page.locator(scroller).evaluate((one, to) => one.scrollTo(0, to), top);
+/** What a scroll sets off has begun. */
+const frames = () => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
 /** Where a turn stands in its pane. */
 const placeOf = (id) => page.evaluate(([of, box]) => document.querySelector(`[data-turn="${of}"]`).getBoundingClientRect().top - document.querySelector(box).getBoundingClientRect().top, [id, scroller]);
 
@@ -98,9 +100,77 @@ check("an error while older turns are read is said, and they come when they are 
   await scrollTo(0);
   await page.locator(part("errors")).getByText("the disk is gone").waitFor();
   assert.equal((await turns()).length, 20);
-  mock.methods["conversation.history"] = history;
-  await older().click();
+  const asked = calls("conversation.history").length;
+  for (const top of [90, 50, 0]) {
+    await scrollTo(top);
+    await frames();
+  }
+  mock.methods["conversation.history"] = (data) => {
+    assert.equal(calls("conversation.history").length - asked, 1, "who scrolls asks no more, who presses does");
+    mock.methods["conversation.history"] = history;
+    return history(data);
+  };
+  await older().press("Enter");
   await turn("t21").waitFor({ state: "attached" });
+  assert.equal(mock.methods["conversation.history"], history);
+});
+
+const unanswered = () => ({ error: { code: 1031, message: "OUTCOME_UNKNOWN: nobody answered in time", temporary: false } });
+/** The node answers none of the next reads, so many, and then `history`. */
+const answersLate = (times) => {
+  const { "conversation.history": history } = mock.methods;
+  mock.methods["conversation.history"] = (data) => {
+    times -= 1;
+    if (times === 0) mock.methods["conversation.history"] = history;
+    return unanswered();
+  };
+};
+
+check("a page that no runtime answers at first begins with the last turns all the same", async () => {
+  fill(1, 60);
+  answersLate(2);
+  await opened("&task=u");
+  await seal(page, "t60");
+  assert.deepEqual([(await turns()).length, (await turns())[0]], [20, "t41"]);
+  assert.deepEqual(mock.subscribes.filter(({ channel }) => channel === LONG).map(({ offset }) => offset), [40 * 3]);
+  assert.equal(await older().textContent(), "Load older turns");
+});
+
+check("older turns come, and are found, also where no runtime answers at first", async () => {
+  fill(1, 60);
+  mock.log(LONG).events.splice(3 * 4 + 1, 1, out("t5", "a needle in t5\n"));
+  await opened("&task=u");
+  await seal(page, "t60");
+  answersLate(2);
+  await scrollTo(0);
+  await turn("t21").waitFor({ state: "attached" });
+  answersLate(2);
+  await search("needle");
+  await page.locator(part("find-older-count"), { hasText: "1 in older turns that are not loaded" }).waitFor();
+  assert.equal(await page.locator(part("errors")).textContent(), "");
+});
+
+check("a turn that a search found is brought also while other older turns are being loaded; an error on the way is said", async () => {
+  fill(1, 200);
+  mock.log(LONG).events.splice(3 * 9 + 1, 1, out("t10", "a needle in t10\n"));
+  await opened("&task=u");
+  await seal(page, "t200");
+  await search("needle");
+  const found = page.locator(part("find-excerpts")).locator("button");
+  await found.waitFor();
+  const { "conversation.history": history } = mock.methods;
+  mock.methods["conversation.history"] = () => ({ error: { code: 1013, message: "INTERNAL_ERROR: the disk is gone", temporary: false } });
+  await found.click();
+  await page.locator(part("find-older-count"), { hasText: "could not be loaded: the disk is gone" }).waitFor();
+  mock.methods["conversation.history"] = history;
+  mock.held = true;
+  await older().click();
+  await until("older turns are asked for", () => mock.waiting.length > 0);
+  await found.click();
+  await page.locator(part("find-older-count"), { hasText: "Loading older turns…" }).waitFor();
+  mock.release();
+  await turn("t10").waitFor({ state: "attached" });
+  await until("the place is found", async () => (await page.locator(part("find-count")).textContent()) === "1 of 1");
 });
 
 check("a prompt that waits from before what is loaded is in the queue, and one taken back ends nothing", async () => {
@@ -135,8 +205,8 @@ check("a long history is there at once: what is loaded does not depend on how mu
   for (let n = 1; n <= 4000; n++) mock.log(LONG).events.push(started(`t${n}`, "much"), out(`t${n}`, line), sealed(`t${n}`));
   await opened("&task=u");
   await seal(page, "t4000");
-  await pass(300);
   assert.equal((await turns()).length, 20);
+  assert.equal(calls("conversation.history").length, 1, "nothing more was asked for");
   const { offset } = mock.subscribes.find(({ channel }) => channel === LONG);
   assert.equal(offset, 3 * 3980);
 });

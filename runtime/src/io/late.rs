@@ -61,6 +61,10 @@ mod tests {
     use nix::sys::stat::Mode;
     use std::cell::RefCell;
     use std::rc::Rc;
+    use std::time::Duration;
+
+    /// A few small files are read within that time, however busy the machine is.
+    const GIVEN_WITHIN: Duration = Duration::from_secs(60);
 
     /// Three filed turns, the first of which cannot be read until somebody writes it; its text.
     fn with_a_slow_file(sample: &Sample) -> (std::path::PathBuf, Vec<u8>) {
@@ -108,9 +112,12 @@ mod tests {
             assert!(given.borrow().iter().all(|(_, error)| error.code == Code::Busy && error.retryable));
             given.borrow_mut().clear();
             let written = std::thread::spawn(move || std::fs::write(slow, text).unwrap());
-            while given.borrow().len() <= WAITING {
-                tokio::task::yield_now().await;
-            }
+            let all_given = async {
+                while given.borrow().len() <= WAITING {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(GIVEN_WITHIN, all_given).await.expect("every answer is given");
             written.join().unwrap();
         });
         let order: Vec<usize> = given.borrow().iter().map(|(number, _)| *number).collect();

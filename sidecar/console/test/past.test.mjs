@@ -85,6 +85,31 @@ test("a node that cannot answer now is asked again, one that knows no turns is r
   assert.deepEqual([old.more, old.gone], [false, false]);
 });
 
+test("a conversation is read from its beginning for no node that only did not answer", async () => {
+  for (const name of ["OUTCOME_UNKNOWN", "UNAVAILABLE"]) {
+    const unanswered = { error: { name, temporary: false }, data: null };
+    const answers = [unanswered, unanswered, { error: null, data: historyOf(turns(50))({ last: TURNS, limit: 0 }) }];
+    const waited = [];
+    const past = new Past("t", async () => answers.shift(), async (ms) => waited.push(ms));
+    assert.deepEqual(await past.begin(), { epoch: "e1", offset: 120 }, name);
+    assert.deepEqual([past.more, waited.length], [true, 2], name);
+  }
+});
+
+test("that older turns could not be had is known until they are wanted again", async () => {
+  const history = historyOf(turns(50));
+  let fails = false;
+  const past = new Past("t", async (params) => (fails ? { error: { name: "INTERNAL_ERROR" }, data: null } : { error: null, data: history(params) }));
+  await past.begin();
+  assert.equal(past.failed, false);
+  fails = true;
+  await past.older();
+  assert.equal(past.failed, true);
+  fails = false;
+  assert.equal((await past.older()).error, null);
+  assert.equal(past.failed, false);
+});
+
 test("older turns come one after the other; an error leaves all as it was, a stop ends what is being read", async () => {
   const history = historyOf(turns(50));
   let [fails, open] = [false, null];

@@ -28,6 +28,7 @@ test("only what nobody has decided yet is sent again by the page", () => {
   for (const name of again) assert.equal(isResent({ name, temporary: true }), true, name);
   for (const name of person) assert.equal(isResent({ name, temporary: true }), false, name);
   assert.equal(isResent({ name: null, temporary: false }), false);
+  assert.deepEqual([true, false].map((isRead) => isResent({ name: "OUTCOME_UNKNOWN", temporary: false }, isRead)), [true, false], "a read has no outcome");
 });
 
 test("a command id is a UUIDv7 of its time", () => {

@@ -198,6 +198,22 @@ test("a pending outcome is asked for again under the same id, and told once as h
   assert.equal(sent.rpc.data.command_id, "id-1");
 });
 
+test("a read whose outcome is unknown is asked again until it is answered; a command is not", () => {
+  const bench = new Bench().connect();
+  const unknown = { code: 1031, message: "OUTCOME_UNKNOWN: no answer in time", temporary: false };
+  bench.run(bench.session.call(1, "conversation.history", { conversation: "t" }, bench.now));
+  for (let round = 0; round < 3; round++) {
+    bench.say({ id: bench.commands()[0].id, error: unknown });
+    assert.deepEqual(bench.take("answer"), []);
+    bench.next();
+  }
+  bench.say({ id: bench.commands()[0].id, rpc: { data: { offset: 7 } } });
+  assert.deepEqual(bench.take("answer"), [{ type: "answer", key: 1, data: { offset: 7 } }]);
+  bench.run(bench.session.call(2, "task.prompt", { command_id: "id-1" }, bench.now));
+  bench.say({ id: bench.commands()[0].id, error: unknown });
+  assert.equal(bench.take("answer")[0].error.name, "OUTCOME_UNKNOWN");
+});
+
 test("a command without an outcome is given back after its time, and only then", () => {
   const bench = new Bench().connect();
   bench.run(bench.session.call(1, "task.prompt", {}, bench.now));

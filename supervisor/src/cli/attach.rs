@@ -70,7 +70,7 @@ impl<'a> Attached<'a> {
         from: Begin,
         output: &'a Output,
     ) -> Result<Self, CliError> {
-        let (start, more) = start(place, task, from).await?;
+        let (start, more) = start(place, task, from, output).await?;
         let opened = Follower::open(place, &format!("conversation:{task}"), start).await;
         let follower = opened.map_err(|error| match error {
             CliError::Session(ClientError::Refused { code, .. }) if code == Code::UnknownChannel.number() => {
@@ -82,7 +82,7 @@ impl<'a> Attached<'a> {
         let live = matches!(shown_on, render::Place::Live { .. });
         let principal = format!("local:{}", nix::unistd::geteuid());
         let mut renderer = Renderer::new(shown_on, task, &principal, from != Begin::Now);
-        if more && !output.json {
+        if more && !follower.began_elsewhere() && !output.json {
             renderer.note(Tone::Quiet, "[earlier turns are not shown; --all shows them]");
         }
         let mut resting = None;

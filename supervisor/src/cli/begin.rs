@@ -1,9 +1,9 @@
 //! From where a task is looked at, and how it is where nothing runs in it.
 
 use super::follow::Start;
-use super::output::CliError;
+use super::output::{CliError, Output};
 use super::place::Place;
-use super::task::{ask, text};
+use super::task::{ask, ask_and_say, text};
 use crate::render::one_line;
 use holdfast_shared::error::{ApiError, Code};
 use serde_json::{Value, json};
@@ -19,15 +19,33 @@ pub enum Begin {
     Now,
 }
 
+impl Begin {
+    /// What `task attach` was asked for. Where nothing was, a person at a terminal wants what happens now, and a program
+    /// that reads a pipe all of it.
+    pub fn wished(all: bool, turns: Option<u32>, on_terminal: bool) -> Self {
+        match turns {
+            _ if all => Begin::Beginning,
+            Some(turns) => Begin::Last(turns),
+            None if on_terminal => Begin::Last(1),
+            None => Begin::Beginning,
+        }
+    }
+}
+
 /// Where to begin, and whether there is more before it. A runtime of a release that knows no turns from the end shows all.
-pub(super) async fn start(place: &Place, task: &str, from: Begin) -> Result<(Start, bool), CliError> {
+pub(super) async fn start(
+    place: &Place,
+    task: &str,
+    from: Begin,
+    output: &Output,
+) -> Result<(Start, bool), CliError> {
     let turns = match from {
         Begin::Beginning => return Ok((Start::Beginning, false)),
         Begin::Now => return Ok((Start::Now, false)),
         Begin::Last(turns) => turns,
     };
     let asked = json!({"conversation": task, "last": {"turns": turns}, "limit": 0});
-    match ask(place, "conversation.history", &asked).await {
+    match ask_and_say(place, "conversation.history", &asked, output).await {
         Ok(answer) => {
             let epoch = answer["epoch"].as_str().unwrap_or_default().to_owned();
             let offset = answer["since"]["offset"].as_u64().unwrap_or_default();
@@ -103,6 +121,16 @@ mod tests {
             let before = before(task);
             let first = names.iter().copied().filter(|name| *name > before.as_str()).min();
             assert_eq!(first, Some(task), "{before}");
+        }
+    }
+
+    #[test]
+    fn only_a_terminal_begins_with_the_last_turn_unasked() {
+        assert_eq!(Begin::wished(false, None, true), Begin::Last(1));
+        assert_eq!(Begin::wished(false, None, false), Begin::Beginning);
+        for on_terminal in [true, false] {
+            assert_eq!(Begin::wished(true, None, on_terminal), Begin::Beginning);
+            assert_eq!(Begin::wished(false, Some(3), on_terminal), Begin::Last(3));
         }
     }
 }

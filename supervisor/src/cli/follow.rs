@@ -41,6 +41,7 @@ pub struct Follower<'a> {
     offset: u64,
     ready: VecDeque<Publication>,
     connected: bool,
+    elsewhere: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -57,7 +58,8 @@ impl<'a> Follower<'a> {
         };
         let subscribed = retry_temporary(&mut session, channel, since).await?;
         if matches!(start, Start::Behind { .. }) && !subscribed.recovered {
-            return Box::pin(Self::open(place, channel, Start::Beginning)).await;
+            let follower = Box::pin(Self::open(place, channel, Start::Beginning)).await?;
+            return Ok(Self { elsewhere: true, ..follower });
         }
         let offset = since.map_or(subscribed.offset, |(_, offset)| offset);
         Ok(Self {
@@ -68,7 +70,13 @@ impl<'a> Follower<'a> {
             offset,
             ready: subscribed.publications.into(),
             connected: true,
+            elsewhere: false,
         })
+    }
+
+    /// Whether it begins with the channel's beginning, since there was no such place in it as it was to begin at.
+    pub fn began_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     /// Whether there is a session; without one, [`Follower::next`] tries to have one again.
@@ -182,5 +190,59 @@ async fn retry_temporary(
             }
             subscribed => return Ok(subscribed?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{SinkExt, StreamExt};
+    use holdfast_shared::home::Home;
+    use holdfast_shared::process::bind_unix;
+    use serde_json::json;
+    use tokio_tungstenite::tungstenite::Message;
+
+    /// A stand-in for the sidecar with one event in its channel, whose epoch is `e2`.
+    async fn channel_of_another_epoch(socket: UnixStream) {
+        let mut session = tokio_tungstenite::accept_async(socket).await.unwrap();
+        while let Some(Ok(Message::Text(text))) = session.next().await {
+            let command: Value = serde_json::from_str(&text).unwrap();
+            let subscribe = &command["subscribe"];
+            let reply = if subscribe.is_null() {
+                json!({"id": command["id"], "connect": {}})
+            } else {
+                let recovered = subscribe["epoch"] != "e1";
+                let publications =
+                    if recovered { json!([{"offset": 1, "data": {"type": "first"}}]) } else { json!([]) };
+                json!({"id": command["id"], "subscribe": {"epoch": "e2", "offset": 0, "recovered": recovered,
+                    "was_recovering": true, "publications": publications}})
+            };
+            session.send(Message::text(reply.to_string())).await.unwrap();
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_none_any_more_is_said_and_all_is_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place { home: Home::new(directory.path()) };
+        std::fs::create_dir_all(place.home.run()).unwrap();
+        let followed = super::super::output::block_on(async {
+            let socket = bind_unix(&place.home.control(Role::Sidecar)).unwrap();
+            let listener = tokio::net::UnixListener::from_std(socket).unwrap();
+            let serving = tokio::task::spawn_local(async move {
+                while let Ok((socket, _)) = listener.accept().await {
+                    tokio::task::spawn_local(channel_of_another_epoch(socket));
+                }
+            });
+            let mut seen = Vec::new();
+            for epoch in ["e1", "e2"] {
+                let start = Start::Behind { epoch: epoch.into(), offset: 0 };
+                let mut follower = Follower::open(&place, "conversation:t", start).await?;
+                seen.push((follower.began_elsewhere(), follower.next().await?["type"].clone()));
+            }
+            serving.abort();
+            Ok(seen)
+        });
+        assert_eq!(followed.unwrap(), [(true, json!("first")), (false, json!("first"))]);
     }
 }

@@ -117,6 +117,33 @@ fn attach_begins_with_the_last_turn_or_as_many_as_are_asked_for() {
     });
 }
 
+/// No runtime answers for longer than the sidecar lets a read wait: attaching goes on asking, says so, and then begins with
+/// the last turn as ever.
+#[test]
+fn attach_waits_for_a_runtime_that_does_not_answer() {
+    run(async {
+        let stage = Stage::of(Agent::Demo).await;
+        let node = &stage.node;
+        for word in ["first", "second"] {
+            let turn = stage.prompt(&format!("say {word}")).await;
+            stage.sealed(&turn).await;
+        }
+        let (_, runtime) = node.active().await;
+        // Nobody puts another one in its place.
+        let supervisor = node.signal(Role::Supervisor, Signal::SIGSTOP);
+        holdfast_tests::processes::stop(runtime);
+        let mut attached = attach(node);
+        attached.shows("The node does not answer; trying again (OUTCOME_UNKNOWN").await;
+        holdfast_tests::processes::signal(runtime, Signal::SIGCONT);
+        holdfast_tests::processes::signal(supervisor, Signal::SIGCONT);
+        attached.shows("[t2] end_turn").await;
+        let text = attached.text();
+        assert!(text.contains("earlier turns are not shown") && !text.contains("[t1]"), "{text}");
+        attached.press("q");
+        assert_eq!(attached.ends().await.code(), Some(0));
+    });
+}
+
 /// The sidecar dies under a terminal: it says so and goes on where it was.
 #[test]
 fn attach_goes_on_over_a_restart_of_the_sidecar() {
@@ -192,12 +219,14 @@ fn prompt_wait_shows_one_turn_in_a_pipe_and_permit_answers_it() {
     });
 }
 
-/// `attach --json` prints each event of the conversation as it is, one to a line.
+/// `attach --json` prints each event of the conversation as it is, one to a line, from the first turn on.
 #[test]
 fn attach_prints_events_as_json_lines() {
     run(async {
         let stage = Stage::of(Agent::Demo).await;
         let node = &stage.node;
+        let earlier = stage.prompt("say first").await;
+        stage.sealed(&earlier).await;
         let turn = stage.prompt("count 20").await;
         stage.sealed(&turn).await;
         let mut command = node.command(&["task", "attach", "t", "--json"]);
@@ -207,7 +236,8 @@ fn attach_prints_events_as_json_lines() {
             let mut events: Vec<Value> = Vec::new();
             for line in lines.map_while(Result::ok) {
                 events.push(serde_json::from_str(&line).expect("JSON"));
-                if events.last().is_some_and(|event| event["type"] == "turn.sealed") {
+                if events.last().is_some_and(|event| event["type"] == "turn.sealed" && event["turn"] == "t2")
+                {
                     break;
                 }
             }
