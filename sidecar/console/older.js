@@ -52,13 +52,19 @@ export class Older {
     const { stretch } = this;
     for (const publication of stretch.take(data)) this.event(publication.data, lacks);
     if (!stretch.done && !this.full) return;
-    this.excerpts.push(...this.found.reverse());
+    this.flush();
     if (stretch.done) {
       this.before = { epoch: this.before.epoch, offset: stretch.after + 1 };
       this.ended = stretch.failed || !stretch.more; // a history that was cut meanwhile is another one
       this.back = this.first ?? this.back;
     }
     this.begin();
+  }
+
+  /** Lists what was found so far, also where the search stops in the middle of a long turn. */
+  flush() {
+    this.excerpts.push(...this.found.reverse());
+    this.found = [];
   }
 
   event(event, lacks) {

@@ -143,6 +143,7 @@ export class FindView {
       }
       this.older.piece(data, lacks);
     }
+    this.older.flush();
     this.reading = false;
     this.draw();
   }

@@ -1,14 +1,15 @@
 //! Channels in use: who follows each, what the runtime has been told of it, its hot tail. Pure.
 
+mod channel;
+mod local;
 mod wire;
 
-use crate::hot_tail::HotTail;
 use crate::protocol::PushFormat;
 use crate::session::SessionId;
-use holdfast_shared::link::{Caller, Publication};
+pub use channel::{Channel, Log};
+use holdfast_shared::link::Caller;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
-use wire::append;
 
 /// Channels in use at most, all sessions together.
 pub const CHANNELS: usize = 4096;
@@ -19,33 +20,6 @@ pub const LINGER: Duration = Duration::from_secs(10);
 
 /// Names a channel in use.
 pub type ChannelKey = u32;
-
-/// A channel in use.
-#[derive(Debug)]
-pub struct Channel {
-    /// Its name.
-    pub name: String,
-    /// How its publications are written.
-    pub format: PushFormat,
-    /// Sessions with a subscription, waiting ones too.
-    pub subscribers: BTreeSet<SessionId>,
-    /// What is known of its log.
-    pub log: Option<Log>,
-    first_caller: Caller,
-    number: Option<u32>,
-    unused_since: Option<Duration>,
-    /// Not the runtime's: written by the supervisor, kept here.
-    local: bool,
-}
-
-/// What is known of a channel's log.
-#[derive(Debug)]
-pub struct Log {
-    /// Its epoch.
-    pub epoch: String,
-    /// Its end.
-    pub tail: HotTail,
-}
 
 /// Too many channels.
 #[derive(Debug, PartialEq, Eq)]
@@ -175,42 +149,13 @@ impl Hub {
             self.to_subscribe.retain(|other| *other != key);
         }
     }
-
-    /// A local channel's state from its owner: events after what is kept are taken; where they do not
-    /// follow, or the epoch differs, its log starts anew at the first given.
-    pub fn local(&mut self, name: &str, caller: Caller, epoch: &str, events: Vec<Publication>) -> Change {
-        let key = match self.by_name.get(name) {
-            Some(key) => *key,
-            None => self.create(name, caller, true),
-        };
-        let limit = self.hot_tail_bytes;
-        let Some(channel) = self.channels.get_mut(&key) else { return Change::None };
-        let had = channel.log.as_ref().map(|log| (log.epoch.as_str(), log.tail.top()));
-        let follows = |top: u64| events.first().is_none_or(|event| event.offset <= top + 1);
-        let continues = had.is_some_and(|(known, top)| known == epoch && follows(top));
-        let first = had.is_none();
-        if !continues {
-            let before = events.first().map_or(0, |event| event.offset.saturating_sub(1));
-            channel.log = Some(Log { epoch: epoch.to_owned(), tail: HotTail::after(before) });
-        }
-        let Some(log) = channel.log.as_mut() else { return Change::None };
-        let before = log.tail.top();
-        append(&channel.format, log, events, limit);
-        match (continues, first) {
-            // Stated again without news, as with every route: nobody is woken.
-            (true, _) if log.tail.top() == before => Change::None,
-            (true, _) => Change::Grown(key),
-            (_, true) => Change::Ready(key),
-            _ => Change::Broken(key),
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use holdfast_shared::link::{Publications, ToRuntime};
+    use holdfast_shared::link::{Publication, Publications, ToRuntime};
     use holdfast_shared::token::TokenRole;
 
     fn caller() -> Caller {

@@ -97,7 +97,7 @@ check("after a lost connection a conversation goes on from its last event, and t
   mock.publish(TURN, started("t1"), out("t1", "one\n"));
   await says(page, "t1", "one\n");
   const asked = () => mock.subscribes.filter(({ channel }) => channel === TURN);
-  assert.deepEqual(asked(), [{ channel: TURN, offset: 0, epoch: "" }]);
+  assert.deepEqual(asked(), [{ channel: TURN, offset: 0, epoch: "e1" }]);
   for (const socket of mock.sockets.keys()) socket.terminate();
   mock.publish(TURN, out("t1", "two\n"));
   await says(page, "t1", "two\n");

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { pass, until } from "./node.mjs";
 import { lines, part, seal } from "./page.mjs";
-import { announced, calls, check, mock, opened, page, turn } from "./stage.mjs";
+import { announced, calls, check, mock, opened, page, search, turn } from "./stage.mjs";
 import { out, says, sealed, started } from "./story.mjs";
 
 const LONG = "conversation:u";
@@ -74,8 +74,7 @@ check("search finds what is in older turns, the newest first, and brings the tur
   mock.log(LONG).events.splice(3 * 89, 1, started("t90", "look for the needle"));
   await opened("&task=u");
   await seal(page, "t200");
-  await page.keyboard.press("Control+Shift+F");
-  await page.keyboard.type("needle");
+  await search("needle");
   await page.locator(part("find-older-count"), { hasText: "2 in older turns that are not loaded" }).waitFor();
   assert.equal(await page.locator(part("find-count")).textContent(), "Nothing found");
   const excerpts = page.locator(part("find-excerpts")).locator("button");

@@ -170,6 +170,10 @@ fn agent(life: &mut Lifetime, what: usize) {
         (Some(worker), 4) if running.is_none() => {
             Body::WorkerEnded(record::WorkerEnded { task, spawn_id: worker.spawn_id.clone(), error: None })
         }
+        (Some(worker), 6) if running.is_some() => {
+            let (spawn_id, pending) = (worker.spawn_id.clone(), life.lsn() % 3);
+            Body::PermissionsPending(record::PermissionsPending { task, spawn_id, pending })
+        }
         (_, 5) => Body::WorkspaceFixed(record::WorkspaceFixed { task, id: "u".into() }),
         _ => return,
     };
@@ -207,6 +211,7 @@ fn check(life: &Lifetime) {
             next = span.total().map(|total| total + 1);
         }
         assert_eq!(conversation.open.is_some(), task.running.is_some(), "a span is open while a turn runs");
+        assert!(task.permissions() == 0 || task.running.is_some(), "nobody waits outside of a turn");
         assert!(task.queue.len() <= crate::turn::QUEUED_PROMPTS);
         assert!(task.queue.is_empty() || task.standing == Standing::Open, "nothing waits in vain");
         if let Some(agent) = &task.agent {

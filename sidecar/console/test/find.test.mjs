@@ -49,6 +49,16 @@ test("older: turns are looked through, prompts and places over the borders of pi
   }
 });
 
+test("older: what was found is listed also where it stops in the middle of a long turn, once", () => {
+  const events = [started("t1"), ...Array.from({ length: 40 }, (_, at) => output("t1", `needle ${at}\n`))];
+  const [older, history] = [new Older("needle", behind(events)), historyOf(events, 10)];
+  for (let go = 0; go < 2; go++) older.piece(history(older.next("t")), () => true);
+  older.flush();
+  assert.equal(older.excerpts.length, 19);
+  readAll(older, history);
+  assert.deepEqual([older.excerpts.length, new Set(older.excerpts.map(({ nth }) => nth)).size], [40, 40]);
+});
+
 test("older: only prompts that the page does not have are looked through", () => {
   const events = [started("t1", "needle"), output("t1", "needle\n")];
   const older = new Older("needle", behind(events));

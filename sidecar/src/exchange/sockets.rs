@@ -52,6 +52,16 @@ impl Exchange {
         self.tokens.is_some() && session.is_some_and(|session| session.may_read(&self.settings))
     }
 
+    /// Whether every command of a session that was read has its reply.
+    pub fn has_answered(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_none_or(|session| session.unanswered() == 0)
+    }
+
+    /// Whether a reply to it is still to be made or to be sent.
+    pub fn owes_reply(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.unanswered() > 0 || session.has_replies())
+    }
+
     /// Bytes came in, or the kernel took bytes other than a ping.
     pub fn alive(&mut self, id: SessionId, heard: bool, took: bool, now: Now) {
         if let Some(session) = self.sessions.get_mut(&id) {

@@ -117,9 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                     }
                 }
                 Event::Message(Message::Text(text)) => {
-                    self.flushes.heard();
                     let (id, text) = (self.id, Bytes::from(text));
                     self.world.act(|exchange, now| exchange.receive(id, text, now));
+                    // A pong asks nothing.
+                    if self.world.look(|exchange| exchange.owes_reply(id)) {
+                        self.flushes.asked();
+                    }
                 }
                 Event::Message(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Event::Message(Message::Binary(_)) => return Some(Disconnect::BAD_REQUEST),
@@ -140,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return None;
         }
         let now = self.world.now().since_start;
-        if let Err(next) = self.world.may_flush(&self.flushes, now) {
+        if let Err(next) = self.world.may_flush(self.id, &self.flushes, now) {
             self.arm(next);
             return None;
         }

@@ -94,8 +94,9 @@ impl World {
     }
 
     /// When this socket may be flushed: now, or at the time given.
-    pub fn may_flush(&self, socket: &Flushes, now: Duration) -> Result<(), Duration> {
-        self.pacing.borrow_mut().may_flush(socket, now)
+    pub fn may_flush(&self, id: SessionId, socket: &Flushes, now: Duration) -> Result<(), Duration> {
+        let complete = self.look(|exchange| exchange.has_answered(id));
+        self.pacing.borrow_mut().may_flush(socket, complete, now)
     }
 
     fn perform(self: &Rc<Self>, effect: Effect) {

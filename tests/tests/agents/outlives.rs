@@ -2,7 +2,7 @@
 
 use holdfast_shared::home::Role;
 use holdfast_tests::agents::{self, Agent, Stage, Step, TASK, counts, of_kind, said, wait_said};
-use holdfast_tests::client::Client;
+use holdfast_tests::client::{Client, Observed};
 use holdfast_tests::work::{SEALED_DEADLINE, conversation};
 use holdfast_tests::{processes, run};
 use nix::sys::signal::Signal;
@@ -26,6 +26,15 @@ impl Trial {
 
     async fn prompt(&self, steps: &[Step]) -> String {
         self.stage.prompt(&self.agent.prompt(steps)).await
+    }
+
+    /// The count after the question has come to this number, as the one before it had.
+    async fn says_again(&self, turn: &str, number: &str) {
+        let is_it = |line: &&str| line.trim_start_matches("tick ").trim() == number;
+        let twice = |events: &[Value]| said(events, turn).lines().filter(is_it).count() >= 2;
+        let watcher = &self.stage.watcher;
+        let seen = |seen: &Observed| twice(&seen.channel(&self.channel).events);
+        watcher.wait("it goes on", SEALED_DEADLINE, seen).await;
     }
 
     async fn kill_active(&self) {
@@ -60,16 +69,14 @@ pub fn a_turn_over_switches_and_kills(agent: Agent) {
         trial.stage.node.switch().await.expect("a switch with a question pending");
         trial.kill_active().await;
         trial.stage.node.active().await;
+        trial.stage.node.signal(Role::Supervisor, Signal::SIGKILL);
         trial.stage.node.signal(Role::Sidecar, Signal::SIGKILL);
         let late = trial.stage.joiner().await;
         answer_twice(&trial, &asked, [&watchers[0], &watchers[1]]).await;
 
-        let again = trial.stage.said(&turn).matches("20\n").count();
-        first
-            .wait("it goes on", SEALED_DEADLINE, |seen| {
-                said(&seen.channel(&trial.channel).events, &turn).matches("20\n").count() > again
-            })
-            .await;
+        trial.says_again(&turn, "20").await;
+        trial.stage.node.signal(Role::Sidecar, Signal::SIGKILL);
+        trial.says_again(&turn, "90").await;
         trial.kill_active().await;
         let seal = trial.stage.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("end_turn"), "{seal}");

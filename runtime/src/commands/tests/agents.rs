@@ -62,7 +62,7 @@ fn a_switch_to_the_task_in_focus_warms_it_where_no_worker_stands() {
     let mut life = warm("x");
     let mut who = caller(TokenRole::Operator);
     who.focus = Some("x".into());
-    let mut switch = |life: &mut Lifetime, id: u64| {
+    let switch = |life: &mut Lifetime, id: u64| {
         let answer = life.call_as("task.switch", &json!({"task": "x"}), &id_at(NOW, id), &who).unwrap();
         answer["state"].clone()
     };

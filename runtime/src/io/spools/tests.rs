@@ -112,9 +112,12 @@ fn three_turns(sample: &Sample) -> SpoolWriter {
     spool
 }
 
+/// Does something to a segment.
+type Damage = fn(&mut Vec<u8>);
+
 #[test]
 fn damage_before_the_last_turns_mark_is_passed_over() {
-    let cases: [(&str, fn(&mut Vec<u8>)); 4] = [
+    let cases: [(&str, Damage); 4] = [
         ("a record", |bytes| {
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;

@@ -33,8 +33,7 @@ const CHANNELS: usize = 100;
 /// One step of a preparation, or the end of a turn.
 const STEP_DEADLINE: Duration = Duration::from_secs(120);
 
-/// Between paced switches. One right after the other is faster than the 32 flushes in 10 ms from which on the sidecar
-/// gathers what goes to a socket (`sidecar/src/pacing.rs`): then some wait for those 10 ms, and both are told.
+/// Between paced switches: processors rest meanwhile, as they do where a person switches, and waking up takes its time.
 const PACE: Duration = Duration::from_millis(20);
 /// What we want (issue 4): milliseconds, and MiB.
 const WARM_P99_MS: f64 = 5.0;
