@@ -1,5 +1,6 @@
 //! The operator's command line: what it looks like, and the way into each command.
 
+mod at_rest;
 mod attach;
 mod attempts;
 mod begin;

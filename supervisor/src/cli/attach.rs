@@ -1,9 +1,11 @@
 //! `task attach` and `task prompt --wait`: a conversation as it goes on, in a terminal or a pipe.
 //!
 //! What is shown is decided in `render.rs`; this reads events, keys and signals and writes what that says. Leaving
-//! cancels nothing: the turn is the node's, and whoever attaches next sees the same events from the first on.
+//! cancels nothing: the turn is the node's, and whoever attaches next sees the same events.
 
-use super::begin::{Begin, at_rest, look_up, no_task, start};
+use super::at_rest::{at_rest, look_up};
+pub use super::begin::Begin;
+use super::begin::{no_task, start};
 use super::follow::Follower;
 use super::front::Front;
 use super::output::{CliError, Output};

@@ -1,7 +1,6 @@
 //! `task ...` and `rpc`: commands as browsers send them, over the sidecar's control socket.
 
-use super::attach::{Attached, Ended};
-use super::begin::Begin;
+use super::attach::{Attached, Begin, Ended};
 use super::output::{CliError, Output};
 use super::place::Place;
 use crate::render::{json_text, one_line};
