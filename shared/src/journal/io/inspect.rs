@@ -1,8 +1,8 @@
 //! What a journal says, read without a lock. Final only once every writer was asked or is dead.
 
+use super::ending::{BadEnd, read_and_judge};
 use super::reader::SegmentReader;
 use super::survey::{SurveyError, survey};
-use super::takeover::{BadEnd, read_and_judge};
 use crate::journal::damage::Damage;
 use crate::journal::record::{Activated, Position};
 use crate::journal::segment;

@@ -3,6 +3,7 @@
 pub mod checkpoint_files;
 pub mod checkpointer;
 pub mod disk;
+mod ending;
 mod fit;
 pub mod follower;
 pub mod gate;
