@@ -6,6 +6,7 @@
 //! the journal exactly once; and from each a settled world can be reached without any help (nothing that is
 //! paused needs to go on).
 
+pub mod apply;
 pub mod moves;
 pub mod search;
 pub mod world;

@@ -1,8 +1,9 @@
 //! Breadth-first search through every reachable world, then backwards from the settled ones.
 
 use super::Scenario;
-use super::moves::{Move, apply, moves, settled};
-use super::world::World;
+use super::apply::apply;
+use super::moves::{Move, moves};
+use super::world::{World, settled};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 

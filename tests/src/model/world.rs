@@ -4,8 +4,8 @@ use holdfast_runtime::role::Role;
 use holdfast_shared::decision::Decision;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::Wish;
-use holdfast_sidecar::wish::Wished;
-use holdfast_supervisor::transition::{Owner, Refusal, Report, Transition};
+use holdfast_sidecar::wish::{Target, Wished};
+use holdfast_supervisor::transition::{Owner, Phase, Refusal, Report, Transition};
 
 /// How much may happen in one exploration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -281,4 +281,20 @@ pub fn refusal(number: u8) -> Result<(), Refusal> {
 /// A report as the supervisor hears it.
 pub fn report(active: Option<u64>, fit: bool) -> Report {
     Report { active, fit }
+}
+
+/// A supervisor that is settled, its runtime active, the sidecar forwarding to it, every command answered.
+pub fn settled(world: &World) -> bool {
+    let owner = world.supervisors.iter().find_map(|supervisor| match supervisor.transition.phase {
+        Phase::Settled { owner, routed: true } => Some(owner),
+        _ => None,
+    });
+    let Some(owner) = owner else { return false };
+    let active = world.processes[owner.slot as usize].as_ref();
+    active.is_some_and(|process| {
+        !process.paused
+            && process.role.epoch() == Some(owner.epoch)
+            && world.sidecar.link == Some(process.instance)
+            && world.sidecar.wished.forwarding() == Some(Target { slot: owner.slot, epoch: owner.epoch })
+    }) && world.sidecar.unanswered.is_empty()
 }
