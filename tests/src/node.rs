@@ -1,5 +1,9 @@
 //! A whole node in a directory of its own: started as people start it, seen through its command line.
 
+mod binaries;
+mod command;
+mod ready;
+
 use crate::processes;
 use crate::wait;
 use holdfast_shared::control::Client;
@@ -8,78 +12,20 @@ use holdfast_shared::runtime_control::RuntimeReport;
 use holdfast_shared::slot::Slot;
 use holdfast_shared::wished::WishedReport;
 use nix::sys::signal::Signal;
-use serde::Deserialize;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-/// From `up` to the ready line, with nothing to build and an idle disk this is far below a second.
-const READY_DEADLINE: Duration = Duration::from_secs(30);
+pub use binaries::{binaries, copy_without_symbols, holdfast};
+pub use command::{run_to_end, told};
+pub use ready::{NotReady, Ready, start};
+
 /// An ordinary question to the command line.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A look at a process that may be stopped; short, so that a stopped one does not hold up the test.
 const LOOK_DEADLINE: Duration = Duration::from_millis(300);
-
-/// Where cargo put the binaries: HOLDFAST_BIN_DIR, else beside the test that runs.
-pub fn binaries() -> PathBuf {
-    if let Some(directory) = std::env::var_os("HOLDFAST_BIN_DIR") {
-        return PathBuf::from(directory);
-    }
-    let own = std::env::current_exe().expect("a running program has a path");
-    let directory = own.parent().expect("a file has a directory");
-    if directory.ends_with("deps") {
-        directory.parent().expect("deps lies in a profile").into()
-    } else {
-        directory.into()
-    }
-}
-
-/// The `holdfast` binary.
-///
-/// # Panics
-/// When it is not built.
-pub fn holdfast() -> PathBuf {
-    let path = binaries().join("holdfast");
-    assert!(path.exists(), "{} is not built: cargo build --release --workspace", path.display());
-    path
-}
-
-/// Copies a built program, without what debuggers read where that can be taken out: a release of it is packed, handed
-/// over and unpacked in a fraction of the time.
-///
-/// # Panics
-/// When it is not built, or cannot be copied.
-pub fn copy_without_symbols(name: &str, to: &Path) {
-    let from = binaries().join(name);
-    let stripped = Command::new("strip").args(["--strip-debug", "-o"]).arg(to).arg(&from).output();
-    if !stripped.is_ok_and(|output| output.status.success()) {
-        std::fs::copy(&from, to).unwrap_or_else(|error| panic!("copy {}: {error}", from.display()));
-    }
-}
-
-/// The ready line of `up`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Ready {
-    /// Address of the console, ends in `/`.
-    pub url: String,
-    /// The operator's token.
-    pub token: String,
-    /// The home directory.
-    pub home: PathBuf,
-    /// For people: url and token.
-    pub open: String,
-}
-
-impl Ready {
-    /// `host:port`.
-    pub fn address(&self) -> String {
-        self.url.trim_start_matches("http://").trim_end_matches('/').to_owned()
-    }
-}
 
 /// A node; everything of it is ended on drop, and its logs are shown when the test panics.
 pub struct Node {
@@ -89,17 +35,6 @@ pub struct Node {
     up: Option<Child>,
     /// What `up` printed.
     pub ready: Ready,
-}
-
-/// What `up` did instead of getting ready.
-#[derive(Debug)]
-pub struct NotReady {
-    /// Exit code, when it ended.
-    pub code: Option<i32>,
-    /// What it wrote on stdout.
-    pub stdout: String,
-    /// What it wrote on stderr.
-    pub stderr: String,
 }
 
 /// How a node is started.
@@ -314,89 +249,6 @@ pub fn active_of(status: &Value) -> Option<(Slot, i32)> {
     let pid = i32::try_from(active.get("pid")?.as_i64()?).ok()?;
     active.get("epoch")?.as_u64()?;
     Some((Slot::from_name(active.get("slot")?.as_str()?)?, pid))
-}
-
-/// Exit code, stdout and stderr of a command, for messages.
-pub fn told(output: &Output) -> String {
-    format!(
-        "exit {:?}\nstdout: {}\nstderr: {}",
-        output.status.code(),
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
-/// Runs a command with everything it prints kept, ended at the deadline.
-///
-/// # Panics
-/// When it cannot be started or does not end in time.
-pub fn run_to_end(mut command: Command, deadline: Duration) -> Output {
-    let named = format!("{command:?}");
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-    let stdout = drain(child.stdout.take().expect("piped"));
-    let stderr = drain(child.stderr.take().expect("piped"));
-    let ended = wait::try_until_blocking(deadline, || child.try_wait().ok().flatten());
-    let Some(status) = ended else {
-        let _ = child.kill();
-        let _ = child.wait();
-        panic!("{named} did not end within {deadline:?}");
-    };
-    Output { status, stdout: stdout.join().unwrap_or_default(), stderr: stderr.join().unwrap_or_default() }
-}
-
-fn drain(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut all = Vec::new();
-        let _ = from.read_to_end(&mut all);
-        all
-    })
-}
-
-/// Starts `up` on this home and waits for its line.
-///
-/// # Errors
-/// What it did instead.
-pub fn start(root: &Path, home: &Home) -> Result<(Child, Ready), NotReady> {
-    let stderr_path = root.join("up.stderr");
-    let stderr = std::fs::File::create(&stderr_path).expect("a new file");
-    let mut command = Command::new(holdfast());
-    command.arg("up").arg("--home").arg(home.path()).env_remove("HOLDFAST_HOME");
-    if !home.listen().exists() {
-        command.args(["--listen", "127.0.0.1:0"]);
-    }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(stderr)
-        .spawn()
-        .expect("the binary starts");
-    let lines = lines_of(child.stdout.take().expect("piped"));
-    let deadline = Instant::now() + READY_DEADLINE;
-    let mut printed = String::new();
-    while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        printed.push_str(&line);
-        if let Ok(ready) = serde_json::from_str::<Ready>(&line) {
-            return Ok((child, ready));
-        }
-    }
-    let code = wait::try_until_blocking(Duration::from_secs(2), || child.try_wait().ok().flatten());
-    if code.is_none() {
-        let _ = child.kill();
-        let _ = child.wait();
-    }
-    let stderr = std::fs::read_to_string(stderr_path).unwrap_or_default();
-    Err(NotReady { code: code.and_then(|status| status.code()), stdout: printed, stderr })
-}
-
-/// Lines in a bounded channel; what comes after the reader is gone is read and dropped.
-fn lines_of(from: impl Read + Send + 'static) -> std::sync::mpsc::Receiver<String> {
-    let (sender, receiver) = sync_channel(16);
-    std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            let _ = sender.try_send(line);
-        }
-    });
-    receiver
 }
 
 /// The ends of all logs, for a test that failed.
