@@ -1,7 +1,16 @@
 //! The keeper of a promoted release: it follows the one that runs in the same process, or never.
 
-use super::*;
+use super::stage::{
+    Program, STATE_DEADLINE, ended, node, pending, runs_promoted, supervisor_is_promoted, working,
+};
+use holdfast_shared::home::Role;
 use holdfast_tests::faults::KEEPER_FAULTS;
+use holdfast_tests::node::{Node, told};
+use holdfast_tests::{processes, run, wait};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::path::PathBuf;
+use std::rc::Rc;
 
 /// Waits until a promoted keeper has shown itself; its program.
 async fn keeper_has_followed(node: &Node, before: Option<&PathBuf>) -> PathBuf {
