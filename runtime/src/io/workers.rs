@@ -336,3 +336,51 @@ fn end_lost(spawn_id: &str, directory: &Path) {
         left => tracing::warn!(worker = spawn_id, ?left, "processes of a lost worker were killed"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::sample::Sample;
+    use holdfast_shared::spool::{Control, Flushed};
+    use holdfast_shared::worker::{EndedBy, Exit, ExitStatus, Protocol};
+    use std::os::unix::fs::symlink;
+
+    /// How a worker is for a runtime that does not follow its spool yet.
+    fn life(sample: &Sample) -> Life {
+        let (events, _kept) = mpsc::channel(1);
+        let mut workers = Workers::new(&sample.home, 2, &Settings::default(), events);
+        let wanted = Wanted {
+            task: "x".into(),
+            turn: "t1".into(),
+            spawn_id: "w".into(),
+            number: 1,
+            end_message: None,
+            protocol: Protocol::Acp,
+            known: KnownRequests::default(),
+        };
+        workers.observe(&wanted, &mut Spools::new().unwrap()).unwrap().life
+    }
+
+    #[test]
+    fn a_worker_whose_start_the_disk_refuses_to_tell_lives_while_its_lock_is_held() {
+        let sample = Sample::new();
+        let mut spool = sample.spool("w");
+        // Refused (EIO), as memory at address 0 is.
+        symlink("/proc/self/mem", Started::path(&sample.home.worker("w"))).unwrap();
+        assert!(is_damage(&WorkerState::read(&sample.home.worker("w")).unwrap_err()));
+        assert_eq!(life(&sample), Life::Alive);
+        let exit = Exit { status: ExitStatus::Code(7), final_seq: 0, ended_by: EndedBy::Worker };
+        spool.control(&Control::Exit(exit));
+        assert_eq!(spool.flush().unwrap(), Flushed::Done);
+        drop(spool);
+        assert_eq!(life(&sample), Life::Ended(exit));
+    }
+
+    #[test]
+    fn a_worker_without_lock_exit_and_readable_start_is_lost() {
+        let sample = Sample::new();
+        drop(sample.spool("w"));
+        symlink("/proc/self/mem", Started::path(&sample.home.worker("w"))).unwrap();
+        assert_eq!(life(&sample), Life::Lost);
+    }
+}
