@@ -17,6 +17,7 @@ pub mod outline;
 pub mod permission;
 pub mod terminal;
 mod text;
+pub mod unread;
 pub mod usage;
 
 /// The version of the protocol that is spoken.

@@ -4,6 +4,7 @@ mod at_rest;
 mod attach;
 mod attempts;
 mod begin;
+mod call;
 mod demo;
 mod doctor;
 mod follow;
@@ -205,7 +206,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Result<u8, CliError> {
                 Command::Open => up::open(&place, output),
                 Command::Token(command) => token::token(&place, command, output),
                 Command::Task(command) => task::task(&place, command, output),
-                Command::Rpc { method, params } => task::rpc(&place, &method, &params, output),
+                Command::Rpc { method, params } => call::rpc(&place, &method, &params, output),
                 Command::Up { .. }
                 | Command::Demo(_)
                 | Command::Doctor

@@ -67,9 +67,10 @@ impl RequestId {
         Self("null".to_owned())
     }
 
-    /// Whether it is this name, however either is written.
-    pub fn is(&self, name: &Value) -> bool {
-        serde_json::from_str::<Value>(&self.0).is_ok_and(|own| own == *name)
+    /// The same text for the same name, however it is written.
+    pub fn canonical(&self) -> String {
+        let own = serde_json::from_str::<Value>(&self.0);
+        own.map_or_else(|_| self.0.clone(), |own| own.to_string())
     }
 
     /// The JSON text.

@@ -10,6 +10,9 @@ use std::borrow::Cow;
 /// Arrays and objects within each other in a line. serde_json reads 128, and an event wraps what it passes on into at
 /// most six more.
 const DEPTH_MAX: usize = 96;
+/// Commas outside of strings in a line: each stands for a value, which takes some 32 bytes however short it is written.
+/// More than a line has that is shown.
+const COMMAS_MAX: usize = 1024 * 1024;
 /// Digits of a number from which on it might have no finite value.
 const DIGITS_SURE: usize = 300;
 /// U+FFFD, as long as what it replaces.
@@ -22,8 +25,8 @@ enum Look {
     Plain,
     /// Perhaps something.
     Doubtful,
-    /// Nested deeper than [`DEPTH_MAX`].
-    TooDeep,
+    /// Nested deeper than [`DEPTH_MAX`], or with more than [`COMMAS_MAX`].
+    TooMuch,
 }
 
 /// The line as JSON that any reader takes, half surrogate pairs replaced; `None` where that cannot be had. A line
@@ -31,7 +34,7 @@ enum Look {
 pub(super) fn readable(line: &[u8]) -> Option<Cow<'_, [u8]>> {
     match look(line) {
         Look::Plain => Some(Cow::Borrowed(line)),
-        Look::TooDeep => None,
+        Look::TooMuch => None,
         Look::Doubtful if is_json(line) => Some(Cow::Borrowed(line)),
         Look::Doubtful => {
             let mended = without_half_surrogates(line);
@@ -45,7 +48,7 @@ fn is_json(text: &[u8]) -> bool {
 }
 
 fn look(line: &[u8]) -> Look {
-    let (mut at, mut depth, mut digits, mut doubtful) = (0, 0_usize, 0, false);
+    let (mut at, mut depth, mut commas, mut digits, mut doubtful) = (0, 0_usize, 0, 0, false);
     while at < line.len() {
         match line[at] {
             b'"' => {
@@ -58,7 +61,13 @@ fn look(line: &[u8]) -> Look {
             b'[' | b'{' => {
                 depth += 1;
                 if depth > DEPTH_MAX {
-                    return Look::TooDeep;
+                    return Look::TooMuch;
+                }
+            }
+            b',' => {
+                commas += 1;
+                if commas > COMMAS_MAX {
+                    return Look::TooMuch;
                 }
             }
             b']' | b'}' => depth = depth.saturating_sub(1),

@@ -6,12 +6,13 @@ mod requests;
 use crate::acp::answer::{Asked, Refusal, asked};
 use crate::acp::ending::Ending;
 use crate::acp::handshake::{Handshake, Numbered, Progress, Wanted};
-use crate::acp::line::{Line, RequestId, RpcError, parse};
+use crate::acp::line::{Line, parse};
 use crate::acp::lines::{Assembled, Lines};
 use crate::acp::modes;
 use crate::acp::outline::Passed;
+use crate::acp::unread::{self, outlined};
 use crate::acp::usage::Usage;
-use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX, code, method};
+use crate::acp::{LINE_BYTES_MAX, LINE_RECORDS, SHOWN_BYTES_MAX, method};
 use crate::agent::last_words::LastWords;
 use bytes::Bytes;
 use holdfast_shared::spool::Stream;
@@ -151,9 +152,9 @@ impl Dialogue {
                 self.requests.take(seq, id, Err(Refusal::too_long()), 0);
             }
             Passed::Response(Some(number)) => {
-                let message = format!("the answer is longer than {LINE_BYTES_MAX} bytes");
-                let outcome = Err(RpcError { code: code::PARSE_ERROR, message, data: Value::Null });
-                self.note_opening(seq, &Line::Response { id: Some(number), outcome });
+                let line =
+                    unread::answer(number, format!("the answer is longer than {LINE_BYTES_MAX} bytes"));
+                self.note_opening(seq, &line);
                 self.answered(seq, number, true, Ending::too_long());
             }
             Passed::Unclear => self.is_unclear = true,
@@ -161,17 +162,35 @@ impl Dialogue {
         }
     }
 
+    /// What the handshake needs of a line, which is kept until the first turn: of requests their name.
     fn note_opening(&mut self, seq: u64, line: &Line) {
-        if let Some(opening) = &mut self.opening
-            && opening.len() < OPENING_LINES
-            && matches!(line, Line::Request { .. } | Line::Invalid { .. } | Line::Response { .. })
-        {
-            opening.push((seq, line.clone()));
+        let Some(opening) = self.opening.as_mut().filter(|opening| opening.len() < OPENING_LINES) else {
+            return;
+        };
+        match line {
+            Line::Request { id, .. } => {
+                let (id, method, params) = (id.clone(), String::new(), Value::Null);
+                opening.push((seq, Line::Request { id, method, params }));
+            }
+            Line::Invalid { .. } | Line::Response { .. } => opening.push((seq, line.clone())),
+            Line::Notification { .. } | Line::Junk => {}
         }
     }
 
     fn take_line(&mut self, seq: u64, line: &[u8], is_shown: bool) {
-        let parsed = parse(line);
+        let mut parsed = parse(line);
+        if let Line::Junk = parsed {
+            parsed = outlined(line);
+        }
+        if let Line::Response { id: Some(id), .. } = parsed
+            && self.opening.is_some()
+            && line.len() > SHOWN_BYTES_MAX
+        {
+            parsed = unread::answer(
+                id,
+                format!("an answer of the handshake is longer than {SHOWN_BYTES_MAX} bytes"),
+            );
+        }
         self.note_opening(seq, &parsed);
         match parsed {
             Line::Request { id, method, params } => {
@@ -210,8 +229,8 @@ impl Dialogue {
     }
 
     /// Whether the agent has withdrawn its request of this name in the line that ends with this record.
-    pub fn is_withdrawn(&self, seq: u64, id: &RequestId) -> bool {
-        self.requests.is_withdrawn(seq, id)
+    pub fn is_withdrawn(&self, seq: u64, name: &str) -> bool {
+        self.requests.is_withdrawn(seq, name)
     }
 
     /// By the journal, requests up to this record are taken, those for permission left aside, and only the named ones

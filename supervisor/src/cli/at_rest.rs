@@ -1,8 +1,8 @@
 //! How a task is in which nothing runs: said to whoever looks at it.
 
-use super::output::CliError;
+use super::call::call;
 use super::place::Place;
-use super::task::{ask, text};
+use super::task::text;
 use crate::render::one_line;
 use serde_json::{Value, json};
 
@@ -22,11 +22,11 @@ pub(super) fn at_rest(task: &Value) -> Option<String> {
     }
 }
 
-/// What the node says of a task; `null` where it does not know it.
-pub(super) async fn look_up(place: &Place, task: &str) -> Result<Value, CliError> {
-    let answer = ask(place, "task.list", &json!({"after": before(task), "limit": 1})).await?;
-    let found = answer["tasks"][0].clone();
-    Ok(if found["task"] == task { found } else { Value::Null })
+/// What the node says of a task; `null` where it does not know it, or no runtime answers: it is asked once.
+pub(super) async fn look_up(place: &Place, task: &str) -> Value {
+    let answer = call(place, "task.list", &json!({"after": before(task), "limit": 1})).await;
+    let found = answer.map(|mut answer| answer["tasks"][0].take()).unwrap_or_default();
+    if found["task"] == task { found } else { Value::Null }
 }
 
 /// A text that is before this name and behind every other that is: names have letters, digits and `.`, `_`, `-` alone, all

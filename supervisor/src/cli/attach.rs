@@ -6,11 +6,11 @@
 use super::at_rest::{at_rest, look_up};
 pub use super::begin::Begin;
 use super::begin::{no_task, start};
+use super::call::write;
 use super::follow::Follower;
 use super::front::Front;
 use super::output::{CliError, Output};
 use super::place::Place;
-use super::task::write;
 use super::terminal::{self, Keys, Pressed};
 use crate::io::centrifuge_client::ClientError;
 use crate::render::{self, Choice, Renderer};
@@ -89,7 +89,7 @@ impl<'a> Attached<'a> {
         }
         let mut resting = None;
         if from != Begin::Now && !output.json {
-            let found = look_up(place, task).await?;
+            let found = look_up(place, task).await;
             resting = at_rest(&found).map(|said| (json!(format!("t{}", found["turns"])), said));
             // No turn comes whose end could be waited for.
             if let Some((_, said)) = resting.take_if(|_| found["turns"] == 0) {

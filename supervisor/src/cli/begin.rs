@@ -1,9 +1,9 @@
 //! Where a conversation is shown from: its beginning, its last turns, or now.
 
+use super::call::ask_and_say;
 use super::follow::Start;
 use super::output::{CliError, Output};
 use super::place::Place;
-use super::task::ask_and_say;
 use holdfast_shared::error::{ApiError, Code};
 use serde_json::json;
 

@@ -1,5 +1,6 @@
 use super::requests::WITHDRAWN;
 use super::*;
+use crate::acp::line::RequestId;
 use crate::span::StopReason;
 
 fn take(dialogue: &mut Dialogue, seq: u64, line: &str) {
@@ -245,20 +246,21 @@ fn a_request_that_is_withdrawn_before_it_is_taken_is_refused() {
     take(&mut dialogue, 8, &withdraw(r#""p""#));
     assert!(is_refused(&dialogue, 4) && !is_refused(&dialogue, 6), "asked for after that");
     let permission = dialogue.request_at(2).unwrap();
-    assert!(permission.permission().is_some() && dialogue.is_withdrawn(2, &permission.id));
-    assert!(!dialogue.is_withdrawn(8, &permission.id));
+    assert!(permission.permission().is_some() && dialogue.is_withdrawn(2, permission.name()));
+    assert!(!dialogue.is_withdrawn(8, permission.name()));
     // What is taken is served.
     dialogue.settle(3, [3].into());
     take(&mut dialogue, 9, &withdraw("2"));
     assert!(!is_refused(&dialogue, 3));
     let id = permission_id();
     dialogue.begin_turn();
-    assert!(dialogue.is_withdrawn(2, &id), "a wait may be longer than a turn");
+    assert!(dialogue.is_withdrawn(2, &id.canonical()), "a wait may be longer than a turn");
     for (seq, odd) in (10..).zip([r#"{"a":1}"#, "true", &format!("\"{}\"", "x".repeat(5000))]) {
         take(&mut dialogue, seq, &withdraw(odd));
     }
     (20..20 + 2 * WITHDRAWN as u64).for_each(|seq| take(&mut dialogue, seq, &withdraw("3")));
     assert_eq!(dialogue.requests.withdrawn.len(), WITHDRAWN);
+    assert_eq!(dialogue.requests.last_withdrawn.len(), 1, "one name, and what was pushed out is forgotten");
 }
 
 fn permission_id() -> RequestId {

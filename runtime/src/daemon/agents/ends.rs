@@ -78,7 +78,8 @@ impl Active {
             }
             (worker.spawn_id.clone(), worker.next)
         };
-        tracing::info!(task = id, worker = spawn_id, ?why, detail, "agent is told to end");
+        // The detail may hold what the agent wrote on standard error: it is told to people, and is nothing for a log.
+        tracing::info!(task = id, worker = spawn_id, ?why, "agent is told to end");
         let task = id.to_owned();
         self.journal(Body::WorkerEnding(record::WorkerEnding { task, spawn_id, why, number, detail }))
     }

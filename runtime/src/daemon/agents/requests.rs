@@ -44,7 +44,7 @@ fn over_permission<'a>(
     let cancelling = task.running.as_ref().is_some_and(|running| running.state == TurnState::Cancelling);
     let dialogue = served.spools.dialogue(&worker.spawn_id)?;
     pending_permissions(served, task, worker).find_map(|(seq, request)| {
-        let withdrawn = dialogue.is_withdrawn(seq, &request.id);
+        let withdrawn = dialogue.is_withdrawn(seq, request.name());
         (cancelling || withdrawn).then_some((seq, request, withdrawn))
     })
 }

@@ -91,7 +91,7 @@ impl Active {
         let dialogue = served.spools.dialogue(&worker.spawn_id);
         let withdrawn = |wait: &Wait| {
             let id = RequestId::new(&wait.id);
-            id.zip(dialogue).is_some_and(|(id, dialogue)| dialogue.is_withdrawn(wait.seq, &id))
+            id.zip(dialogue).is_some_and(|(id, dialogue)| dialogue.is_withdrawn(wait.seq, &id.canonical()))
         };
         let over = |wait: &&Wait| match wait.creating {
             true => wait.called_off || self.is_answered(&worker.spawn_id, wait.seq),
