@@ -28,6 +28,8 @@ const RESPONSES: usize = 64;
 const SAID: usize = 64;
 /// Lines of the handshake that are kept: it asks a few things, and refuses a few.
 const OPENING_LINES: usize = 64;
+/// Bytes of those that answer; they are kept as values, which take more.
+const OPENING_BYTES: usize = 8 * 1024 * 1024;
 
 /// See the module.
 #[derive(Debug)]
@@ -39,6 +41,7 @@ pub struct Dialogue {
     begun_before: bool,
     /// No turn was marked yet: the handshake's segment.
     opening: Option<Vec<(u64, Line)>>,
+    opening_bytes: usize,
     /// What it wrote on standard error in it.
     last_words: LastWords,
     requests: Requests,
@@ -93,6 +96,7 @@ impl Default for Dialogue {
             line_begin: None,
             begun_before: false,
             opening: Some(Vec::new()),
+            opening_bytes: 0,
             last_words: LastWords::default(),
             requests: Requests::default(),
             responses: VecDeque::new(),
@@ -184,12 +188,12 @@ impl Dialogue {
         }
         if let Line::Response { id: Some(id), .. } = parsed
             && self.opening.is_some()
-            && line.len() > SHOWN_BYTES_MAX
         {
-            parsed = unread::answer(
-                id,
-                format!("an answer of the handshake is longer than {SHOWN_BYTES_MAX} bytes"),
-            );
+            self.opening_bytes += line.len();
+            if self.opening_bytes > OPENING_BYTES {
+                let why = format!("the answers of the handshake are longer than {OPENING_BYTES} bytes");
+                parsed = unread::answer(id, why);
+            }
         }
         self.note_opening(seq, &parsed);
         match parsed {

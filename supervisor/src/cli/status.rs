@@ -5,7 +5,6 @@ use super::place::Place;
 use crate::io::listener::remembered;
 use holdfast_shared::home::Role;
 use holdfast_shared::process::read_holder;
-use holdfast_shared::slot::Slot;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -60,20 +59,11 @@ fn without(place: &Place, told: &Value) -> Value {
         "keeper": of(Role::Keeper),
         "supervisor": {"pid": Value::Null},
         "sidecar": of(Role::Sidecar),
-        "active": active(place, &told["runtime"]),
+        // Which runtime is active is the supervisor's to say.
+        "active": Value::Null,
         "candidate": Value::Null,
         "update": update,
     })
-}
-
-/// The runtime that was active when the supervisor spoke last, if it lives.
-fn active(place: &Place, told: &Value) -> Value {
-    let slot = Slot::BOTH.into_iter().find(|slot| told["active_slot"] == slot.name());
-    match slot.and_then(|slot| pid(place, Role::Runtime(slot))) {
-        Some(pid) => json!({"slot": told["active_slot"], "epoch": told["epoch"], "pid": pid,
-            "runtime_instance_id": told["runtime_instance_id"], "release": told["release"]}),
-        None => Value::Null,
-    }
 }
 
 fn pid(place: &Place, role: Role) -> Option<i32> {
