@@ -43,6 +43,11 @@ export class PermissionView {
   unlock() {
     this.seen = true;
     for (const button of this.buttons.querySelectorAll("button")) button.disabled = this.isLocked();
+    this.focusFirst();
+  }
+
+  /** Whoever went to the question goes on to its first answer, as soon as that can be pressed. */
+  focusFirst() {
     if (document.activeElement === this.element) this.buttons.querySelector("button:not(:disabled)")?.focus({ preventScroll: true });
   }
 
@@ -60,6 +65,8 @@ export class PermissionView {
     const shown = rights.act === true ? step.options : [];
     this.buttons.replaceChildren(...shown.map((option) => this.button(option, waits)), ...(waits && rights.act && step.options.length === 0 ? [this.button(NOTHING, waits)] : []));
     if (focused && !waits) this.element.focus({ preventScroll: true });
+    // Only now it may be known that this token answers.
+    if (waits) this.focusFirst();
   }
 
   button(option, waits) {
