@@ -2,7 +2,7 @@
 
 use crate::agent::{Agent, modes, update};
 use crate::agents::{begin, begin_turn, history, open, opened, prompt, same_everywhere, sealed};
-use crate::support::{Node, local, new_id, operator, over_to, write_other_boot};
+use crate::support::{Node, after_power_cut, local, new_id, operator, over_to};
 use holdfast_shared::error::Code;
 use holdfast_shared::link::Publication;
 use holdfast_shared::slot::Slot;
@@ -182,13 +182,7 @@ fn after_a_power_cut_an_agents_turn_is_interrupted_under_a_new_epoch_and_earlier
         let epoch = link.channels[&1].subscribed.clone().unwrap().0;
         a.kill();
         drop(node.supervised.borrow_mut().workers.remove(&agent.worker));
-        write_other_boot(&node, 2);
-
-        let b = node.active(Slot::B, 3).await;
-        let mut link = b.route(3).await;
-        link.subscribe(1, "conversation:x", &epoch, Some(2)).await;
-        let (new_epoch, _, _, recovered) = link.channels[&1].subscribed.clone().unwrap();
-        assert!(new_epoch != epoch && !recovered, "{new_epoch}");
+        let (_b, mut link) = after_power_cut(&node, &epoch).await;
         link.subscribe(3, "conversation:x", "", Some(0)).await;
         loop {
             let types = link.channels[&3].types();

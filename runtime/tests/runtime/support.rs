@@ -245,8 +245,19 @@ pub async fn over_to(node: &Node, from: &Runtime, slot: Slot, epoch: u64) -> Run
     runtime
 }
 
+/// Slot B serves after a power cut: the conversation of task `x`, followed under `epoch` before, is another one.
+pub async fn after_power_cut(node: &Node, epoch: &str) -> (Runtime, Link) {
+    write_other_boot(node, 2);
+    let runtime = node.active(Slot::B, 3).await;
+    let mut link = runtime.route(3).await;
+    link.subscribe(1, "conversation:x", epoch, Some(2)).await;
+    let (new_epoch, _, _, recovered) = link.channels[&1].subscribed.clone().unwrap();
+    assert!(new_epoch != epoch && !recovered, "{new_epoch}");
+    (runtime, link)
+}
+
 /// Says in the journal that the last active ran in another boot.
-pub fn write_other_boot(node: &Node, epoch: u64) {
+fn write_other_boot(node: &Node, epoch: u64) {
     let request = TakeOverRequest {
         epoch,
         owner: "test".into(),

@@ -1,6 +1,6 @@
 //! Turns of commands: shown from start to seal, each run once.
 
-use crate::support::{Node, local, new_id, operator, until, write_other_boot};
+use crate::support::{Node, after_power_cut, local, new_id, operator, until};
 use holdfast_shared::error::{ApiError, Code};
 use holdfast_shared::link::PIECE_BYTES;
 use holdfast_shared::slot::Slot;
@@ -144,13 +144,7 @@ fn after_a_power_cut_the_spool_is_cut_the_turn_interrupted_and_the_epoch_new() {
         let spool = segment_path(&node.home.worker(&worker), 0);
         let good = std::fs::metadata(&spool).unwrap().len();
         std::fs::File::options().append(true).open(&spool).unwrap().write_all(&[7; 100]).unwrap();
-        write_other_boot(&node, 2);
-
-        let b = node.active(Slot::B, 3).await;
-        let mut link = b.route(3).await;
-        link.subscribe(1, "conversation:x", &epoch, Some(2)).await;
-        let (new_epoch, _, _, recovered) = link.channels[&1].subscribed.clone().unwrap();
-        assert!(new_epoch != epoch && !recovered, "{new_epoch}");
+        let (_b, mut link) = after_power_cut(&node, &epoch).await;
         link.subscribe(2, "conversation:x", "", Some(0)).await;
         assert_eq!(link.event(2, "turn.sealed").await["stop_reason"], "interrupted");
         assert_eq!(link.channels[&2].types(), ["turn.started", "turn.output", "turn.sealed"]);

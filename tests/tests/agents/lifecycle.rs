@@ -305,12 +305,20 @@ fn a_mode_is_set_and_an_unknown_one_refused() {
 fn junk_and_stderr_of_an_agent_are_shown_and_harm_nothing() {
     run(async {
         let life = begin("").await;
-        // Nobody knows the order of what is written into two pipes: the turn goes on for long after both were.
-        let turn = life.prompt("say a\njunk\nstderr to the side\nsleep 500\nsay b").await;
+        let turn = life.prompt("say a\njunk\nstderr to the side\npermit on\nsay b").await;
+        let asked = life.wait(&turn, "permission.requested").await;
+        // What is written into two pipes has no order: the turn goes on when both were shown.
+        let is_shown = |seen: &Observed| {
+            let events = &seen.channel(&work::conversation(TASK)).events;
+            of_kind(events, &turn, "turn.output").iter().any(|event| event["stream"] == "stderr")
+        };
+        life.watcher.wait("what was written to the side", SEALED_DEADLINE, is_shown).await;
+        let answer = json!({"request": asked["request"], "option": "allow"});
+        life.command("permission.answer", answer).await.expect("it waits");
         let seal = life.sealed(&turn).await;
         assert_eq!(seal["stop_reason"], json!("end_turn"), "{seal}");
         let events = life.events();
-        assert_eq!(said(&events, &turn), "ab");
+        assert_eq!(said(&events, &turn), "aon: allowb");
         let output = |stream: &str| -> String {
             let of = of_kind(&events, &turn, "turn.output");
             of.iter()

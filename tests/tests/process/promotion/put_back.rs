@@ -11,6 +11,14 @@ use std::os::unix::fs::PermissionsExt;
 /// A program that cannot start.
 const FAILS: &str = "#!/bin/sh\nexit 1\n";
 
+/// Promotes; the command and the attempt say that it failed, and why.
+async fn promotion_fails(node: &Node, reason: &str) {
+    let promoted = node.holdfast_async(&["promote"]).await;
+    assert_eq!(promoted.status.code(), Some(5), "{}", told(&promoted));
+    let attempt = ended(node).await;
+    assert_eq!((&attempt["state"], &attempt["failure_reason"]), (&json!("failed"), &json!(reason)));
+}
+
 /// A supervisor that cannot start: the keeper brings the previous one back, and the node serves.
 #[test]
 fn promotion_of_a_supervisor_that_cannot_start_is_put_back() {
@@ -18,13 +26,7 @@ fn promotion_of_a_supervisor_that_cannot_start_is_put_back() {
         let node = node("");
         let working = working(&node).await;
         let (_, runtime) = pending(&node, &Program::Text(FAILS), &Program::Other).await;
-        let promoted = node.holdfast_async(&["promote"]).await;
-        assert_eq!(promoted.status.code(), Some(5), "{}", told(&promoted));
-        let attempt = ended(&node).await;
-        assert_eq!(
-            (&attempt["state"], &attempt["failure_reason"]),
-            (&json!("failed"), &json!("root_restored"))
-        );
+        promotion_fails(&node, "root_restored").await;
         assert!(!supervisor_is_promoted(&node));
         assert_eq!(node.active().await.1, runtime);
         working.client.observed(|seen| assert_eq!(seen.disconnects, Vec::<String>::new()));
@@ -76,13 +78,7 @@ fn promotion_of_a_sidecar_that_cannot_start_is_put_back() {
         let node = node("");
         let working = working(&node).await;
         let (_, runtime) = pending(&node, &Program::Other, &Program::Text(FAILS)).await;
-        let promoted = node.holdfast_async(&["promote"]).await;
-        assert_eq!(promoted.status.code(), Some(5), "{}", told(&promoted));
-        let attempt = ended(&node).await;
-        assert_eq!(
-            (&attempt["state"], &attempt["failure_reason"]),
-            (&json!("failed"), &json!("root_not_placed"))
-        );
+        promotion_fails(&node, "root_not_placed").await;
         wait::until("the previous supervisor", STATE_DEADLINE, || {
             (node.pid_of(Role::Supervisor).is_some() && !supervisor_is_promoted(&node)).then_some(())
         })
@@ -99,13 +95,7 @@ fn promotion_of_what_is_no_program_is_not_placed() {
         let node = node("");
         pending(&node, &Program::Text("no program"), &Program::Same).await;
         let before = node.status().expect("a status");
-        let promoted = node.holdfast_async(&["promote"]).await;
-        assert_eq!(promoted.status.code(), Some(5), "{}", told(&promoted));
-        let attempt = ended(&node).await;
-        assert_eq!(
-            (&attempt["state"], &attempt["failure_reason"]),
-            (&json!("failed"), &json!("root_not_placed"))
-        );
+        promotion_fails(&node, "root_not_placed").await;
         assert_eq!(node.status().expect("a status")["supervisor"], before["supervisor"]);
         node.switch().await.expect("the node serves");
     });
